@@ -1,0 +1,89 @@
+"""The vocabulary of ASGI 3, as far as trivet speaks it, and the one extension that trivet adds.
+
+This file owns names, not behaviour. It knows nothing of Trio, of hypercorn or of the application.
+
+The `trivet` scope extension
+----------------------------
+A server that knows trivet puts a `Link` at `scope["extensions"]["trivet"]` of each `http`, `websocket` and `lifespan`
+scope. It tells the application what ASGI cannot say: that the client has left while nobody reads `receive`, that a
+drain has begun, and it lets the application say what ASGI cannot ask: how long a write may make no progress, and that
+a response must be cut rather than ended. An application that finds no `Link` falls back on what plain ASGI offers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Literal, Protocol, TypeAlias
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+Reason = Literal["returned", "failed", "deadline", "disconnected", "drained", "shed"]
+"""Why a request ended.
+
+- `returned`: the handler returned and the response went out.
+- `failed`: an exception decided the response.
+- `deadline`: `timeout` passed.
+- `disconnected`: the client left.
+- `drained`: the server stopped and the drain time was over.
+- `shed`: a limit turned the request away before it ran.
+"""
+
+EXTENSION = "trivet"
+"""The key of the `Link` in `scope["extensions"]`."""
+
+
+class Notice(Protocol):
+    """Something that happens at most once and can be waited for: `trio.Event`, without importing Trio here."""
+
+    def is_set(self) -> bool:
+        """Whether it has happened."""
+        ...
+
+    async def wait(self) -> None:
+        """Return when it has happened; a checkpoint in any case."""
+        ...
+
+
+class Link(Protocol):
+    """What a server that knows trivet lets the application of one scope see and do.
+
+    A `Link` belongs to one scope (one request, one WebSocket, or the lifespan) and is used from its task only, but for
+    `cancel`, which the server calls from wherever it notices.
+    """
+
+    @property
+    def draining(self) -> Notice:
+        """Set when the server stops taking new work. The same object for all scopes of a server."""
+        ...
+
+    send_timeout: float | None
+    """Seconds within which each write must make progress, else the server drops the client; `None`: no bound.
+
+    Written by the application before its first `send`; the server's own default stands until then."""
+
+    def attach(self, cancel: Callable[[Reason], object]) -> None:
+        """Ask to be told when this request should stop.
+
+        The server calls `cancel("disconnected")` when the client leaves and `cancel("drained")` when the drain time is
+        over: at most once, synchronously, from any task; at once, inside `attach`, if it has happened already. It does
+        so even while `receive` has unread messages queued. It never calls it after `detach`, nor after the last body
+        message was taken.
+        """
+        ...
+
+    def detach(self) -> None:
+        """Take `attach` back: the application no longer wants to be stopped."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the response: the client must see that it is incomplete (a closed connection, a reset stream).
+
+        Nothing is sent after it; what the application sends later is ignored.
+        """
+        ...

@@ -1,0 +1,160 @@
+"""The exception tree. This file owns which errors exist, whose fault each is, and what it carries.
+
+    Exception
+    ├── TrivetError                     base of all below
+    │   ├── HTTPError                   raise it to answer with a status; 4xx: the client's fault, 5xx: ours
+    │   │   └── InvalidInput            400, 413, 415, 422: what the client sent cannot be bound; carries each fault
+    │   ├── RegistrationError           the application's fault, at import: shows what came, where, and the remedy
+    │   │   ├── PatternError            a path that does not parse
+    │   │   └── RouteConflict           two routes match the same request and neither is more specific
+    │   ├── ResponseError               the application's fault, per request: a response that HTTP cannot carry (500)
+    │   ├── NoResponse                  a dependency ended the handler without an error: nothing to send (500)
+    │   └── RequestCancelled            what an entered dependency sees at its `yield` when the request was cancelled
+    └── OSError
+        └── ClientDisconnected          the client left while we read its body or wrote to it
+
+Nothing here formats a response: `_problem` maps exceptions to statuses. Nothing here imports Trio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .asgi import Reason
+
+__all__ = [
+    "ClientDisconnected",
+    "Fault",
+    "HTTPError",
+    "InvalidInput",
+    "Location",
+    "NoResponse",
+    "PatternError",
+    "RegistrationError",
+    "RequestCancelled",
+    "ResponseError",
+    "RouteConflict",
+    "TrivetError",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a handler or provider was written: for messages only."""
+
+    name: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.file}:{self.line})"
+
+
+class TrivetError(Exception):
+    """Base of the errors that trivet defines."""
+
+
+class HTTPError(TrivetError):
+    """Raise it anywhere in a request to answer with a status.
+
+    Args:
+        status: 400 to 599.
+        detail: what went wrong, for the client; it goes out as `detail` of the problem (RFC 9457 section 3.1.4).
+        headers: added to the response.
+        members: extension members of the problem (RFC 9457 section 3.2), msgspec-encodable.
+
+    Raises:
+        ValueError: `status` is not an error status.
+    """
+
+    def __init__(
+        self, status: int, detail: str = "", *, headers: Mapping[str, str] | None = None, **members: Any
+    ) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(
+                f"HTTPError({status}) is not an error: its status is 400 to 599.\n"
+                f"To answer with {status}, return it:  return {status}, value"
+            )
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+        self.headers: Mapping[str, str] = headers or {}
+        self.members: Mapping[str, Any] = members
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.detail}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with what the client sent.
+
+    `name` is the parameter's name as the client spells it; in a body it is a JSON Pointer (RFC 6901), empty for the
+    whole document. `reason` never echoes the input.
+    """
+
+    where: Literal["path", "query", "header", "cookie", "body", "form"]
+    name: str
+    reason: str
+
+
+class InvalidInput(HTTPError):
+    """What the client sent cannot be bound to the handler's parameters; `faults` names each one."""
+
+    def __init__(self, status: int, detail: str, faults: Sequence[Fault] = ()) -> None:
+        errors = [{"in": fault.where, "name": fault.name, "reason": fault.reason} for fault in faults]
+        super().__init__(status, detail, **({"errors": errors} if errors else {}))
+        self.faults = tuple(faults)
+
+
+class RegistrationError(TrivetError):
+    """The application registered something that cannot work.
+
+    Raised at the line that registers it, so that `import` fails and nothing is served half-right.
+    """
+
+
+class PatternError(RegistrationError):
+    """A path that does not parse; the message points at the character."""
+
+
+class RouteConflict(RegistrationError):
+    """Two routes can match the same request and neither is more specific.
+
+    `first` and `second` are where their handlers are, `example` is a path that both match.
+    """
+
+    def __init__(self, message: str, *, first: Location, second: Location, example: str) -> None:
+        super().__init__(message)
+        self.first = first
+        self.second = second
+        self.example = example
+
+
+class ResponseError(TrivetError):
+    """A response that HTTP cannot carry; refused before a byte of it is sent, answered with 500."""
+
+
+class NoResponse(TrivetError):
+    """A dependency ended the handler without an error, so that there is no response: 500."""
+
+
+class RequestCancelled(TrivetError):
+    """What a dependency sees at its `yield` when the request was cancelled: an ordinary exception.
+
+    It may clean up (roll back, say) for `cleanup_grace` seconds, in a scope that is not cancelled. It cannot swallow
+    it: outer dependencies see how the request ended whatever an inner one does.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+class ClientDisconnected(OSError):
+    """The client left: raised from a body that is being read and from a stream's sink.
+
+    An `OSError`, as the ASGI specification (2.4) has it for `send`.
+    """
