@@ -1,1 +1,52 @@
-"""trivet: a web microframework on Trio, in which a request is a scope."""
+"""trivet: a web microframework on Trio, in which a request is a scope.
+
+Names only: each is defined and documented in the module that it is imported from.
+"""
+
+from ._app import App as App
+from ._extract import Depends as Depends
+from ._redirect import Redirect as Redirect
+from ._request import Request as Request
+from ._response import HTML as HTML
+from ._response import Response as Response
+from ._response import Text as Text
+from ._results import JSON as JSON
+from ._router import Next as Next
+from ._router import Router as Router
+from ._stream import Sink as Sink
+from ._stream import Stream as Stream
+from .asgi import Reason as Reason
+from .errors import HTTPError as HTTPError
+from .errors import RequestCancelled as RequestCancelled
+from .errors import RouteConflict as RouteConflict
+
+__all__ = [
+    "HTML",
+    "JSON",
+    "App",
+    "Depends",
+    "HTTPError",
+    "Next",
+    "Reason",
+    "Redirect",
+    "Request",
+    "RequestCancelled",
+    "Response",
+    "RouteConflict",
+    "Router",
+    "Sink",
+    "Stream",
+    "Text",
+]
+
+
+def _rename() -> None:
+    """Let tracebacks and reprs name what users import: `trivet.HTTPError`, not `trivet.errors.HTTPError`."""
+    for name in __all__:
+        value = globals()[name]
+        if isinstance(value, type):
+            value.__module__ = __name__
+
+
+_rename()
+del _rename

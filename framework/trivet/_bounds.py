@@ -18,7 +18,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class TooLate(Exception):  # noqa: N818  # said as it is read: except TooLate
+class TooLate(Exception):
     """`bounded` gave up. Internal: the caller says what that means (a 408, a client that is dropped)."""
 
 
@@ -55,9 +55,7 @@ async def shielded(seconds: float | None, fn: Callable[[*Ts], Awaitable[object]]
     return not scope.cancelled_caught
 
 
-async def alongside(
-    background: Callable[[], Awaitable[object]], fn: Callable[[*Ts], Awaitable[T]], *args: *Ts
-) -> T:
+async def alongside(background: Callable[[], Awaitable[object]], fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
     """Await `fn(*args)` in this task while `background()` runs in a child, which is cancelled when `fn` is
     done.
 
@@ -87,9 +85,7 @@ async def alongside(
     if failure is not None:
         # It cancelled `fn`. If somebody further out did so as well, the next checkpoint will say it again.
         error = without(error, trio.Cancelled)
-        error = (
-            failure if error is None else BaseExceptionGroup("a request and its companion", [error, failure])
-        )
+        error = failure if error is None else BaseExceptionGroup("a request and its companion", [error, failure])
     if error is None:
         return ended[0]
     try:

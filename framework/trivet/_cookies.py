@@ -188,9 +188,7 @@ def _check_rules(
 ) -> None:
     """Refuse what a browser would drop without a word (6265bis sections 4.1.3 and 5.7, CHIPS)."""
     if samesite not in ("lax", "strict", "none", None):
-        raise ValueError(
-            f'samesite={samesite!r} of the cookie {name!r} is not "lax", "strict", "none" or None.'
-        )
+        raise ValueError(f'samesite={samesite!r} of the cookie {name!r} is not "lax", "strict", "none" or None.')
     prefix = _prefix(name)
     needs = {
         f"the prefix {prefix}": prefix is not None,
@@ -216,9 +214,7 @@ def _attribute(name: str, attribute: str, text: str, allowed: frozenset[str]) ->
     wrong_start = attribute == "path" and not text.startswith("/")
     if not text or wrong_start or len(text) > _MAX_ATTRIBUTE or not allowed.issuperset(text):
         remedy = 'path="/account" (percent-encoded)' if attribute == "path" else 'domain="example.com" (IDNA)'
-        raise ValueError(
-            f"{attribute}={text[:80]!r} of the cookie {name!r} cannot be sent.\nWrite it as:  {remedy}"
-        )
+        raise ValueError(f"{attribute}={text[:80]!r} of the cookie {name!r} cannot be sent.\nWrite it as:  {remedy}")
     return text
 
 

@@ -103,9 +103,7 @@ class DependencyFrame(Generic[T]):
         raised = closed(entering, closed(keep, raised))
         overran = keep.cancelled_caught
         if overran:
-            request.log(
-                f"the dependency {self.name} was not left within cleanup_grace = {request.grace:g} s", None
-            )
+            request.log(f"the dependency {self.name} was not left within cleanup_grace = {request.grace:g} s", None)
         if error is None:
             if raised is None:
                 return request.stopped() if overran or entering.cancelled_caught else None
@@ -113,9 +111,7 @@ class DependencyFrame(Generic[T]):
                 # Only a joining nursery has no shield: its children were cut, so the request did not go well.
                 return raised
         absorbs = trio.current_effective_deadline() != -inf
-        return settled(
-            error, news(raised, shown, error), absorbs=absorbs, dependency=self.name, log=request.log
-        )
+        return settled(error, news(raised, shown, error), absorbs=absorbs, dependency=self.name, log=request.log)
 
     def _grant_grace(self, well: bool) -> None:
         request, keep = self.request, self.keep

@@ -62,9 +62,7 @@ def choose(outcomes: Sequence[tuple[bool, int, R]]) -> R:
         ValueError: there are none.
     """
     if not outcomes:
-        raise ValueError(
-            "choose() needs at least one outcome; a group of nothing but cancellation is not an error"
-        )
+        raise ValueError("choose() needs at least one outcome; a group of nothing but cancellation is not an error")
     return min(outcomes, key=_rank)[2]
 
 

@@ -22,9 +22,7 @@ _SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cook
 
 # RFC 9113 section 8.2.2: about the connection of HTTP/1.1, so that a message with one is malformed in HTTP/2
 # and 3.
-_CONNECTION_SPECIFIC = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
-)
+_CONNECTION_SPECIFIC = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 
 
 @lru_cache(maxsize=1024)

@@ -132,8 +132,6 @@ def settled(
     if isinstance(error, RequestCancelled) or (isinstance(error, Exception) and explains(new, error)):
         return new
     if cut or isinstance(error, Exception):
-        return BaseExceptionGroup(
-            f"the dependency {dependency} failed while the request was failing", [error, new]
-        )
+        return BaseExceptionGroup(f"the dependency {dependency} failed while the request was failing", [error, new])
     log(f"the dependency {dependency} failed while {type(error).__name__} was ending the request", new)
     return error

@@ -149,18 +149,12 @@ class MiddlewareFrame(Generic[T]):
 
     def _overran(self) -> RequestCancelled:
         grace = self.request.grace
-        self.request.log(
-            f"the middleware {self.name} ran on for longer than cleanup_grace = {grace:g} s", None
-        )
+        self.request.log(f"the middleware {self.name} ran on for longer than cleanup_grace = {grace:g} s", None)
         return self.request.stopped()
 
     def _open_above(self) -> str:
         """The outermost dependency that is open above this frame; only a dependency keeps frames open."""
-        return next(
-            frame.name
-            for frame in self.request.frames[self.depth :]
-            if not isinstance(frame, MiddlewareFrame)
-        )
+        return next(frame.name for frame in self.request.frames[self.depth :] if not isinstance(frame, MiddlewareFrame))
 
     def _held(self) -> ResponseError:
         return ResponseError(

@@ -118,9 +118,7 @@ def answer(error: HTTPError, *, instance: str | None = None) -> Response:
     Raises:
         ResponseError, ValueError: as `problem`; such an error is a bug in turn.
     """
-    return problem(
-        error.status, error.detail, headers=error.headers, members=error.members, instance=instance
-    )
+    return problem(error.status, error.detail, headers=error.headers, members=error.members, instance=instance)
 
 
 def bug(error: BaseException, *, debug: bool = False, instance: str | None = None) -> Response:
@@ -170,9 +168,7 @@ class ErrorMap:
         self.register(RequestCancelled, _cancelled)
         self.register(ClientDisconnected, 499)
 
-    def register(
-        self, error: type[E], response: int | Callable[[E], HTTPError | None], detail: str = ""
-    ) -> None:
+    def register(self, error: type[E], response: int | Callable[[E], HTTPError | None], detail: str = "") -> None:
         """Answer to `error`, and to what is derived from it, in this way; it replaces an earlier one.
 
         Args:
@@ -187,8 +183,7 @@ class ErrorMap:
         """
         if not isinstance(error, type) or not issubclass(error, BaseException):
             raise TypeError(
-                f"{error!r} is not an exception class.\n"
-                "Pass the class, not an instance:  register(KeyError, 404)"
+                f"{error!r} is not an exception class.\nPass the class, not an instance:  register(KeyError, 404)"
             )
         if isinstance(response, int):
             status = HTTPError(response).status

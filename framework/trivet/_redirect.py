@@ -60,13 +60,9 @@ def location(to: str) -> str:
         TypeError: `to` is not `str`.
     """
     if not isinstance(to, str):
-        raise TypeError(
-            f"a redirect goes to a str, not {type(to).__name__}.\nWrite:  return Redirect(str(url))"
-        )
+        raise TypeError(f"a redirect goes to a str, not {type(to).__name__}.\nWrite:  return Redirect(str(url))")
     if not to:
-        raise ValueError(
-            'a redirect to "" would lead back to itself.\nTo the front page:  return Redirect("/")'
-        )
+        raise ValueError('a redirect to "" would lead back to itself.\nTo the front page:  return Redirect("/")')
     control = _CONTROL.search(to)
     if control is not None:
         raise ValueError(

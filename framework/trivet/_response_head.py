@@ -38,8 +38,7 @@ def checked_status(status: object) -> int:
     if not 200 <= status <= 599:
         reason = "1xx is for the server to send" if 100 <= status <= 199 else "HTTP has no such status"
         raise ResponseError(
-            f"{int(status)} cannot be the status of a response: {reason} (RFC 9110 section 15).\n"
-            "Use 200 to 599."
+            f"{int(status)} cannot be the status of a response: {reason} (RFC 9110 section 15).\nUse 200 to 599."
         )
     return int(status)
 
@@ -64,9 +63,7 @@ def content_type(media_type: str, *, text: bool = False) -> Field:
     return (b"content-type", value)
 
 
-def final_head(
-    status: object, fields: Iterable[Field], length: int | None, method: str
-) -> tuple[int, RawHeaders]:
+def final_head(status: object, fields: Iterable[Field], length: int | None, method: str) -> tuple[int, RawHeaders]:
     """The head that `Response.start` describes.
 
     Args:

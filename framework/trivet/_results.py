@@ -121,8 +121,7 @@ def _from_tuple(value: tuple[object, ...]) -> Response:
     fields = cast("Mapping[str, str] | None", headers)
     if isinstance(content, tuple):
         raise ResponseError(
-            "a handler returned a tuple within a tuple.\n"
-            "To send the inner one as JSON:  return status, list(value)"
+            "a handler returned a tuple within a tuple.\nTo send the inner one as JSON:  return status, list(value)"
         )
     if isinstance(content, Response):
         return with_status(content, status, fields)
@@ -135,9 +134,7 @@ def _from_tuple(value: tuple[object, ...]) -> Response:
 
 def _explain(value: object, error: BaseException) -> str:
     kind = type(value)
-    came = (
-        f"a {kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else f"a {kind.__name__}"
-    )
+    came = f"a {kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else f"a {kind.__name__}"
     return f"{came} cannot be sent as JSON: {error}.\n{_remedy(value)}"
 
 

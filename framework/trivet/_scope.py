@@ -159,9 +159,7 @@ class RequestScope:
                 self.armed = None
         raise self.stopped()
 
-    async def enter(
-        self, cm: AbstractAsyncContextManager[T, bool | None], *, name: str, joins: bool = False
-    ) -> T:
+    async def enter(self, cm: AbstractAsyncContextManager[T, bool | None], *, name: str, joins: bool = False) -> T:
         """Enter a dependency; `leave` will leave it.
 
         Args:

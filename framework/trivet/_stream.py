@@ -117,8 +117,7 @@ def checked_source(source: Source, name: str) -> Source:
         return source
     _close(source)
     raise TypeError(
-        f"the source of {name} is an async function of one argument, the sink; {came}."
-        f"{_REMEDY.format(name=name)}"
+        f"the source of {name} is an async function of one argument, the sink; {came}.{_REMEDY.format(name=name)}"
     )
 
 
@@ -128,9 +127,7 @@ def _refusal(source: object) -> str | None:
     if code is not None and code.co_flags & inspect.CO_COROUTINE:
         return None
     if inspect.isasyncgenfunction(source) or inspect.isgeneratorfunction(source):
-        return (
-            f"{_name(source)} is a generator: it has a `yield`, where it should call `await sink.send(chunk)`"
-        )
+        return f"{_name(source)} is a generator: it has a `yield`, where it should call `await sink.send(chunk)`"
     if inspect.iscoroutine(source):
         return f"{_name(source)} was called already: pass the function itself, without parentheses"
     if inspect.isasyncgen(source) or inspect.isgenerator(source):

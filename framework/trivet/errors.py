@@ -105,7 +105,8 @@ class InvalidInput(HTTPError):
 
     def __init__(self, status: int, detail: str, faults: Sequence[Fault] = ()) -> None:
         errors = [{"in": fault.where, "name": fault.name, "reason": fault.reason} for fault in faults]
-        super().__init__(status, detail, **({"errors": errors} if errors else {}))
+        members: dict[str, Any] = {"errors": errors} if errors else {}
+        super().__init__(status, detail, **members)
         self.faults = tuple(faults)
 
 

@@ -1,0 +1,141 @@
+"""From an error to a response, with the application's catchers on the way.
+
+This file owns DESIGN's rule for exception groups: single leaves unwrap, cancellation is dropped, each leaf meets its
+catcher once, and what no catcher took is ranked so that a bug is never masked. Which exception has which status is
+`_problem`'s; a catcher's time is the scope's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import trio
+
+from . import _problem
+from ._groups import choose, fatal, leaves
+from ._problem import ErrorMap
+from ._request import Request
+from ._response import Response
+from ._results import to_response
+from .errors import HTTPError, RequestCancelled, TrivetError
+
+log = logging.getLogger("trivet")
+
+Catcher: TypeAlias = Callable[[Request, Any], Awaitable[object]]
+Catchers: TypeAlias = Sequence[Mapping[type[BaseException] | int, Catcher]]
+
+# Classes that say no more than "an error": a catcher for one status is more specific than one for these.
+_GENERAL: tuple[type, ...] = (HTTPError, TrivetError, Exception, BaseException, object)
+
+
+def error_map() -> ErrorMap:
+    """The map from exceptions to statuses, with what only exists above the Trio line."""
+    errors = ErrorMap()
+    errors.register(trio.TooSlowError, 504, "Something this server waited for took too long.")
+    return errors
+
+
+class Answerer:
+    """Turns what ended a request into its response."""
+
+    def __init__(self, errors: ErrorMap, *, debug: bool) -> None:
+        self._errors = errors
+        self._debug = debug
+
+    async def answer(self, error: BaseException, request: Request, catchers: Catchers) -> Response:
+        """The response to `error`; every leaf is logged.
+
+        Raises:
+            BaseExceptionGroup: `error` itself, if it is a group that holds KeyboardInterrupt or SystemExit.
+
+        Cancellation: a catcher has `cleanup_grace` seconds and is not cancelled otherwise.
+        """
+        if fatal(error):
+            raise error
+        found = leaves(error, (trio.Cancelled,))
+        if not found:  # nothing but a cancellation that is not ours: the server is being stopped
+            request._scope.cancel("drained")
+            found = [RequestCancelled("drained")]
+        outcomes = [await self._meet(leaf, request, catchers) for leaf in found]
+        request._failed = True
+        return choose([(is_bug, response.status, response) for is_bug, response in outcomes])
+
+    async def _meet(self, leaf: BaseException, request: Request, catchers: Catchers) -> tuple[bool, Response]:
+        """One leaf and its catcher; whether it stays a bug that nobody caught."""
+        known = self._http_error(leaf, request)
+        _note(leaf, known, request)
+        catcher, shown = find(leaf, known, catchers)
+        if catcher is not None:
+            try:
+                return False, to_response(await request._scope.in_grace(catcher, request, shown), None)
+            except Exception as error:  # noqa: BLE001 - a catcher that fails falls to the default, as Rocket's do
+                return True, self._failed_catcher(error, request)
+        try:
+            if known is not None:
+                return False, _problem.answer(known, instance=_urn(request))
+        except Exception as error:  # noqa: BLE001 - a member or header of HTTPError that cannot be sent
+            leaf = error
+            _note(leaf, None, request)
+        return True, _problem.bug(leaf, debug=self._debug, instance=_urn(request))
+
+    def refused(self, error: Exception, request: Request) -> Response:
+        """The response in place of one that HTTP cannot carry."""
+        _note(error, None, request)
+        request._failed = True
+        return _problem.bug(error, debug=self._debug, instance=_urn(request))
+
+    def _failed_catcher(self, error: Exception, request: Request) -> Response:
+        log.error("a catcher failed, request %s", request.id, exc_info=error)
+        return _problem.bug(error, debug=self._debug, instance=_urn(request))
+
+    def _http_error(self, leaf: BaseException, request: Request) -> HTTPError | None:
+        if isinstance(leaf, RequestCancelled) and leaf.reason == "deadline" and request._waits_for_body:
+            # RFC 9110 section 15.5.9: it was the client that was slow.
+            return HTTPError(408, "The request's body took too long.", headers={"connection": "close"})
+        return self._errors.http_error(leaf)
+
+
+def find(leaf: BaseException, known: HTTPError | None, catchers: Catchers) -> tuple[Catcher | None, BaseException]:
+    """The catcher of `leaf`, and what it is called with.
+
+    The nearest level wins. Within one: the exception's own class, then its bases as far as they say something, then
+    the status, then the general classes; `Exception` sees only what has no status of its own.
+    """
+    status = 500 if known is None else known.status
+    for level in catchers:
+        by_status = level.get(status)
+        for base in type(leaf).__mro__:
+            if base in _GENERAL:
+                if by_status is not None:
+                    return by_status, _with_status(leaf, known, status)
+                if known is not None and base in (Exception, BaseException):
+                    break
+            catcher = level.get(base)
+            if catcher is not None:
+                return catcher, leaf
+    return None, leaf
+
+
+def _with_status(leaf: BaseException, known: HTTPError | None, status: int) -> BaseException:
+    """A catcher for a status is given an `HTTPError`, whatever was raised; that is its `__cause__`."""
+    if known is leaf:
+        return leaf
+    shown = known or HTTPError(status)
+    shown.__cause__ = leaf
+    return shown
+
+
+def _note(leaf: BaseException, known: HTTPError | None, request: Request) -> None:
+    """Log a leaf: a bug with its traceback, a 5xx as a warning, the client's own faults for those who look."""
+    if known is None:
+        log.error("%s %s failed, request %s", request.method, ascii(request.path), request.id, exc_info=leaf)
+    elif known.status >= 500:
+        log.warning("%s %s: %s, request %s", request.method, ascii(request.path), ascii(str(known)), request.id)
+    elif log.isEnabledFor(logging.DEBUG):
+        log.debug("%s %s: %s", request.method, ascii(request.path), ascii(str(known)))
+
+
+def _urn(request: Request) -> str:
+    return f"urn:uuid:{request.id}"

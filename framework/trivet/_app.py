@@ -1,0 +1,275 @@
+"""The application: it takes registrations, freezes, and dispatches.
+
+This file owns the two lives of an application. While modules are imported it takes routes and refuses conflicts; from
+lifespan startup or the first request on nothing can be registered, and everything that can be computed has been. Its
+`_http` is the flow of a request on one screen; each step is owned by the file that it names.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, TypeAlias, Unpack
+
+import trio
+
+from . import _options
+from ._access import record
+from ._answer import Answerer, error_map
+from ._collect import collecting
+from ._endpoint import Endpoint, Mounted
+from ._lifespan import answer as answer_lifespan
+from ._lifespan import mounted as run_mounted
+from ._options import CommonOptions, Level, Slash
+from ._outbound import Outbound, guarded
+from ._pattern import parse, parse_mount
+from ._plan import compile_plan, path_types
+from ._request import Request
+from ._respond import respond
+from ._router import INJECTABLE, MountedApp, Registered, Router
+from ._routes import Found, Table
+from ._scope import RequestScope
+from ._tasks import Tasks
+from ._unmatched import Unmatched
+from ._urls import Urls
+from ._watch import DisconnectSweep
+from .asgi import EXTENSION, ASGIApp, Receive, Scope, Send
+from .errors import RegistrationError
+
+log = logging.getLogger("trivet")
+
+Lifespan: TypeAlias = Callable[["App"], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+
+ANY_METHOD: None = None
+THREADS = 40
+"""How many `def` handlers and providers run at once; Trio's own default limit for worker threads."""
+
+
+class App(Router):
+    """An application: a router that is served, by any ASGI server that runs Trio.
+
+    Args:
+        slash: `"redirect"` answers a path that matches but for its last slash with 307; `"strict"` does not.
+        debug: show errors to the client, with their traceback. Never in production.
+        lifespan: an async context manager function given the app, entered at startup and left at shutdown; what it
+            yields (a mapping, or nothing) is `request.state`.
+        cleanup_grace: seconds that each dependency, middleware and catcher has once its request is ending.
+        drain_timeout: seconds that requests have to end when the server stops (under `trivet run`), and then
+            `app.tasks`.
+        options: those of `Router`; every route inherits them.
+    """
+
+    def __init__(
+        self,
+        *,
+        slash: Slash = "redirect",
+        debug: bool = False,
+        lifespan: Lifespan | None = None,
+        cleanup_grace: float = _options.CLEANUP_GRACE,
+        drain_timeout: float = _options.DRAIN_TIMEOUT,
+        **options: Unpack[CommonOptions],
+    ) -> None:
+        super().__init__(**options)
+        if slash not in ("redirect", "strict"):
+            raise RegistrationError(f'slash={slash!r}: write slash="redirect" or slash="strict".')
+        self.debug = debug
+        self.cleanup_grace = cleanup_grace
+        self.drain_timeout = drain_timeout
+        self.tasks = Tasks()
+        """Background tasks, which outlive the request that starts them."""
+        self.thread_limiter = trio.CapacityLimiter(THREADS)
+        """How many `def` handlers and providers run at once."""
+        self.draining = trio.Event()
+        """Set when the application stops; under `trivet run` as soon as the drain begins."""
+        self._lifespan = lifespan
+        self._table: Table[Endpoint | Mounted] = Table()
+        self._urls = Urls()
+        self._mounted: list[Mounted] = []
+        self._wrappers: list[Callable[[ASGIApp], ASGIApp]] = []
+        self._answerer = Answerer(error_map(), debug=debug)
+        self._unmatched = Unmatched(self._table, self._level, self._answerer, slash)
+        self._sweep = DisconnectSweep(_log_scope)
+        self._state: dict[str, Any] = {}
+        # The whole application inside its ASGI middleware; made when the table is frozen.
+        self._stack: ASGIApp | None = None
+
+    # ---- registration
+
+    def _install(self, path: str, entry: Registered | MountedApp, levels: tuple[Level, ...]) -> None:
+        if isinstance(entry, MountedApp):
+            mounted = Mounted(entry, path)
+            self._table.add(parse_mount(path), ANY_METHOD, mounted, entry.where)
+            self._mounted.append(mounted)
+            return
+        pattern = parse(path, path_types(entry.handler))
+        dependencies = [each for level in (self._level, *levels, entry.level) for each in level.dependencies]
+        plan = compile_plan(entry.handler, tuple(pattern.fields), INJECTABLE, dependencies)
+        endpoint = Endpoint(entry, pattern, plan, (self._level, *levels, entry.level))
+        self._table.add(pattern, entry.methods, endpoint, entry.where)
+        self._urls.add(endpoint)
+
+    def _check_open(self, what: str) -> None:
+        super()._check_open(what)
+        if self._stack is not None:
+            raise RegistrationError(
+                f"{what} comes too late: the application has started, and its table is frozen.\n"
+                "Register it while its module is imported."
+            )
+
+    def wrap(self, middleware: Callable[..., ASGIApp], /, **options: Any) -> None:
+        """Put ASGI middleware around the whole application: `app.wrap(CORSMiddleware, allow_origins=[...])`.
+
+        The first wrapped is outermost. It sees every request, those for mounted applications and the lifespan included.
+
+        Args:
+            middleware: a class or function that takes an ASGI application first and returns one.
+            options: passed on to it.
+        """
+        with collecting():
+            self._check_open(f"the ASGI middleware {getattr(middleware, '__qualname__', middleware)}")
+            self._wrappers.append(partial(middleware, **options))
+
+    def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
+        """The path of a route, by handler or name, percent-encoded. `request.url_for` puts the root path before it.
+
+        Raises:
+            LookupError: no such route; the message has the nearest name.
+            TypeError: a parameter is missing or unknown.
+            ValueError: a value cannot be spelt so that the route matches it.
+        """
+        return self._urls.build(target, params)
+
+    def _freeze(self) -> ASGIApp:
+        """Compute what requests need; from here on registration is an error."""
+        for entry in self._table.entries():
+            if isinstance(entry.value, Endpoint):
+                entry.value.freeze(self._answerer, self.thread_limiter)
+        self._unmatched.freeze()
+        stack: ASGIApp = self._dispatch
+        for wrap in reversed(self._wrappers):
+            stack = wrap(stack)
+        self._stack = partial(guarded, stack) if self._wrappers else stack
+        return self._stack
+
+    # ---- serving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        stack = self._stack
+        if stack is None:
+            stack = self._freeze()
+        await stack(scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
+            await answer_lifespan(receive, send, partial(self._life, scope))
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            raise ValueError(f"trivet does not know the ASGI scope type {kind!r}")
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request, from head to end."""
+        began = trio.current_time()
+        path, found = self._unmatched.match(scope)
+        route: Endpoint | None = None
+        params: Mapping[str, Any] = {}
+        if type(found) is Found:
+            if type(found.value) is Mounted:
+                await found.value.app(_below(scope, found.value), receive, send)
+                return
+            target = route = found.value
+            params = found.params
+        else:
+            target = self._unmatched.endpoint(found, path)
+        options = target.options
+        request_scope = RequestScope(began + options.timeout, self.cleanup_grace, _log_scope)
+        request = Request(self, scope, receive, path, params, route, options, request_scope)
+        if self._state and "state" not in scope:
+            scope["state"] = dict(self._state)
+        outbound = Outbound(send)
+        try:
+            if request._attach():
+                await self._serve(target, request, outbound)
+            elif self._sweep.running:
+                self._sweep.add(request)
+                try:
+                    await self._serve(target, request, outbound)
+                finally:
+                    self._sweep.discard(request)
+            else:  # no lifespan, so nobody sweeps: this request has a watcher of its own
+                await RequestScope.alongside(request.watch, self._serve, target, request, outbound)
+        finally:
+            record(request, began)
+
+    async def _serve(self, target: Any, request: Request, outbound: Outbound) -> None:
+        response = await target.respond(request)
+        await respond(response, request, outbound, self._answerer, target.options.catchers)
+        if request._link is not None:
+            request._link.detach()
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """WebSockets of mounted applications; trivet's own routes for them come with `app.websocket`."""
+        _, found = self._unmatched.match({**scope, "method": "WEBSOCKET"})
+        if type(found) is Found and type(found.value) is Mounted:
+            await found.value.app(_below(scope, found.value), receive, send)
+            return
+        await receive()  # websocket.connect; closing before accepting refuses the handshake with 403
+        await send({"type": "websocket.close", "code": 1000})
+
+    # ---- the application's life
+
+    @asynccontextmanager
+    async def _life(self, scope: Scope) -> AsyncGenerator[None]:
+        """From startup to shutdown: the user's lifespan, mounted applications, the sweep, `app.tasks`; left in reverse.
+
+        By the time it is left the server has ended all requests.
+        """
+        self.draining = trio.Event()
+        link = scope.get("extensions", {}).get(EXTENSION)
+        if link is not None:
+            link.drain_timeout = self.drain_timeout
+            link.cleanup_grace = self.cleanup_grace
+        async with AsyncExitStack() as stack:
+            if self._lifespan is not None:
+                self._keep_state(await stack.enter_async_context(self._lifespan(self)), scope)
+            for each in self._mounted:
+                each.state = dict(await stack.enter_async_context(run_mounted(each.app, scope, each.prefix)))
+            try:
+                async with self._sweep.sweeping(), self.tasks.running(self.drain_timeout):
+                    yield
+                    self.draining.set()
+            finally:
+                self._state = {}
+                for each in self._mounted:
+                    each.state = None
+
+    def _keep_state(self, state: Mapping[str, Any] | None, scope: Scope) -> None:
+        if state is None:
+            return
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"the lifespan yielded {type(state).__name__}: it yields a mapping, which becomes request.state, "
+                'or nothing.\nWrite  yield {"db": db}'
+            )
+        if "state" in scope:
+            scope["state"].update(state)
+        self._state = dict(state)
+
+
+def _below(scope: Scope, mounted: Mounted) -> Scope:
+    """The scope of a mounted application: `root_path` gains the prefix, `path` stays whole (ASGI 3, "HTTP")."""
+    return {
+        **scope,
+        "root_path": scope.get("root_path", "") + mounted.prefix,
+        "state": dict(mounted.state or {}),
+    }
+
+
+def _log_scope(message: str, error: BaseException | None) -> None:
+    log.error("%s", message, exc_info=error)

@@ -1,0 +1,155 @@
+"""What a path and method lead to: a handler's endpoint, with its options and middleware composed once.
+
+This file owns the composition. An endpoint's `respond` takes a request and returns a `Response`, whatever happens
+below it: errors become responses at each layer, so that every middleware sees one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import trio
+
+from ._answer import Answerer
+from ._options import AnyMiddleware, Level, Resolved
+from ._options import resolve as resolve_options
+from ._pattern import Pattern
+from ._plan import Plan
+from ._request import Request
+from ._resolve import run
+from ._response import Response
+from ._results import to_response
+from ._router import MountedApp, Registered
+from ._source import locate
+from ._stream import Stream
+from .errors import ResponseError
+
+Respond: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class Endpoint:
+    """A registered handler at its place in the application."""
+
+    __slots__ = ("_levels", "options", "pattern", "plan", "registered", "respond")
+
+    options: Resolved
+    respond: Respond
+
+    def __init__(self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level]) -> None:
+        self.registered = registered
+        self.pattern = pattern
+        self.plan = plan
+        # Outermost first. Read when the application freezes, so that what is added to a level later counts as well.
+        self._levels = tuple(levels)
+
+    @property
+    def path(self) -> str:
+        """The path as registered, prefixes included."""
+        return self.pattern.text
+
+    @property
+    def name(self) -> str:
+        """What `url_for` knows it by."""
+        return self.registered.name
+
+    @property
+    def handler(self) -> Callable[..., Any]:
+        """The handler."""
+        return self.registered.handler
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its tags, outer first."""
+        return self.options.tags
+
+    def resolve(self) -> Resolved:
+        """The options as they are now."""
+        return resolve_options(self._levels)
+
+    def freeze(self, answerer: Answerer, limiter: trio.CapacityLimiter) -> None:
+        """Compose what serves a request."""
+        self.options = self.resolve()
+        core = partial(_handle, self.plan, self.registered.status, self.options, answerer, limiter)
+        self.respond = compose(core, self.options, answerer)
+
+
+class Mounted:
+    """A mounted ASGI application at its place."""
+
+    __slots__ = ("app", "prefix", "state")
+
+    def __init__(self, mounted: MountedApp, prefix: str) -> None:
+        self.app = mounted.app
+        self.prefix = prefix
+        self.state: dict[str, Any] | None = None
+        """What its lifespan made, to be copied for each of its requests; `None` while it is not running."""
+
+
+async def _handle(
+    plan: Plan,
+    status: int | None,
+    options: Resolved,
+    answerer: Answerer,
+    limiter: trio.CapacityLimiter,
+    request: Request,
+) -> Response:
+    """The innermost layer: bind, call, convert, and leave the dependencies, but for a stream's."""
+    scope = request._scope
+    depth = scope.depth
+    error: BaseException | None = None
+    try:
+        response = to_response(await run(plan, request, scope, limiter), status)
+        if scope.depth == depth or isinstance(response, Stream):
+            return response
+    except BaseException as failure:  # noqa: BLE001 - dependencies see it, then it becomes the response
+        error = failure
+    if scope.depth > depth:
+        error = await scope.leave(error, down_to=depth)
+    if error is None:
+        return response  # pyright: ignore[reportPossiblyUnboundVariable]
+    return await answerer.answer(error, request, options.catchers)
+
+
+def compose(core: Respond, options: Resolved, answerer: Answerer) -> Respond:
+    """`core` inside its middleware, outermost first."""
+    respond = core
+    for middleware in reversed(options.middleware):
+        respond = partial(_around, middleware, str(locate(middleware)), respond, options, answerer)
+    return respond
+
+
+async def _around(
+    middleware: AnyMiddleware,
+    name: str,
+    inner: Respond,
+    options: Resolved,
+    answerer: Answerer,
+    request: Request,
+) -> Response:
+    """One middleware. What it raises becomes a response here, so that the next one out sees a response."""
+    scope = request._scope
+    depth = scope.depth
+
+    async def call(call_inner: Callable[[], Awaitable[Response]]) -> Response:
+        async def call_next(given: Request) -> Response:
+            if given is not request:
+                raise ResponseError(f"{name} called call_next with another request.\nWrite call_next(request).")
+            return await call_inner()
+
+        response = await middleware(request, call_next)
+        if not isinstance(response, Response):
+            raise ResponseError(
+                f"the middleware {name} returned {type(response).__name__}, not a Response.\n"
+                "End it with:  return await call_next(request)"
+            )
+        return response
+
+    try:
+        return await scope.around(call, partial(inner, request), name=name)
+    except BaseException as error:  # noqa: BLE001 - it becomes the response
+        failure: BaseException | None = error
+    failure = await scope.leave(failure, down_to=depth)
+    assert failure is not None
+    return await answerer.answer(failure, request, options.catchers)

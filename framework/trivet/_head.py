@@ -1,0 +1,71 @@
+"""The request target: from what the server put into the scope to the path that routes are matched on.
+
+This file owns RFC 9112 section 3.2's forms of the target, and what `root_path` takes off. Nothing is decoded here: a
+path is split first and decoded then, so that `%2F` stays in its segment.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+from .asgi import Scope
+from .errors import InvalidInput
+
+ASTERISK: Final = b"*"
+"""The target of `OPTIONS *`: the server as a whole."""
+
+# What RFC 3986 lets stand in a path, beside what `quote` never touches.
+_PATH_SAFE: Final = "/:@!$&'()*+,;=~"
+
+
+def target_path(scope: Scope) -> bytes:
+    """The path of the request, percent-encoded, less the prefix that the application is mounted at.
+
+    Raises:
+        InvalidInput: 400, the target is no path of this server.
+    """
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None:  # optional in ASGI; then the decoded path is all there is
+        raw = quote(scope["path"], safe=_PATH_SAFE).encode()
+    if raw[:1] != b"/":
+        raw = _other_form(raw, scope["method"])
+    root: str = scope.get("root_path", "")
+    return raw if not root else _below(raw, root)
+
+
+def _other_form(raw: bytes, method: str) -> bytes:
+    """Absolute form (a client that takes us for a proxy) has a path; the asterisk is for OPTIONS alone."""
+    if raw == ASTERISK and method == "OPTIONS":
+        return raw
+    scheme, separator, rest = raw.partition(b"://")
+    if separator and scheme.lower() in (b"http", b"https"):
+        _, slash, path = rest.partition(b"/")
+        return slash + path or b"/"
+    raise InvalidInput(400, "the request target is not a path")
+
+
+def _below(raw: bytes, root: str) -> bytes:
+    """`raw` less `root`. A server may or may not have put the prefix into the path; only a whole one is taken off."""
+    prefix = quote(root.rstrip("/"), safe=_PATH_SAFE).encode()
+    if raw.startswith(prefix) and raw[len(prefix) : len(prefix) + 1] in (b"/", b""):
+        return raw[len(prefix) :]
+    return raw
+
+
+def toggled_slash(path: bytes) -> bytes | None:
+    """The other form of a path: without its last slash, or with one. `None`: it has no other."""
+    if path in (b"", b"/"):
+        return None
+    return path[:-1] if path.endswith(b"/") else path + b"/"
+
+
+def redirect_target(root: str, path: bytes, query: bytes) -> str:
+    """A relative reference to `path`, for `Location`.
+
+    It starts with exactly one slash: with two it would be a network-path reference (RFC 3986 section 4.2) and lead to
+    whatever host a link put there.
+    """
+    location = quote(root.rstrip("/"), safe=_PATH_SAFE) + path.decode("latin-1")
+    location = "/" + location.lstrip("/\\")
+    return f"{location}?{query.decode('latin-1')}" if query else location

@@ -1,0 +1,116 @@
+"""The lifespan protocol, both sides: answering a server's, and running that of a mounted ASGI application.
+
+This file owns what a failure means. Ours is always *sent* (`startup.failed`, with the traceback as its message):
+hypercorn takes an exception for "no lifespan support" and serves half-started. A mounted application that raises
+before it has answered has no lifespan and is served without one, as the specification says.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import AsyncGenerator, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import trio
+
+from .asgi import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("trivet")
+
+
+class MountedStartupFailed(RuntimeError):
+    """A mounted application answered `lifespan.startup.failed`."""
+
+
+async def answer(receive: Receive, send: Send, life: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+    """Speak the lifespan protocol with a server: enter `life` at startup, leave it at shutdown.
+
+    It returns only after shutdown: hypercorn breaks on an application that returns early. A failure at startup is
+    logged with its traceback and sent; the server stops on it.
+    """
+    await receive()  # lifespan.startup: nothing else can come first
+    manager = life()
+    try:
+        await manager.__aenter__()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is sent, and logged with its traceback
+        text = "".join(traceback.format_exception(error))
+        log.critical("the application did not start\n%s", text)
+        await send({"type": "lifespan.startup.failed", "message": text})
+        return
+    try:
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+    except BaseException as error:  # the server was stopped hard, or a task of `life` failed: leave all the same
+        if not await manager.__aexit__(type(error), error, error.__traceback__):
+            raise
+        return
+    try:
+        await manager.__aexit__(None, None, None)
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        log.exception("the application did not stop cleanly")
+        await send({"type": "lifespan.shutdown.failed", "message": text})
+        return
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+@asynccontextmanager
+async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[MutableMapping[str, Any]]:
+    """Run the lifespan of a mounted application around the body; yields the state it made.
+
+    Args:
+        app: the mounted application.
+        scope: our own lifespan scope; its extensions are passed on, its state is not shared.
+        where: the prefix, for messages.
+
+    Raises:
+        MountedStartupFailed: it answered `startup.failed`.
+
+    Cancellation: the mounted application's lifespan task is cancelled with the body.
+    """
+    state: dict[str, Any] = {}
+    asking, asked = trio.open_memory_channel[Message](2)
+    answers, answered = trio.open_memory_channel[Message](2)
+
+    async def run() -> None:
+        started = False
+
+        async def send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await answers.send(message)
+
+        child = {**scope, "state": state}
+        try:
+            await app(child, asked.receive, send)
+        except Exception:
+            if started:
+                log.exception("the lifespan of the application mounted at %s failed", where)
+            else:
+                log.debug("the application mounted at %s has no lifespan", where, exc_info=True)
+        finally:
+            answers.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, name=f"lifespan of {where}")
+        asking.send_nowait({"type": "lifespan.startup"})
+        first = await _next(answered)
+        if first is not None and first["type"] == "lifespan.startup.failed":
+            nursery.cancel_scope.cancel()
+            raise MountedStartupFailed(f"the application mounted at {where} did not start: {first.get('message', '')}")
+        yield state
+        if first is not None:
+            asking.send_nowait({"type": "lifespan.shutdown"})
+            last = await _next(answered)
+            if last is not None and last["type"] == "lifespan.shutdown.failed":
+                log.error("the application mounted at %s did not stop cleanly: %s", where, last.get("message", ""))
+        nursery.cancel_scope.cancel()
+
+
+async def _next(answered: trio.MemoryReceiveChannel[Message]) -> Message | None:
+    try:
+        return await answered.receive()
+    except trio.EndOfChannel:
+        return None

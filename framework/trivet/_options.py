@@ -1,0 +1,197 @@
+"""Options of apps, routers and routes: which exist, what values they take, and how the nearest one wins.
+
+This file owns the defaults and their precedents. It knows nothing of what an option does: the plan, the scope and the
+app read the resolved values. It runs at registration only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar
+
+from .errors import RegistrationError
+
+OnDisconnect: TypeAlias = Literal["cancel", "finish"]
+Slash: TypeAlias = Literal["redirect", "strict"]
+
+
+class Unset(Enum):
+    """The type of `UNSET`: told apart from `None`, which says "no bound"."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+
+Seconds: TypeAlias = float | Unset | None
+AnyCallable: TypeAlias = Callable[..., Any]
+AnyMiddleware: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
+
+TIMEOUT: Final = 30.0
+"""Seconds up to the response's head. Rocket, tower-http and Go have none by default and document the outage; gunicorn's
+worker timeout is 30 s."""
+SEND_TIMEOUT: Final = 10.0
+"""Seconds without progress of one write. nginx's `send_timeout` is 60 s between two writes; a browser that reads at
+all reads within ten."""
+BODY_TIMEOUT: Final = 10.0
+"""Seconds without progress of the body. nginx's `client_body_timeout` is 60 s; Rocket and tower-http leave it open."""
+MAX_BODY: Final = 2 * 1024 * 1024
+"""Bytes; axum's `DefaultBodyLimit`."""
+CLEANUP_GRACE: Final = 5.0
+"""Seconds that each dependency has to clean up after a cancellation. Hypercorn's whole graceful timeout is 3 s."""
+DRAIN_TIMEOUT: Final = 10.0
+"""Seconds that running requests have after SIGTERM. Kubernetes kills after 30 s: this and the graces fit in."""
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""RFC 9110 section 9.2.1: nothing is lost when such a handler stops, so it stops when the client leaves."""
+
+
+class CommonOptions(TypedDict, total=False):
+    """Options of apps, routers and routes alike."""
+
+    timeout: float | None
+    send_timeout: float | None
+    body_timeout: float | None
+    max_body: int | None
+    on_disconnect: OnDisconnect
+    middleware: Sequence[AnyMiddleware]
+    dependencies: Sequence[Any]
+    tags: Sequence[str]
+
+
+class RouteOptions(CommonOptions, total=False):
+    """Options of one route."""
+
+    status: int
+    name: str
+    summary: str
+    include_in_schema: bool
+
+
+@dataclass(slots=True)
+class Level:
+    """What one app, router or route sets: `UNSET` where it leaves the choice to the next level out."""
+
+    timeout: Seconds = UNSET
+    send_timeout: Seconds = UNSET
+    body_timeout: Seconds = UNSET
+    max_body: int | Unset | None = UNSET
+    on_disconnect: OnDisconnect | Unset = UNSET
+    middleware: list[AnyMiddleware] = field(default_factory=list[AnyMiddleware])
+    dependencies: list[Any] = field(default_factory=list[Any])
+    tags: list[str] = field(default_factory=list[str])
+    catchers: dict[type[BaseException] | int, AnyCallable] = field(
+        default_factory=dict[type[BaseException] | int, AnyCallable]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The options in force for one route: scalars from the nearest level, lists outer first, catchers inner first."""
+
+    timeout: float
+    send_timeout: float | None
+    body_timeout: float | None
+    max_body: int | None
+    on_disconnect: OnDisconnect | None
+    middleware: tuple[AnyMiddleware, ...]
+    dependencies: tuple[Any, ...]
+    tags: tuple[str, ...]
+    catchers: tuple[Mapping[type[BaseException] | int, AnyCallable], ...]
+
+    def cancels(self, method: str) -> bool:
+        """Whether a handler of `method` is cancelled when the client leaves: as set, else safe methods are."""
+        if self.on_disconnect is None:
+            return method in SAFE_METHODS
+        return self.on_disconnect == "cancel"
+
+
+T = TypeVar("T")
+
+
+def nearest(values: Iterable[T | Unset], default: T) -> T:
+    """The first value that is set."""
+    for value in values:
+        if not isinstance(value, Unset):
+            return value
+    return default
+
+
+def resolve(levels: Sequence[Level]) -> Resolved:
+    """The options in force below `levels`, given outermost first."""
+    inner = levels[::-1]
+    policies: list[OnDisconnect | Unset] = [level.on_disconnect for level in inner]
+    timeout = nearest((level.timeout for level in inner), TIMEOUT)
+    return Resolved(
+        timeout=math.inf if timeout is None else timeout,
+        send_timeout=nearest((level.send_timeout for level in inner), SEND_TIMEOUT),
+        body_timeout=nearest((level.body_timeout for level in inner), BODY_TIMEOUT),
+        max_body=nearest((level.max_body for level in inner), MAX_BODY),
+        on_disconnect=nearest(policies, None),
+        middleware=tuple(each for level in levels for each in level.middleware),
+        dependencies=tuple(each for level in levels for each in level.dependencies),
+        tags=tuple(dict.fromkeys(tag for level in levels for tag in level.tags)),
+        catchers=tuple(level.catchers for level in inner if level.catchers),
+    )
+
+
+SCALARS: Final = ("timeout", "send_timeout", "body_timeout", "max_body", "on_disconnect")
+LISTS: Final = ("middleware", "dependencies", "tags")
+
+
+def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = "route") -> Level:
+    """Check `options` and take the common ones; `known` are further names that the owner reads itself.
+
+    Raises:
+        RegistrationError: an unknown option, or a value that the option does not take.
+    """
+    allowed = (*SCALARS, *LISTS, *known)
+    for name in options:
+        if name not in allowed:
+            raise RegistrationError(_unknown(name, allowed, owner))
+    for name in ("timeout", "send_timeout", "body_timeout"):
+        _check_seconds(name, options.get(name))
+    _check_bytes(options.get("max_body"))
+    policy = options.get("on_disconnect", UNSET)
+    if policy not in (UNSET, "cancel", "finish"):
+        raise RegistrationError(
+            f"on_disconnect={policy!r} is not a policy.\n"
+            'Write on_disconnect="cancel" (stop when the client leaves) or on_disconnect="finish" (carry on).'
+        )
+    given: dict[str, Any] = {name: options.get(name, UNSET) for name in SCALARS}
+    taken = Level(**given)
+    for name in LISTS:
+        values = options.get(name, ())
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise RegistrationError(f"{name}={values!r} is not a list.\nWrite {name}=[...].")
+        getattr(taken, name).extend(values)
+    return taken
+
+
+def _unknown(name: str, allowed: Sequence[str], owner: str) -> str:
+    close = get_close_matches(name, allowed, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"A {owner} takes: {', '.join(sorted(allowed))}."
+    return f"unknown option {name!r} of a {owner}.\n{hint}"
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise RegistrationError(
+            f"{name}={value!r} is not a number of seconds.\n"
+            f"Write a positive number, {name}=2.5, or {name}=None for no bound."
+        )
+
+
+def _check_bytes(value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise RegistrationError(
+            f"max_body={value!r} is not a number of bytes.\nWrite max_body=1024 * 1024, or max_body=None for no bound."
+        )

@@ -1,0 +1,93 @@
+"""What goes out for one request: this is the only module that calls `send` for it.
+
+    unstarted --start--> started --body*--> started --end--> finished
+        |                    `--cut--> finished (truncated)
+        `--whole--> finished
+
+This file owns that order and what is done when a response fails midway: it is *cut*, so that the client sees a broken
+connection and never takes half a body for a whole one.
+"""
+
+from __future__ import annotations
+
+from .asgi import EXTENSION, Link, RawHeaders, Receive, Scope, Send
+from .asgi import ASGIApp as _ASGIApp
+from .asgi import Message as _Message
+
+CUT = "trivet.cut"
+"""The key in the scope of the `Cut` that an outer trivet application made, for those mounted in it."""
+
+
+class ResponseCut(Exception):
+    """Raised at the server when a response was cut: a server that knows no `Link` closes the connection then."""
+
+
+class Outbound:
+    """The outgoing half of one request."""
+
+    __slots__ = ("_send", "finished", "sent", "started")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+        self.finished = False
+        self.sent = 0
+        """Bytes of body handed to the server."""
+
+    async def start(self, status: int, headers: RawHeaders) -> None:
+        """Send the head."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def body(self, chunk: bytes, *, more: bool = True) -> None:
+        """Send a part of the body, the last one with `more=False`."""
+        self.finished = not more
+        self.sent += len(chunk)
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+
+class Cut:
+    """Cuts a response for good, whatever sits between us and the server.
+
+    ASGI middleware may end a truncated body as if it were whole: Starlette's BaseHTTPMiddleware does, whether the
+    application returns or raises. So `send` is closed *outside* all middleware, and the server told there.
+    """
+
+    __slots__ = ("_link", "done")
+
+    def __init__(self, link: Link | None) -> None:
+        self._link = link
+        self.done = False
+
+    def cut(self) -> None:
+        """Let nothing more out; tell a server that can be told."""
+        self.done = True
+        if self._link is not None:
+            self._link.abort()
+
+    def guard(self, send: Send) -> Send:
+        """`send`, until the cut."""
+
+        async def guarded(message: _Message) -> None:
+            if not self.done:
+                await send(message)
+
+        return guarded
+
+
+async def guarded(app: _ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run `app`, a stack of ASGI middleware with our application inside, so that a cut stays a cut.
+
+    Raises:
+        ResponseCut: the response was cut and the server has no `Link`; it closes the connection.
+    """
+    link: Link | None = scope.get("extensions", {}).get(EXTENSION)
+    cut = Cut(link)
+    scope[CUT] = cut
+    try:
+        await app(scope, receive, cut.guard(send))
+    except Exception:
+        if not cut.done:
+            raise
+    if cut.done and link is None:
+        raise ResponseCut("the response was cut: its body is incomplete")

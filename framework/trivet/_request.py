@@ -1,0 +1,388 @@
+"""The request, as handlers, providers, middleware and catchers see it.
+
+This file owns what a request can be asked. Values of the head are read from the ASGI scope when they are asked for and
+kept; the body is read through `_inbound`, within `body_timeout`; what concerns its end is asked of its scope. It
+decides nothing: the endpoint's options and the request's scope do.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
+from urllib.parse import unquote
+
+import trio
+
+from ._body import JSONDecoder, check_content
+from ._cookies import parse_cookies
+from ._headers import Headers
+from ._inbound import Inbound, too_large
+from ._options import Resolved
+from ._query import QueryParams
+from ._query import parse as parse_query
+from ._scope import RequestScope, TooLate, bounded
+from .asgi import EXTENSION, Link, Notice, Reason, Receive, Scope
+from .errors import HTTPError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+
+class Address(NamedTuple):
+    """The peer of a connection."""
+
+    host: str
+    port: int
+
+
+class RouteInfo(Protocol):
+    """What a request tells of the route that it matched."""
+
+    @property
+    def path(self) -> str:
+        """The path as registered, prefixes included: `/users/{id}`."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What `url_for` knows it by."""
+        ...
+
+    @property
+    def handler(self) -> Callable[..., Any]:
+        """The handler."""
+        ...
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """Its tags, outer first."""
+        ...
+
+
+class Owner(Protocol):
+    """What a request needs of the application: the App itself, seen from below."""
+
+    draining: trio.Event
+
+    def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
+        """The path of a route."""
+        ...
+
+
+class Request:
+    """One HTTP request. Ask for it by type: `async def handler(request: Request)`."""
+
+    __slots__ = (
+        "_body",
+        "_cookies",
+        "_expects_body",
+        "_failed",
+        "_headers",
+        "_id",
+        "_inbound",
+        "_left",
+        "_link",
+        "_options",
+        "_query",
+        "_receive",
+        "_scope",
+        "_status",
+        "_streams",
+        "app",
+        "method",
+        "path_params",
+        "raw_path",
+        "route",
+        "scope",
+        "watcher",
+    )
+
+    def __init__(
+        self,
+        app: Owner,
+        scope: Scope,
+        receive: Receive,
+        raw_path: bytes,
+        path_params: Mapping[str, Any],
+        route: RouteInfo | None,
+        options: Resolved,
+        request_scope: RequestScope,
+    ) -> None:
+        self.app: Any = app
+        """The application."""
+        self.scope = scope
+        """The ASGI scope."""
+        self.method: str = scope["method"]
+        """The method as sent; `HEAD` where a GET handler answers it."""
+        self.raw_path = raw_path
+        """The path as sent, percent-encoded, without query."""
+        self.path_params = path_params
+        """The converted path fields by name."""
+        self.route = route
+        """The route that matched; `None` in middleware and catchers when none did."""
+        self._scope = request_scope
+        self._receive = receive
+        self._options = options
+        self._link: Link | None = None
+        # Made when somebody reads the body or watches for the disconnect: most requests need none.
+        self._inbound: Inbound | None = None
+        self._body: bytes | None = None
+        self._headers: Headers | None = None
+        self._query: QueryParams | None = None
+        self._cookies: dict[str, str] | None = None
+        self._id: str | None = None
+        self._expects_body: bool | None = None
+        # An exception decided the response.
+        self._failed = False
+        # The status that was sent; 0 before that.
+        self._status = 0
+        # The client left: latched, for a request that finishes all the same.
+        self._left = False
+        # The response is a stream that has begun.
+        self._streams = False
+        # Written by the disconnect sweep: the scope of the task that watches this request, if there is one.
+        self.watcher: trio.CancelScope | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path!a}>"
+
+    # ---- the head
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded; for display and logs (`%2F` and `/` look the same in it)."""
+        return unquote(self.raw_path.decode("latin-1"), errors="replace")
+
+    @property
+    def url(self) -> str:
+        """The URL as the client sees it, as far as `Host` and the server's scheme tell: not to be trusted in links."""
+        query: bytes = self.scope.get("query_string", b"")
+        host = self.headers.get("host")
+        if host is None:
+            server = self.scope.get("server") or ("localhost", None)
+            host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
+        tail = f"?{query.decode('latin-1')}" if query else ""
+        return f"{self.scope.get('scheme', 'http')}://{host}{self.raw_path.decode('latin-1')}{tail}"
+
+    @property
+    def query(self) -> QueryParams:
+        """The query parameters.
+
+        Raises:
+            InvalidInput: 400, the query string is malformed.
+        """
+        if self._query is None:
+            self._query = parse_query(self.scope.get("query_string", b""))
+        return self._query
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields, case-insensitive."""
+        if self._headers is None:
+            self._headers = Headers(self.scope["headers"])
+        return self._headers
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies by name."""
+        if self._cookies is None:
+            self._cookies = parse_cookies(self.headers.getlist("cookie"))
+        return self._cookies
+
+    @property
+    def client(self) -> Address | None:
+        """The peer; `None` where there is none to tell (a Unix socket)."""
+        client = self.scope.get("client")
+        return None if client is None else Address(client[0], client[1])
+
+    @property
+    def id(self) -> str:
+        """A UUID of this request: in the log beside each error, and `instance` of each problem."""
+        if self._id is None:
+            self._id = str(uuid.uuid4())
+        return self._id
+
+    @property
+    def state(self) -> MutableMapping[str, Any]:
+        """What the lifespan yielded, copied for this request: write to it freely."""
+        state: MutableMapping[str, Any] = self.scope.setdefault("state", {})
+        return state
+
+    # ---- the body
+
+    async def body(self) -> bytes:
+        """The whole body, read once and kept.
+
+        Raises:
+            HTTPError: 408, it made no progress for `body_timeout`; 413, it is larger than `max_body`.
+            ClientDisconnected: the client left before its end.
+
+        Cancellation: what has been read is kept by the request only when it is complete; a body that was cancelled
+        midway cannot be read again.
+        """
+        if self._body is None:
+            self._body = b"".join([chunk async for chunk in self.stream()])
+        return self._body
+
+    def stream(self) -> BodyStream:
+        """The body as it comes: `async for chunk in request.stream()`. Errors are those of `body`.
+
+        The client is read from as fast as the loop takes the chunks, no faster.
+        """
+        return BodyStream(self)
+
+    @overload
+    async def json(self, /) -> Any: ...
+    @overload
+    async def json(self, as_type: type[T], /) -> T: ...
+    async def json(self, as_type: Any = Any, /) -> Any:
+        """The JSON body, converted to `as_type`.
+
+        Raises:
+            InvalidInput: 400, 413, 415 or 422, as for a parameter that is read from the body.
+        """
+        check_content(self.headers.get("content-type"), self.headers.get("content-encoding"))
+        return JSONDecoder(as_type).decode(await self.body())
+
+    # ---- the end
+
+    @property
+    def deadline(self) -> float:
+        """When `timeout` passes, on Trio's clock; `math.inf`: never."""
+        return self._scope.deadline
+
+    def time_left(self) -> float:
+        """Seconds until `deadline`, never negative."""
+        return max(0.0, self._scope.deadline - trio.current_time())
+
+    @property
+    def ended(self) -> Reason | None:
+        """Why the request ended or is being ended; `None` while it goes on."""
+        return self._scope.reason
+
+    @property
+    def draining(self) -> Notice:
+        """Set when the server stops taking new work: a long stream should come to an end now."""
+        return self.app.draining if self._link is None else self._link.draining
+
+    def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
+        """The path of a route, by handler or name, with the prefix that this application is mounted at.
+
+        Raises:
+            LookupError: no such route; the message has the nearest name.
+            TypeError: a parameter is missing or unknown.
+            ValueError: a value cannot be spelt so that the route matches it.
+        """
+        root: str = self.scope.get("root_path", "")
+        path: str = self.app.url_for(target, **params)
+        return root + path
+
+    # ---- for the floors above: the package's own, not a handler's
+
+    @property
+    def _incoming(self) -> Inbound:
+        """The incoming half, made at first use."""
+        if self._inbound is None:
+            self._inbound = Inbound(self._receive, self._options.max_body, self._on_disconnect)
+        return self._inbound
+
+    @property
+    def _unread(self) -> bool:
+        """Whether a body may still be on its way."""
+        if self._inbound is not None and self._inbound.complete:
+            return False
+        if self._expects_body is None:
+            self._expects_body = _expects_body(self.scope)
+        return self._expects_body
+
+    @property
+    def _waits_for_body(self) -> bool:
+        """Whether the handler waits for body, or did when it was cancelled."""
+        return self._inbound is not None and self._inbound.waiting
+
+    @property
+    def _gone(self) -> bool:
+        """Whether the client is known to have left."""
+        return self._left or (self._inbound is not None and self._inbound.gone)
+
+    def _attach(self) -> bool:
+        """Let the server cancel this request, if it can; return whether it can."""
+        extensions = self.scope.get("extensions")
+        link: Link | None = extensions.get(EXTENSION) if extensions else None
+        if link is None:
+            return False
+        self._link = link
+        link.send_timeout = self._options.send_timeout
+        link.attach(self._stop)
+        return True
+
+    def _streaming(self) -> None:
+        """From here on the client's leaving ends the request, whatever the method: there is nobody to send to."""
+        self._streams = True
+        if self._left:
+            self._scope.cancel("disconnected")
+
+    async def watch(self) -> None:
+        """Wait for the client to leave, for a server that has no `Link`; the disconnect sweep runs this."""
+        await self._incoming.watch()
+
+    def _on_disconnect(self) -> None:
+        self._stop("disconnected")
+
+    def _stop(self, reason: Reason) -> None:
+        """Called by the server's `Link` or by the reader of `receive`."""
+        if reason == "disconnected":
+            self._left = True
+            if not (self._streams or self._options.cancels(self.method)):
+                return
+        self._scope.cancel(reason)
+
+
+class BodyStream:
+    """The body of a request, chunk by chunk; an iterator, so that nothing is left to finalise (PEP 525)."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __aiter__(self) -> BodyStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        request = self._request
+        inbound, options = request._incoming, request._options
+        if inbound.untouched:
+            _check_length(request.headers.get("content-length"), options.max_body)
+        try:
+            chunk = await bounded(options.body_timeout, inbound.read)
+        except TooLate:
+            raise HTTPError(
+                408,
+                f"the body made no progress for {options.body_timeout:g} seconds",
+                headers={"connection": "close"},
+            ) from None
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+
+def _check_length(content_length: str | None, max_body: int | None) -> None:
+    """Refuse a body that says that it is too large before any of it is read."""
+    if max_body is None or content_length is None or not content_length.isdecimal():
+        return
+    if len(content_length) > 18 or int(content_length) > max_body:
+        raise too_large(max_body)
+
+
+def _expects_body(scope: Scope) -> bool:
+    """RFC 9112 section 6.3: a request has a body if it says so; HTTP/2 and 3 need not say."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return bool(value != b"0")
+        if name == b"transfer-encoding":
+            return True
+    return scope["http_version"] in ("2", "3") and scope["method"] not in ("GET", "HEAD", "OPTIONS", "DELETE")

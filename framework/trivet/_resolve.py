@@ -1,0 +1,124 @@
+"""Runs a plan: fill the slots from the request, enter the dependencies, read the body, call the handler.
+
+This file owns the run-time half of binding. The order was decided by `_plan`; when and under which scope user code
+runs is decided by `_scope`, which each call here goes through. Leaving the dependencies is the caller's: a stream's
+stay open until its last chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import trio
+
+from ._body import check_content
+from ._extract import REQUIRED, BodyParam
+from ._plan import Call, Mode, Plan, Step
+from ._request import Request
+from ._scope import RequestScope
+from .errors import Fault, InvalidInput
+
+
+async def run(plan: Plan, request: Request, scope: RequestScope, limiter: trio.CapacityLimiter) -> object:
+    """Bind `request` to the plan's handler and call it; returns what the handler returns.
+
+    Dependencies that are context managers stay entered, in `scope`.
+
+    Raises:
+        InvalidInput: the request cannot be bound.
+        RequestCancelled: the deadline passed, the client left, or the server drained.
+        Exception: whatever the handler or a provider raises.
+    """
+    handler = plan.handler
+    if plan.path_only and handler.mode is Mode.ASYNC:
+        if not request.path_params:
+            return await scope.call(handler.fn)
+        return await scope.call(_with_keywords, handler.fn, request.path_params)
+    slots: list[Any] = [None] * plan.size
+    _fill_from_head(plan, request, slots)
+    for step in plan.before_body:
+        slots[step.slot] = await _provide(step, slots, scope, limiter)
+    if plan.body is not None:
+        slot, parameter = plan.body
+        slots[slot] = await _read(parameter, request, scope)
+        for step in plan.after_body:
+            slots[step.slot] = await _provide(step, slots, scope, limiter)
+    if plan.nursery is not None:
+        slots[plan.nursery] = await scope.enter(trio.open_nursery(), name="the nursery", joins=True)
+    return await _call(handler, slots, scope, limiter)
+
+
+async def _with_keywords(fn: Callable[..., Any], keywords: Mapping[str, Any]) -> object:
+    return await fn(**keywords)
+
+
+def _fill_from_head(plan: Plan, request: Request, slots: list[Any]) -> None:
+    """Path, injected objects and query; all faults of the query in one answer."""
+    for slot, name in plan.paths:
+        slots[slot] = request.path_params[name]
+    for slot, _ in plan.injected:
+        slots[slot] = request  # the only key so far; the nursery has a place of its own
+    if plan.queries:
+        faults: list[Fault] = []
+        query = request.query
+        for slot, parameter in plan.queries:
+            slots[slot] = parameter.read(query, faults)
+        if faults:
+            raise InvalidInput(422, "the query does not fit", faults)
+
+
+async def _read(parameter: BodyParam, request: Request, scope: RequestScope) -> Any:
+    if parameter.default is not REQUIRED and not request._unread:
+        return parameter.default
+    headers = request.headers
+    check_content(headers.get("content-type"), headers.get("content-encoding"))
+    return parameter.decoder.decode(await scope.call(request.body))
+
+
+async def _provide(step: Step, slots: list[Any], scope: RequestScope, limiter: trio.CapacityLimiter) -> Any:
+    call = step.call
+    if call.mode is Mode.ASYNC_CONTEXT or call.mode is Mode.CONTEXT:
+        positional, keyword = call.bind(slots)
+        manager: Any = call.fn(*positional, **keyword)
+        if call.mode is Mode.CONTEXT:
+            manager = InThread(manager, limiter)
+        return await scope.enter(manager, name=str(call.where))
+    return await _call(call, slots, scope, limiter)
+
+
+async def _call(call: Call, slots: list[Any], scope: RequestScope, limiter: trio.CapacityLimiter) -> Any:
+    positional, keyword = call.bind(slots)
+    fn = partial(call.fn, *positional, **keyword) if positional or keyword else call.fn
+    if call.mode is Mode.ASYNC:
+        return await scope.call(fn)
+    if call.mode is Mode.THREAD:
+        return await scope.call(_in_thread, fn, limiter)
+    return fn()
+
+
+async def _in_thread(fn: Callable[[], Any], limiter: trio.CapacityLimiter) -> Any:
+    """Run `fn` in a worker thread and wait for it even when cancelled: a thread cannot be stopped, and its slot of the
+    limiter stays taken until it returns. `trio.from_thread.check_cancelled()` lets `fn` stop by itself."""
+    return await trio.to_thread.run_sync(fn, limiter=limiter)
+
+
+class InThread:
+    """A `@contextmanager` whose two halves run in worker threads (not always the same one)."""
+
+    __slots__ = ("_limiter", "_manager")
+
+    def __init__(self, manager: AbstractContextManager[Any], limiter: trio.CapacityLimiter) -> None:
+        self._manager = manager
+        self._limiter = limiter
+
+    async def __aenter__(self) -> Any:
+        return await _in_thread(self._manager.__enter__, self._limiter)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return bool(await _in_thread(partial(self._manager.__exit__, kind, error, traceback), self._limiter))

@@ -1,0 +1,243 @@
+"""Sends the response of one request: whole, early (an upload is still coming), or as a stream.
+
+This file owns the order of the end of a request: the reason is settled *before* the last message, because hypercorn
+reports a disconnect from inside its own final send; dependencies leave before a whole answer and after a stream's last
+chunk; a stream that fails is cut. The only module that calls `send` is `_outbound`, the only one that opens scopes is
+`_scope`; this one says which when.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Final
+
+import trio
+
+from ._answer import Answerer, Catchers
+from ._outbound import CUT, Cut, Outbound, ResponseCut
+from ._request import Request
+from ._response import Response
+from ._scope import TooLate, bounded, cancelled_from_outside
+from ._stream import Stream
+from .asgi import RawHeaders
+from .errors import ClientDisconnected, ResponseError
+
+log = logging.getLogger("trivet")
+
+LINGER: Final = 2.0
+"""Seconds that we go on reading an upload that is not wanted after its answer was sent. Closing at once would make the
+client's kernel discard the answer (RFC 9112 section 9.6); nginx's `lingering_timeout` is 5 s between two reads."""
+
+
+async def respond(
+    response: Response, request: Request, outbound: Outbound, answerer: Answerer, catchers: Catchers
+) -> None:
+    """Send `response` and end the request.
+
+    Raises:
+        ResponseCut: a stream failed, and the server has no other way to learn it.
+        trio.Cancelled: a scope further out was cancelled; what could be sent has been sent.
+    """
+    if isinstance(response, Stream):
+        replacement = await _stream(response, request, outbound, answerer, catchers)
+        if replacement is None:
+            return
+        response = replacement
+    elif request._scope.depth:  # a middleware put this in the place of a stream
+        error = await request._scope.leave(None)
+        if error is not None:
+            response = await answerer.answer(error, request, catchers)
+    await _whole(response, request, outbound, answerer)
+
+
+async def _whole(response: Response, request: Request, outbound: Outbound, answerer: Answerer) -> None:
+    try:
+        status, headers = response.start(request.method)
+    except (ResponseError, ValueError) as error:
+        response = answerer.refused(error, request)
+        status, headers = response.start(request.method)
+    body = b"" if request.method == "HEAD" else response.body
+    scope = request._scope
+    reason = scope.reason
+    request._status = status
+    if reason is None:
+        scope.cancel("failed" if request._failed else "returned")
+        if request._unread:
+            await scope.alongside(request._incoming.discard, _early, status, headers, body, request, outbound)
+        else:
+            await outbound.start(status, headers)
+            await outbound.body(body, more=False)
+    elif reason != "disconnected":
+        # A deadline or a drain. If the cancellation came from further out (hypercorn's graceful_timeout), the answer
+        # still goes out, shielded, and the cancellation goes on at the next checkpoint.
+        if not await scope.shielded(request._options.send_timeout, _stopped, status, headers, body, request, outbound):
+            _cut(request)
+        if trio.current_effective_deadline() == -math.inf:
+            await trio.lowlevel.checkpoint()
+
+
+async def _stopped(status: int, headers: RawHeaders, body: bytes, request: Request, outbound: Outbound) -> None:
+    if request._unread:
+        await request._scope.alongside(request._incoming.discard, _early, status, headers, body, request, outbound)
+    else:
+        await outbound.start(status, headers)
+        await outbound.body(body, more=False)
+
+
+async def _early(status: int, headers: RawHeaders, body: bytes, request: Request, outbound: Outbound) -> None:
+    """Answer before the upload has been read; `discard` runs beside it.
+
+    The body goes out whole, but its end is held back until the upload is over or `LINGER` has passed: the client has
+    its answer (the length is known) and time to read it.
+    """
+    await outbound.start(status, headers)
+    if body:
+        await outbound.body(body)
+    try:
+        await bounded(LINGER, request._incoming.wait_complete)
+    except TooLate:
+        pass
+    await outbound.body(b"", more=False)
+
+
+async def _stream(
+    stream: Stream, request: Request, outbound: Outbound, answerer: Answerer, catchers: Catchers
+) -> Response | None:
+    """Feed a stream and leave its dependencies; returns a whole response when there is one to send instead."""
+    scope = request._scope
+    error: BaseException | None = None
+    headers: RawHeaders = []
+    try:
+        status, headers = stream.start(request.method)
+    except (ResponseError, ValueError) as refused:
+        error, status = refused, 500
+    if error is not None or request.method == "HEAD" or scope.reason is not None:
+        error = await scope.leave(error)
+        if error is not None:
+            return await answerer.answer(error, request, catchers)
+        if scope.reason is None:
+            scope.cancel("returned")
+            request._status = status
+            await outbound.start(status, headers)
+            await outbound.body(b"", more=False)
+        return None
+    request._status = status
+    request._streaming()
+    sink = StreamSink(request, outbound, _declared_length(headers))
+    try:
+        await outbound.start(status, headers)
+        await scope.feed(stream.feed, sink)
+        sink.check_complete()
+    except BaseException as failure:  # noqa: BLE001 - dependencies see it, then it is logged and the stream cut
+        error = failure
+    error = await scope.leave(error)
+    await _end_stream(error, request, outbound)
+    return None
+
+
+async def _end_stream(error: BaseException | None, request: Request, outbound: Outbound) -> None:
+    scope = request._scope
+    if error is None:
+        scope.cancel("returned")
+        if scope.reason == "disconnected":
+            return
+        if request._unread:
+            await scope.alongside(request._incoming.discard, _end_after_upload, request, outbound)
+        else:
+            await outbound.body(b"", more=False)
+        return
+    outside = cancelled_from_outside(error)
+    if scope.reason is None:
+        scope.cancel("drained" if outside else "failed")
+    if scope.reason == "failed":
+        log.error(
+            "%s %s failed after its head was sent: the response is cut, request %s",
+            request.method, ascii(request.path), request.id, exc_info=error,
+        )  # fmt: skip
+    if outside or not isinstance(error, Exception):
+        _cut_quietly(request)
+        raise error
+    if scope.reason != "disconnected":
+        _cut(request)
+
+
+async def _end_after_upload(request: Request, outbound: Outbound) -> None:
+    try:
+        await bounded(LINGER, request._incoming.wait_complete)
+    except TooLate:
+        pass
+    await outbound.body(b"", more=False)
+
+
+def _cut(request: Request) -> None:
+    """Make the client see that the response is incomplete."""
+    if not _cut_quietly(request):
+        raise ResponseCut("the response was cut: its body is incomplete")
+
+
+def _cut_quietly(request: Request) -> bool:
+    """Cut, as far as that can be said without raising; returns whether the server has been told."""
+    cut: Cut | None = request.scope.get(CUT)
+    if cut is not None:
+        cut.cut()
+    elif request._link is not None:
+        request._link.abort()
+    return cut is None and request._link is not None
+
+
+def _declared_length(headers: RawHeaders) -> int | None:
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return None
+
+
+class StreamSink:
+    """Where a stream's source sends to; see `trivet.Sink`."""
+
+    __slots__ = ("_declared", "_outbound", "_request")
+
+    def __init__(self, request: Request, outbound: Outbound, declared: int | None) -> None:
+        self._request = request
+        self._outbound = outbound
+        self._declared = declared
+
+    async def send(self, chunk: str | bytes) -> None:
+        """Send a part of the body.
+
+        It has been handed to the server when this returns, which waits as long as the client reads no faster.
+
+        Raises:
+            ClientDisconnected: the client left, or stopped reading for `send_timeout`.
+            ResponseError: more was sent than the `Content-Length` that was set.
+
+        Cancellation: the chunk may have been sent or not; the stream cannot go on.
+        """
+        data = chunk.encode() if isinstance(chunk, str) else bytes(chunk)
+        request, outbound = self._request, self._outbound
+        if request._gone:
+            raise ClientDisconnected("the client left")
+        if self._declared is not None and outbound.sent + len(data) > self._declared:
+            raise ResponseError(
+                f"the stream sends more than its Content-Length of {self._declared} bytes.\n"
+                "Set no Content-Length: the server frames a stream by itself."
+            )
+        if not data:
+            await trio.lowlevel.checkpoint()
+            return
+        if request._link is not None or request._options.send_timeout is None:
+            await outbound.body(data)  # a server with a Link sees to the time that a write takes
+            return
+        try:
+            await bounded(request._options.send_timeout, outbound.body, data)
+        except TooLate:
+            request._scope.cancel("disconnected")
+            raise ClientDisconnected(f"the client has not read for {request._options.send_timeout:g} seconds") from None
+
+    def check_complete(self) -> None:
+        """Refuse to end a body short of its `Content-Length`."""
+        if self._declared is not None and self._outbound.sent != self._declared:
+            raise ResponseError(
+                f"the stream ended after {self._outbound.sent} of its Content-Length of {self._declared} bytes."
+            )

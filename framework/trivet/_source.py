@@ -1,0 +1,131 @@
+"""Where a callable was written and how its signature reads: the raw material of registration's error messages.
+
+This file owns the unwrapping of decorated, partial and instance callables, and the resolution of annotations given as
+strings. It decides nothing about binding.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+import typing
+from types import FrameType
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .errors import Location, RegistrationError
+
+
+def underlying(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The plain function below decorators (`__wrapped__`), `functools.partial` and instances with `__call__`."""
+    while True:
+        if isinstance(fn, functools.partial):
+            fn = fn.func
+        elif (wrapped := getattr(fn, "__wrapped__", None)) is not None:
+            fn = wrapped
+        elif inspect.ismethod(fn):
+            fn = fn.__func__
+        elif inspect.isfunction(fn) or inspect.isclass(fn) or not callable(fn):
+            return fn
+        else:
+            call = type(fn).__call__
+            if not inspect.isfunction(call):
+                return fn
+            fn = call
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """The name a reader knows `fn` by."""
+    if isinstance(fn, functools.partial):
+        return name_of(fn.func)
+    return getattr(fn, "__qualname__", None) or type(fn).__qualname__
+
+
+def locate(fn: Callable[..., Any]) -> Location:
+    """File and line of `fn`: of its decorator if it has one, as Python reports functions."""
+    code = getattr(underlying(fn), "__code__", None)
+    if code is not None:
+        return Location(name_of(fn), _short(code.co_filename), code.co_firstlineno)
+    try:
+        file = inspect.getsourcefile(underlying(fn)) or "?"
+        line = inspect.getsourcelines(underlying(fn))[1]
+    except (TypeError, OSError):
+        file, line = "?", 0
+    return Location(name_of(fn), _short(file), line)
+
+
+def _short(file: str) -> str:
+    """Relative to the working directory where that is shorter: what a terminal makes clickable."""
+    try:
+        relative = os.path.relpath(file)
+    except ValueError:  # another drive (Windows)
+        return file
+    return file if relative.startswith("..") else relative
+
+
+def show(fn: Callable[..., Any]) -> str:
+    """The signature as written, with its place: the first line of most registration errors."""
+    where = locate(fn)
+    prefix = "async def" if is_async(fn) else "class" if inspect.isclass(fn) else "def"
+    try:
+        signature = str(inspect.signature(fn)).replace("'", "")
+    except (TypeError, ValueError):
+        signature = "(...)"
+    return f"    {prefix} {where.name.rpartition('.')[2]}{signature}\n    {where.file}:{where.line}"
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Whether calling `fn` gives a coroutine."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    if inspect.iscoroutinefunction(fn):
+        return True
+    call = getattr(fn, "__call__", None)  # noqa: B004 - the method itself is wanted: instances with an async __call__
+    return not inspect.isclass(fn) and inspect.iscoroutinefunction(call)
+
+
+def annotations_of(fn: Callable[..., Any]) -> Mapping[str, Any]:
+    """The resolved annotations of `fn`, `Annotated` kept.
+
+    Strings (`from __future__ import annotations`) are resolved in the function's module and, failing that, in the
+    frames that are registering it: a handler defined inside a function may name classes defined beside it.
+
+    Raises:
+        RegistrationError: a name cannot be resolved; the message shows which, and the remedy.
+    """
+    target = underlying(fn)
+    if inspect.isclass(target):
+        target = target.__init__
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except NameError as error:
+        found = _with_frames(target)
+        if found is not None:
+            return found
+        raise RegistrationError(_unresolved(fn, error)) from None
+    except Exception as error:
+        raise RegistrationError(f"the annotations of this cannot be evaluated: {error}\n{show(fn)}") from error
+
+
+def _with_frames(target: Any) -> Mapping[str, Any] | None:
+    file = getattr(getattr(target, "__code__", None), "co_filename", None)
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == file:
+            try:
+                return typing.get_type_hints(target, localns=dict(frame.f_locals), include_extras=True)
+            except NameError:
+                pass
+        frame = frame.f_back
+    return None
+
+
+def _unresolved(fn: Callable[..., Any], error: NameError) -> str:
+    name = error.name or str(error)
+    return (
+        f"the annotation {name!r} cannot be resolved:\n{show(fn)}\n"
+        f"If {name!r} is imported under `if TYPE_CHECKING:`, import it at run time: trivet reads it to bind "
+        "the request.\nIf it is defined further down, move it above the handler."
+    )
