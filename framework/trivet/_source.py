@@ -11,8 +11,8 @@ import inspect
 import os
 import sys
 import typing
-from types import FrameType
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 from .errors import Location, RegistrationError

@@ -51,9 +51,11 @@ class Unmatched:
         """The path of a request, and what it leads to."""
         path = b""
         try:
-            path = target_path(scope)
-            if path == ASTERISK:
-                return path, NoMethod(self._table.methods())
+            path = scope.get("raw_path") or b""
+            if path[:1] != b"/" or scope.get("root_path"):
+                path = target_path(scope)
+                if path == ASTERISK:
+                    return path, NoMethod(self._table.methods())
             return path, self._table.match(scope["method"], path)
         except InvalidInput as error:
             return path, error
