@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import trio
 
@@ -19,6 +19,7 @@ from ._pattern import Pattern
 from ._plan import Plan
 from ._request import Request
 from ._resolve import Run, runner
+from ._respond import Respond, Target
 from ._response import Response
 from ._results import to_response
 from ._router import MountedApp, Registered
@@ -26,16 +27,11 @@ from ._source import locate
 from ._stream import Stream
 from .errors import ResponseError
 
-Respond: TypeAlias = Callable[[Request], Awaitable[Response]]
 
-
-class Endpoint:
+class Endpoint(Target):
     """A registered handler at its place in the application."""
 
-    __slots__ = ("_levels", "options", "pattern", "plan", "registered", "respond")
-
-    options: Resolved
-    respond: Respond
+    __slots__ = ("_levels", "pattern", "plan", "registered")
 
     def __init__(self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level]) -> None:
         self.registered = registered

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 import trio
 
@@ -27,23 +27,23 @@ from .errors import ClientDisconnected, ResponseError
 
 log = logging.getLogger("trivet")
 
+Respond: TypeAlias = Callable[[Request], Awaitable[Response]]
+
 LINGER: Final = 2.0
 """Seconds that we go on reading an upload that is not wanted after its answer was sent. Closing at once would make the
 client's kernel discard the answer (RFC 9112 section 9.6); nginx's `lingering_timeout` is 5 s between two reads."""
 
 
-class Target(Protocol):
+class Target:
     """What serves a request: a route, or the application's answer where there is none."""
 
-    @property
-    def options(self) -> Resolved:
-        """The options in force."""
-        ...
+    __slots__ = ("options", "respond")
 
-    @property
-    def respond(self) -> Callable[[Request], Awaitable[Response]]:
-        """Handler and middleware."""
-        ...
+    options: Resolved
+    """The options in force."""
+
+    respond: Respond
+    """Handler and middleware; it never raises but for a cancellation from further out."""
 
 
 async def serve(target: Target, request: Request, outbound: Outbound, answerer: Answerer) -> None:

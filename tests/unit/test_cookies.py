@@ -156,9 +156,7 @@ def test_a_cookie_name_is_a_token(name: str) -> None:
         serialize_cookie(name, "1")
 
 
-@pytest.mark.parametrize(
-    "value", [" ", "a b", "a;b", "a,b", '"a"', "a\\b", "a\r\nb", "é", "\x00", "\x7f", "a\tb"]
-)
+@pytest.mark.parametrize("value", [" ", "a b", "a;b", "a,b", '"a"', "a\\b", "a\r\nb", "é", "\x00", "\x7f", "a\tb"])
 def test_a_cookie_value_is_sent_as_it_is_or_refused(value: str) -> None:
     """Nothing is encoded behind the caller's back; the message shows how to."""
     with pytest.raises(ValueError, match=r"urllib\.parse\.quote\(value\)"):
@@ -211,6 +209,4 @@ def test_the_date_is_right_at_the_turn_of_a_year() -> None:
     """A zone east of Greenwich may be a year ahead."""
     expires = datetime(2030, 1, 1, 0, 30, tzinfo=timezone(timedelta(hours=2)))
     assert "Expires=Mon, 31 Dec 2029 22:30:00 GMT" in serialize_cookie("a", expires=expires)
-    assert "Expires=Tue, 01 Jan 2030 00:30:00 GMT" in serialize_cookie(
-        "a", expires=expires.replace(tzinfo=UTC)
-    )
+    assert "Expires=Tue, 01 Jan 2030 00:30:00 GMT" in serialize_cookie("a", expires=expires.replace(tzinfo=UTC))

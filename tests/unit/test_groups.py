@@ -58,9 +58,7 @@ BUG = ValueError("a bug")
         ([Cancelled(), group(Cancelled())], None),
     ],
 )
-def test_a_group_answers_as_its_worst_leaf_whatever_the_order(
-    errors: list[BaseException], status: int | None
-) -> None:
+def test_a_group_answers_as_its_worst_leaf_whatever_the_order(errors: list[BaseException], status: int | None) -> None:
     """A bug beats 5xx beats 4xx, the lowest first, in any order; Trio's order is random within a tick."""
     for order in permutations(errors):
         assert status_of(group(*order)) == status

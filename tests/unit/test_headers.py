@@ -63,9 +63,7 @@ def test_headers_are_a_mapping_of_distinct_names() -> None:
 def test_credentials_are_not_in_the_repr() -> None:
     """A request that is logged does not put a session into the log."""
     headers = Headers([(b"authorization", b"Bearer s3cret"), (b"cookie", b"s=s3cret"), (b"accept", b"*/*")])
-    assert (
-        repr(headers) == "Headers([('authorization', '[hidden]'), ('cookie', '[hidden]'), ('accept', '*/*')])"
-    )
+    assert repr(headers) == "Headers([('authorization', '[hidden]'), ('cookie', '[hidden]'), ('accept', '*/*')])"
 
 
 def test_all_fields_are_read_in_linear_time() -> None:
@@ -74,9 +72,7 @@ def test_all_fields_are_read_in_linear_time() -> None:
     assert growth(lambda size: dict(Headers([(b"x", b"v")] * size)), 500) < LINEAR
 
 
-@given(
-    st.lists(st.tuples(st.binary(max_size=8).map(bytes.lower), st.binary(max_size=8))), st.text(max_size=8)
-)
+@given(st.lists(st.tuples(st.binary(max_size=8).map(bytes.lower), st.binary(max_size=8))), st.text(max_size=8))
 def test_any_raw_headers_can_be_read(raw: list[tuple[bytes, bytes]], name: str) -> None:
     """Nothing a server hands over makes reading fail, and getlist agrees with the mapping."""
     headers = Headers(raw)

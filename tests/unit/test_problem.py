@@ -96,9 +96,7 @@ def test_what_http_asks_of_a_status_is_there(status: int, name: str, value: str)
 
 def test_the_answer_to_an_http_error_is_what_it_carries() -> None:
     """Detail, headers and members."""
-    response = answer(
-        HTTPError(409, "in use", headers={"Retry-After": "5"}, users=["a"]), instance="urn:uuid:1"
-    )
+    response = answer(HTTPError(409, "in use", headers={"Retry-After": "5"}, users=["a"]), instance="urn:uuid:1")
     assert response.status == 409
     assert response.headers["retry-after"] == "5"
     assert content(response) == {
@@ -167,7 +165,7 @@ def test_a_bug_shows_itself_in_debug_mode() -> None:
 def test_a_bug_whose_text_is_broken_is_still_shown() -> None:
     """A lone surrogate, a `__str__` that raises, notes and groups."""
 
-    class Broken(Exception):  # noqa: N818 - not raised
+    class Broken(Exception):
         def __str__(self) -> str:
             raise RuntimeError
 

@@ -113,9 +113,7 @@ def test_status_body_and_headers_can_be_changed_until_it_is_sent() -> None:
     assert response.start("GET") == (202, [TEXT, (b"x-a", b"1"), (b"x-a", b"2"), length(3)])
 
 
-@pytest.mark.parametrize(
-    "status", [200, 201, 206, 299, 303, 400, 404, 499, 500, 503, 599, HTTPStatus.CREATED]
-)
+@pytest.mark.parametrize("status", [200, 201, 206, 299, 303, 400, 404, 499, 500, 503, 599, HTTPStatus.CREATED])
 def test_a_status_that_http_has_is_sent(status: int) -> None:
     """As a plain int: `HTTPStatus` is for people."""
     sent, _ = Text("x", status=status).start("GET")
@@ -123,9 +121,7 @@ def test_a_status_that_http_has_is_sent(status: int) -> None:
     assert type(sent) is int
 
 
-@pytest.mark.parametrize(
-    "status", [100, 101, 103, 199, 0, -200, 99, 600, 999, "200", 201.0, None, True, "OK"]
-)
+@pytest.mark.parametrize("status", [100, 101, 103, 199, 0, -200, 99, 600, 999, "200", 201.0, None, True, "OK"])
 def test_any_other_status_is_refused(status: Any) -> None:
     """At the line that gives it, and when it was put in afterwards, before it is sent."""
     with pytest.raises(ResponseError):
@@ -141,8 +137,7 @@ def test_the_refusal_of_1xx_says_whose_it_is() -> None:
     with pytest.raises(ResponseError) as caught:
         Response(status=103)
     assert str(caught.value) == (
-        "103 cannot be the status of a response: 1xx is for the server to send (RFC 9110 section 15).\n"
-        "Use 200 to 599."
+        "103 cannot be the status of a response: 1xx is for the server to send (RFC 9110 section 15).\nUse 200 to 599."
     )
 
 

@@ -53,9 +53,7 @@ def make(sink: Sink) -> Awaitable[None]:
         (make, ["made"]),
     ],
 )
-async def test_whatever_returns_something_to_wait_for_is_a_source(
-    source: Any, chunks: list[str | bytes]
-) -> None:
+async def test_whatever_returns_something_to_wait_for_is_a_source(source: Any, chunks: list[str | bytes]) -> None:
     """Async functions, bound, partial or wrapped, as with `nursery.start_soon`."""
     sink = Kept()
     await Stream(source).feed(sink)
