@@ -236,6 +236,7 @@ class App(Router):
         if link is not None:
             link.drain_timeout = self.drain_timeout
             link.cleanup_grace = self.cleanup_grace
+            self._answerer.debug = self.debug or link.debug
         async with AsyncExitStack() as stack:
             if self._lifespan is not None:
                 self._keep_state(await stack.enter_async_context(self._lifespan(self)), scope)
