@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
+
 from trivet._conflict import Relation, compare, example, example_only, remedy
 from trivet._convert import Converter, converter_for
 from trivet._pattern import Pattern, parse, parse_mount

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from enum import Enum, IntEnum, StrEnum
 from typing import Annotated, Any, Literal, NewType
 from uuid import UUID
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
+
 from trivet._convert import Converter, converter_for, converter_named
 from trivet.errors import RegistrationError
 
@@ -94,10 +95,10 @@ ACCEPTED: list[tuple[Any, str, Any]] = [
     (UUID, str(ID).upper(), ID),
     (date, "2024-02-29", date(2024, 2, 29)),
     (date, "0001-01-01", date(1, 1, 1)),
-    (datetime, "2024-01-02T03:04:05Z", datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)),
-    (datetime, "2024-01-02t03:04:05z", datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)),
-    (datetime, "2024-01-02T03:04:05.5-00:00", datetime(2024, 1, 2, 3, 4, 5, 500_000, tzinfo=timezone.utc)),
-    (datetime, "2024-01-02T03:04:05.123456789Z", datetime(2024, 1, 2, 3, 4, 5, 123_456, tzinfo=timezone.utc)),
+    (datetime, "2024-01-02T03:04:05Z", datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    (datetime, "2024-01-02t03:04:05z", datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    (datetime, "2024-01-02T03:04:05.5-00:00", datetime(2024, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)),
+    (datetime, "2024-01-02T03:04:05.123456789Z", datetime(2024, 1, 2, 3, 4, 5, 123_456, tzinfo=UTC)),
     (
         datetime,
         "2024-01-02T03:04:05+23:59",
@@ -252,7 +253,7 @@ def test_a_reason_never_repeats_the_input(annotation: Any) -> None:
         (bool, True, "true"),
         (UUID, ID, str(ID)),
         (date, date(33, 1, 2), "0033-01-02"),
-        (datetime, datetime(2024, 1, 2, tzinfo=timezone.utc), "2024-01-02T00:00:00Z"),
+        (datetime, datetime(2024, 1, 2, tzinfo=UTC), "2024-01-02T00:00:00Z"),
         (
             datetime,
             datetime(2024, 1, 2, tzinfo=timezone(timedelta(hours=-1, minutes=-30))),
@@ -288,7 +289,7 @@ def test_a_value_has_one_text(annotation: Any, value: Any, text: str) -> None:
         (bool, 1),
         (bool, "true"),
         (UUID, str(ID)),
-        (date, datetime(2024, 1, 2, tzinfo=timezone.utc)),
+        (date, datetime(2024, 1, 2, tzinfo=UTC)),
         (date, "2024-01-02"),
         (datetime, date(2024, 1, 2)),
         (datetime, datetime(2024, 1, 2)),  # noqa: DTZ001

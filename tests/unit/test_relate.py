@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
+
 from trivet._convert import converter_for, converter_named
 from trivet._language import Affixed, Finite, Inner, Integers, Language, segment
 from trivet._relate import Relation, combine, common, mirror, relate
@@ -46,10 +47,7 @@ def of(spec: Any) -> Language:
         named = converter_named(spec)
         return segment(named.language) if named is not None else Finite(frozenset({spec}))
     prefix, annotation, suffix = spec if isinstance(spec, tuple) else ("", spec, "")
-    if isinstance(annotation, str):
-        converter = converter_named(annotation)
-    else:
-        converter = converter_for(annotation)
+    converter = converter_named(annotation) if isinstance(annotation, str) else converter_for(annotation)
     assert converter is not None
     return segment(converter.language, prefix, suffix)
 
