@@ -542,32 +542,8 @@ def reference(entries: list[Entry[str]], method: str, raw: bytes) -> Any:
     return allowed | ({"HEAD"} if "GET" in allowed else set())
 
 
-pieces = st.sampled_from(
-    [
-        "a",
-        "b",
-        "1",
-        "true",
-        "a.x",
-        "va",
-        "A1",
-        "{}",
-        "{:int}",
-        "{:float}",
-        "{:bool}",
-        "{}.x",
-        "v{}",
-        "v{:int}",
-        "{sku}",
-        "{ab}",
-        "{only_a}",
-        "{pos}",
-        "{low}",
-        "{short}",
-        "{flag}",
-        "{num}",
-    ]
-)
+UNTYPED = ["a", "b", "1", "true", "a.x", "va", "A1", "{}", "{:int}", "{:float}", "{:bool}", "{}.x", "v{}", "v{:int}"]
+pieces = st.sampled_from([*UNTYPED, *(f"{{{name}}}" for name in ANNOTATIONS if name != "none")])
 
 
 @st.composite
