@@ -1,0 +1,22 @@
+"""Testing applications inside Trio: names only.
+
+`TestClient` serves an application in memory; see `docs/` for what it promises. Needs httpx: `pip install
+trivet[test]`.
+"""
+
+from __future__ import annotations
+
+try:
+    import httpx as _httpx
+except ImportError as error:
+    raise ImportError('trivet.testing needs httpx:  pip install "trivet[test]"') from error
+
+from ._client import TestClient as TestClient
+from ._exchange import Exchange as Exchange
+from ._leaks import TaskLeak as TaskLeak
+from ._lifespan import LifespanFailed as LifespanFailed
+from ._rules import ProtocolViolation as ProtocolViolation
+
+__all__ = ["Exchange", "LifespanFailed", "ProtocolViolation", "TaskLeak", "TestClient"]
+
+del _httpx
