@@ -1,11 +1,11 @@
 """How two patterns relate, and the proof: a path that both match.
 
-What lives here: compare, example, and the words that explain a conflict. Precedence is Go's: A is more specific than B
-when every path that A matches, B matches too. It depends on the two patterns only, never on which was registered first.
-What it must not know: methods, handlers, the tree.
+What lives here: compare, example, and the words that explain a conflict. Precedence is Go's: A is more
+specific than B when every path that A matches, B matches too. It depends on the two patterns only, never on
+which was registered first. What it must not know: methods, handlers, the tree.
 
-A pattern is a product of sets, one per segment, and perhaps an open end; so two patterns relate as their segments do,
-combined, and each answer comes down to `_relate`.
+A pattern is a product of sets, one per segment, and perhaps an open end; so two patterns relate as their
+segments do, combined, and each answer comes down to `_relate`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ def compare(a: Pattern, b: Pattern) -> Relation:
     left, right = a.languages, b.languages
     if (len(left) < len(right) and not a.open) or (len(right) < len(left) and not b.open):
         return Relation.DISJOINT
-    # What lies beyond one's open end is all the same to it, so the longer one is the narrower, and so is the closed one.
+    # What lies beyond one's open end is all the same to it, so the longer one is the narrower, and so is
+    # the closed one.
     relation = Relation.EQUIVALENT
     if len(left) != len(right):
         relation = Relation.MORE_SPECIFIC if len(left) > len(right) else Relation.MORE_GENERAL
     elif a.open != b.open:
         relation = Relation.MORE_SPECIFIC if b.open else Relation.MORE_GENERAL
-    # The two segments' texts first: most pairs of an application differ in a literal, and that is quickly seen.
+    # The two segments' texts first: most pairs of an application differ in a literal, and that is quickly
+    # seen.
     for one, other in zip(a.segments, b.segments, strict=False):
         if isinstance(one, Fixed) and isinstance(other, Fixed) and one.text != other.text:
             return Relation.DISJOINT
@@ -45,8 +47,8 @@ def compare(a: Pattern, b: Pattern) -> Relation:
 def example(a: Pattern, b: Pattern) -> str:
     """A raw path that both match.
 
-    Where only a program knows whether a text exists that both accept (two classes with `parse`), the segment shows the
-    field instead.
+    Where only a program knows whether a text exists that both accept (two classes with `parse`), the
+    segment shows the field instead.
     """
     parts = [common(one, other) for one, other in zip(a.languages, b.languages, strict=False)]
     longer = max(a, b, key=lambda pattern: len(pattern.languages))
@@ -76,7 +78,7 @@ def remedy(a: Pattern, b: Pattern) -> str:
     for narrowed, other in ((a, b), (b, a)):
         if (text := _narrow(narrowed, other)) is not None:
             return f"Narrow one of them, for example by a type:  {text}"
-    return "Narrow one of them by a literal segment or a type, so that it matches nothing that the other does not."
+    return "Narrow one by a literal segment or a type, so that it matches nothing that the other does not."
 
 
 def _narrow(pattern: Pattern, other: Pattern) -> str | None:

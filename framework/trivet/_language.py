@@ -1,18 +1,19 @@
 """Sets of texts, as data that can be compared: what a field or a whole segment accepts.
 
-What lives here: the kinds of sets, and for each whether it accepts a text, how long its texts are, and a few of them to
-show in messages. How two sets relate is `_relate`'s. What it must not know: annotations, patterns, routes.
+What lives here: the kinds of sets, and for each whether it accepts a text, how long its texts are, and a
+few of them to show in messages. How two sets relate is `_relate`'s. What it must not know: annotations,
+patterns, routes.
 
     Finite      literals, bool, Enum, Literal
     Text        any text with a length in a range
     Integers    the canonical texts of the integers of an interval
     Floats      JSON's numbers whose double lies in an interval
     Shape       the texts of one fixed grammar: UUID, date, datetime
-    Opaque      what a program decides: a class with `parse`, a regular expression; all we know is a set around it
+    Opaque      what a program decides (a class with `parse`, a regular expression), within a set we know
     Affixed     a literal prefix and suffix around texts of another set
 
-The empty text belongs to a set where its grammar has it (a query may carry it); `segment` takes it out, because a field
-never matches an empty segment.
+The empty text belongs to a set where its grammar has it (a query may carry it); `segment` takes it out,
+because a field never matches an empty segment.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from typing import TypeAlias
 from . import _scalars
 
 Lengths: TypeAlias = tuple[int, int | None]
-"""Shortest and longest text; `None`: no bound. No text lies outside, but not every length between need occur."""
+"""Shortest and longest text; `None`: no bound. No text lies outside, but not every length between need
+occur."""
 
 FLOAT_MAX = sys.float_info.max
 
@@ -62,7 +64,9 @@ class Finite:
     def admits(self, prefix: str, suffix: str) -> bool:
         """Whether some text may start with `prefix`, end with `suffix` and be longer than both together."""
         least = len(prefix) + len(suffix)
-        return any(len(text) > least and text.startswith(prefix) and text.endswith(suffix) for text in self.texts)
+        return any(
+            len(text) > least and text.startswith(prefix) and text.endswith(suffix) for text in self.texts
+        )
 
     def samples(self) -> list[str]:
         """A few texts of the set, plainest first."""
@@ -123,7 +127,8 @@ class Integers:
         )
 
     def samples(self) -> list[str]:
-        # One integer of each length as well, so that a text is found in common with a `Text` of bounded length.
+        # One integer of each length as well, so that a text is found in common with a `Text` of bounded
+        # length.
         powers = [sign * 10**digits for digits in range(20) for sign in (1, -1)]
         return [str(n) for n in (0, *powers, self.low, self.high) if self.low <= n <= self.high]
 
@@ -244,13 +249,16 @@ class Affixed:
 Language: TypeAlias = Inner | Affixed
 
 TEXT = Text()
-UUIDS = Shape("UUID", "00000000-0000-4000-8000-000000000000", "0123456789abcdefABCDEF-", (36, 36), _scalars.parse_uuid)
+UUIDS = Shape(
+    "UUID", "00000000-0000-4000-8000-000000000000", "0123456789abcdefABCDEF-", (36, 36), _scalars.parse_uuid
+)
 DATES = Shape("date", "2024-01-01", "0123456789-", (10, 10), _scalars.parse_date)
 DATETIMES = Shape("datetime", "2024-01-01T00:00:00Z", "0123456789-:.+TtZz", (20, 35), _scalars.parse_datetime)
 
 
 def segment(inner: Inner, prefix: str = "", suffix: str = "") -> Language:
-    """The set of segments that a field accepts, given what its converter accepts and the literals around it."""
+    """The set of segments that a field accepts, given what its converter accepts and the literals around
+    it."""
     if isinstance(inner, Finite):
         return Finite(frozenset(f"{prefix}{text}{suffix}" for text in inner.texts if text))
     if isinstance(inner, Text) and inner.shortest == 0:

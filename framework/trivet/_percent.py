@@ -1,9 +1,10 @@
 """Percent-encoding of one path segment, strictly (RFC 3986 section 2.1).
 
-What lives here: text to raw and back. What it must not know: patterns, statuses, anything of HTTP beyond the path.
+What lives here: text to raw and back. What it must not know: patterns, statuses, anything of HTTP beyond
+the path.
 
-`urllib.parse.unquote` is lenient where it must not be: it keeps `%zz` as it is and turns bytes that are not UTF-8 into
-U+FFFD, so that several raw paths would name one resource.
+`urllib.parse.unquote` is lenient where it must not be: it keeps `%zz` as it is and turns bytes that are not
+UTF-8 into U+FFFD, so that several raw paths would name one resource.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from urllib.parse import quote
 _SAFE = "!$&'()*+,;=:@"
 
 _BYTES = {
-    high + low: bytes([int(high + low, 16)]) for high in "0123456789abcdefABCDEF" for low in "0123456789abcdefABCDEF"
+    high + low: bytes([int(high + low, 16)])
+    for high in "0123456789abcdefABCDEF"
+    for low in "0123456789abcdefABCDEF"
 }
 
 
@@ -36,8 +39,8 @@ def decode(segment: str) -> str:
     """The text of a raw segment.
 
     Raises:
-        ValueError: an escape that is not two hexadecimal digits, bytes that are not UTF-8, or NUL. The message is safe
-            to show to a client.
+        ValueError: an escape that is not two hexadecimal digits, bytes that are not UTF-8, or NUL. The
+            message is safe to show to a client.
     """
     head, *escapes = segment.split("%")
     try:

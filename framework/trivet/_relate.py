@@ -1,11 +1,11 @@
 """How two sets of texts relate.
 
-What lives here: the five relations of Go's `net/http` patterns, how they combine, and the proof for each pair of kinds of
-`_language`. What it must not know: patterns, routes, methods.
+What lives here: the five relations of Go's `net/http` patterns, how they combine, and the proof for each
+pair of kinds of `_language`. What it must not know: patterns, routes, methods.
 
-The rule for a pair we cannot decide: OVERLAPS. Refusing two routes that never meet costs their author a type; taking two
-that do meet would let the order of registration decide. Each answer but OVERLAPS is proved, so that "more specific" is
-transitive and the tree of `_tree` may sort by it.
+The rule for a pair we cannot decide: OVERLAPS. Refusing two routes that never meet costs their author a
+type; taking two that do meet would let the order of registration decide. Each answer but OVERLAPS is
+proved, so that "more specific" is transitive and the tree of `_tree` may sort by it.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def relate(a: Language, b: Language) -> Relation:
         return _relate_opaque(a, b)
     if isinstance(b, Opaque):
         return mirror(_relate_opaque(b, a))
-    if isinstance(a, Text) and isinstance(b, Text):
-        return _intervals(_bounds(a.lengths), _bounds(b.lengths))
+    if isinstance(a, Text):
+        if isinstance(b, Text):
+            return _intervals(_bounds(a.lengths), _bounds(b.lengths))
+        return mirror(_relate_text(b, a))
     if isinstance(b, Text):
         return _relate_text(a, b)
-    if isinstance(a, Text):
-        return mirror(_relate_text(b, a))
     return _relate_numbers(a, b)
 
 
@@ -114,7 +114,8 @@ def _relate_opaque(a: Opaque, b: Text | Integers | Floats | Shape | Opaque) -> R
 
 
 def _relate_text(a: Integers | Floats | Shape, text: Text) -> Relation:
-    """A grammar against all texts of some lengths: never more general, for there are other texts of each length."""
+    """A grammar against all texts of some lengths: never more general, for there are other texts of each
+    length."""
     inside = _intervals(_bounds(a.lengths), _bounds(text.lengths))
     if inside is Relation.EQUIVALENT:
         return Relation.MORE_SPECIFIC
@@ -130,7 +131,8 @@ def _relate_numbers(a: Integers | Floats | Shape, b: Integers | Floats | Shape) 
         return _relate_integers_to_floats(a, b)
     if isinstance(a, Floats) and isinstance(b, Integers):
         return mirror(_relate_integers_to_floats(b, a))
-    # A date has inner dashes, a datetime colons, a UUID four dashes: no two grammars share a text, nor any with a number.
+    # A date has inner dashes, a datetime colons, a UUID four dashes: no two grammars share a text, nor any
+    # with a number.
     return Relation.DISJOINT
 
 
@@ -148,8 +150,8 @@ def _relate_integers(a: Integers, b: Integers) -> Relation:
 def _relate_integers_to_floats(a: Integers, b: Floats) -> Relation:
     """Each integer's text is a float's text as well; whether its double lies in the interval is the question.
 
-    Rounding to a double never changes the order, so all of `a` lies in `b` when both its ends do. If some does, then
-    an end of `a` or the first or last integer of `b` is among it.
+    Rounding to a double never changes the order, so all of `a` lies in `b` when both its ends do. If some
+    does, then an end of `a` or the first or last integer of `b` is among it.
     """
     if b.accepts(str(a.low)) and b.accepts(str(a.high)):
         return Relation.MORE_SPECIFIC

@@ -1,14 +1,16 @@
 """The canonical texts of scalars: one grammar for path, query, header and cookie.
 
-What lives here: for each scalar type, how a text becomes a value and a value a text. Every `parse_*` takes the decoded
-text and raises `ValueError` whose message is a reason that a client may see: it never repeats the input. Every
-`format_*` gives the one text that trivet writes and raises `ValueError` for a value that no text gives back.
+What lives here: for each scalar type, how a text becomes a value and a value a text. Every `parse_*` takes
+the decoded text and raises `ValueError` whose message is a reason that a client may see: it never repeats
+the input. Every `format_*` gives the one text that trivet writes and raises `ValueError` for a value that
+no text gives back.
 
 What it must not know: annotations (`_convert` does), where a text came from, which texts a route matches.
 
-All of it is linear in the length of the text, and texts that are too long are refused before they are looked at: these
-functions read what strangers send. The grammars are by hand because Python's own constructors accept far more than a
-canonical text: `int("1_000")`, `int(" 7 ")`, `float("nan")`, `int("٣")`, `UUID("{...}")`.
+All of it is linear in the length of the text, and texts that are too long are refused before they are
+looked at: these functions read what strangers send. The grammars are by hand because Python's own
+constructors accept far more than a canonical text: `int("1_000")`, `int(" 7 ")`, `float("nan")`,
+`int("٣")`, `UUID("{...}")`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 INT_DIGITS = 18
-"""Digits of an `int` that says nothing else: all of them fit 64 bits and most databases' bigint, so that a long number
-is no match rather than an overflow somewhere behind the handler."""
+"""Digits of an `int` that says nothing else: all of them fit 64 bits and most databases' bigint, so that a
+long number is no match rather than an overflow somewhere behind the handler."""
 
 INT_LIMIT = 10**INT_DIGITS - 1
 
@@ -28,8 +30,8 @@ INT_LIMIT = 10**INT_DIGITS - 1
 _PYTHON_INT_DIGITS = 4300
 
 FLOAT_LENGTH = 512
-"""Longest text of a float: every finite double can be written out in fewer characters to any useful precision, the
-largest needs 309 digits."""
+"""Longest text of a float: every finite double can be written out in fewer characters to any useful
+precision, the largest needs 309 digits."""
 
 # RFC 3339 leaves the number of fractional digits open; nanoseconds are the finest that common clocks write.
 _FRACTION_DIGITS = 9
@@ -52,7 +54,7 @@ def int_parser(low: int = -INT_LIMIT, high: int = INT_LIMIT) -> Callable[[str], 
     too_high = f"must be at most {high}"
 
     def parse(text: str) -> int:
-        digits = text[1:] if text[:1] == "-" else text
+        digits = text[1:] if text and text[0] == "-" else text
         if len(digits) > width:
             raise ValueError(f"must be an integer of at most {width} digits")
         if not (digits.isdecimal() and digits.isascii()) or (digits[0] == "0" and len(text) > 1):
@@ -183,7 +185,10 @@ def format_date(value: object) -> str:
 def _is_time(text: str) -> bool:
     # The hour is bounded here: `fromisoformat` takes 24:00 from Python 3.13 on, RFC 3339 does not.
     return (
-        len(text) == 8 and text[2] == text[5] == ":" and _is_digits(text[:2] + text[3:5] + text[6:]) and text[:2] < "24"
+        len(text) == 8
+        and text[2] == text[5] == ":"
+        and _is_digits(text[:2] + text[3:5] + text[6:])
+        and text[:2] < "24"
     )
 
 
@@ -194,9 +199,11 @@ def _is_offset(text: str) -> bool:
 def parse_datetime(text: str) -> datetime:
     """`date-time` of RFC 3339 section 5.6, with at most nine fractional digits; Python keeps six.
 
-    The offset is part of it: a time without one names no instant. A leap second is refused, because `datetime` has none.
+    The offset is part of it: a time without one names no instant. A leap second is refused, because
+    `datetime` has none.
     """
-    # Lower case t and z are allowed by RFC 3339 section 5.6, the space of its note is not part of the grammar.
+    # Lower case t and z are allowed by RFC 3339 section 5.6, the space of its note is not part of the
+    # grammar.
     upper = text[:36].upper()
     clock, zone = (upper[11:-1], "+00:00") if upper.endswith("Z") else (upper[11:-6], upper[-6:])
     seconds, dot, fraction = clock.partition(".")
@@ -216,7 +223,8 @@ def parse_datetime(text: str) -> datetime:
 
 
 def format_datetime(value: object) -> str:
-    """RFC 3339 with the value's own offset, `Z` for UTC; a naive datetime is refused, because it names no instant."""
+    """RFC 3339 with the value's own offset, `Z` for UTC; a naive datetime is refused, because it names no
+    instant."""
     if not isinstance(value, datetime):
         raise ValueError(f"must be a datetime, not {type(value).__name__}")
     offset = value.utcoffset()

@@ -1,20 +1,21 @@
 """The segment tree: where routes are kept, and how the segments of a path find theirs.
 
-What lives here: inserting and walking. What it must not know: raw paths and their encoding, conflicts, requests.
+What lives here: inserting and walking. What it must not know: raw paths and their encoding, conflicts,
+requests.
 
 Theory of operation
 -------------------
-Each edge is a set of segments: a literal, or what a field accepts. Two fields that accept the same set share an edge,
-whatever they are called and however their values are read. A node tries its edges in an order in which a set comes before
-every set that holds it: literals, then fields, then the `path` field, then the mount. The walk goes depth first, and a
-node without a route for the method counts as a dead end.
+Each edge is a set of segments: a literal, or what a field accepts. Two fields that accept the same set
+share an edge, whatever they are called and however their values are read. A node tries its edges in an
+order in which a set comes before every set that holds it: literals, then fields, then the `path` field,
+then the mount. The walk goes depth first, and a node without a route for the method counts as a dead end.
 
-So the first route found is the most specific of all that match the path and the method: any two routes that match the
-same request are one more specific than the other (`_routes` refuses the rest), and at the first edge where the two part,
-the more specific one has the smaller set.
+So the first route found is the most specific of all that match the path and the method: any two routes that
+match the same request are one more specific than the other (`_routes` refuses the rest), and at the first
+edge where the two part, the more specific one has the smaller set.
 
-The walk visits each node at most once, because each has one parent and lies at one depth. Its cost is bounded by the number
-of registered segments and the length of the path, whatever the path.
+The walk visits each node at most once, because each has one parent and lies at one depth. Its cost is
+bounded by the number of registered segments and the length of the path, whatever the path.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from ._convert import Converter
 from ._language import Finite, Language
-from ._pattern import Field, Fixed, Pattern
+from ._pattern import Field, Pattern
 from ._relate import Relation, relate
 
 T = TypeVar("T")
@@ -39,17 +40,19 @@ class Route(Generic[T]):
         self.pattern = pattern
         self.value = value
         self.names = tuple(pattern.fields)
-        # Set when another converter than this route's own stands on a shared edge, or a literal edge stands for a field
-        # with one text: then what the walk read on its way is of no use.
-        self.readers = tuple(_reader(each) for each in pattern.segments) if reread else None
+        # Set when another converter than this route's own stands on a shared edge, or a literal edge stands
+        # for a field with one text: then what the walk read on its way is of no use.
+        readers = (_reader(each) if isinstance(each, Field) else None for each in pattern.segments)
+        self.readers = tuple(readers) if reread else None
 
-    def params(self, values: list[Any], segments: Sequence[str]) -> dict[str, Any]:
+    def params(self, values: tuple[Any, ...], segments: Sequence[str]) -> dict[str, Any]:
         """The parameters by name, given what the walk read."""
         if self.readers is not None:
-            count = len(self.readers)
-            own = [read(text) for read, text in zip(self.readers, segments[1:], strict=False) if read is not None]
-            values = [*own, *(["/".join(segments[count + 1 :])] if self.pattern.tail == "path" else [])]
-        return dict(zip(self.names, values, strict=True))
+            pairs = zip(self.readers, segments[1:], strict=False)
+            values = tuple(read(text) for read, text in pairs if read is not None)
+            if self.pattern.tail == "path":
+                values = (*values, "/".join(segments[len(self.readers) + 1 :]))
+        return dict(zip(self.names, values, strict=True)) if len(values) != 1 else {self.names[0]: values[0]}
 
 
 class Methods(Generic[T]):
@@ -101,9 +104,10 @@ class Edge(Generic[T]):
 class Node(Generic[T]):
     """A place in the tree, reached by the segments before it."""
 
-    __slots__ = ("below", "edges", "here", "literals", "rest")
+    __slots__ = ("below", "edges", "here", "literals", "plain", "rest")
 
     def __init__(self) -> None:
+        self.plain = True  # nothing but literals leads on
         self.literals: dict[str, Node[T]] = {}
         self.edges: list[Edge[T]] = []  # smaller sets first
         self.here: Methods[T] | None = None  # patterns that end here
@@ -111,10 +115,8 @@ class Node(Generic[T]):
         self.below: Methods[T] | None = None  # mounts: here and anywhere below
 
 
-def _reader(each: Fixed | Field) -> Callable[[str], Any] | None:
-    """What reads a field's value from a whole segment; it raises `ValueError` when the segment is not accepted."""
-    if isinstance(each, Fixed):
-        return None
+def _reader(each: Field) -> Callable[[str], Any]:
+    """What reads a field's value from a whole segment; `ValueError`: the segment is not the field's."""
     parse = each.converter.parse
     if not each.prefix and not each.suffix:
         return parse
@@ -129,7 +131,9 @@ def _reader(each: Fixed | Field) -> Callable[[str], Any] | None:
     return read
 
 
-def insert(root: Node[T], pattern: Pattern, methods: frozenset[str] | None, value: T) -> tuple[Methods[T], bool]:
+def insert(
+    root: Node[T], pattern: Pattern, methods: frozenset[str] | None, value: T
+) -> tuple[Methods[T], bool]:
     """Put a value at its pattern's place; returns the place, and whether only literals lead there."""
     node, literal, reread = root, True, False
     for each in pattern.segments:
@@ -140,6 +144,7 @@ def insert(root: Node[T], pattern: Pattern, methods: frozenset[str] | None, valu
             node = node.literals.setdefault(next(iter(language.texts)), Node())
         elif isinstance(each, Field):
             edge, shared = _edge(node, each, language)
+            node.plain = False
             reread |= not shared
             literal = False
             node = edge.node
@@ -147,8 +152,10 @@ def insert(root: Node[T], pattern: Pattern, methods: frozenset[str] | None, valu
     if pattern.tail == "none":
         node.here = place = node.here or Methods()
     elif pattern.tail == "path":
+        node.plain = False
         node.rest = place = node.rest or Methods()
     else:
+        node.plain = False
         node.below = place = node.below or Methods()
     place.add(methods, route)
     return place, literal and pattern.tail == "none"
@@ -162,8 +169,8 @@ def _edge(node: Node[T], field: Field, language: Language) -> tuple[Edge[T], boo
     new = Edge[T](field, language)
     node.edges.append(new)
     for edge in node.edges:
-        # A set comes after every set it holds if it is sorted by how many those are; the text makes the order total, so
-        # that it is the same whatever was registered first.
+        # A set comes after every set it holds if it is sorted by how many those are; the text makes the
+        # order total, so that it is the same whatever was registered first.
         smaller = sum(relate(other.language, edge.language) is Relation.MORE_SPECIFIC for other in node.edges)
         edge.order = (smaller, edge.order[1])
     node.edges.sort(key=lambda edge: edge.order)
@@ -176,29 +183,44 @@ def _same_reading(a: Field, b: Field) -> bool:
     return bool(one is other or one.type == other.type) and (a.prefix, a.suffix) == (b.prefix, b.suffix)
 
 
-def find(node: Node[T], segments: Sequence[str], depth: int, method: str, values: list[Any]) -> Route[T] | None:
-    """The most specific route for the segments from `depth` on; `values` gathers what the fields read."""
-    if depth == len(segments):
-        if node.here is not None and (route := node.here.get(method)) is not None:
-            return route
+def find(
+    node: Node[T], segments: Sequence[str], depth: int, method: str, values: tuple[Any, ...]
+) -> tuple[Route[T], dict[str, Any]] | None:
+    """The most specific route for the segments from `depth` on, and its parameters.
+
+    `values` is what the fields before `depth` read.
+    """
+    end = len(segments)
+    # Where only literals lead on there is nothing to come back for, so the walk goes on without a call.
+    while node.plain and depth < end:
+        child = node.literals.get(segments[depth])
+        if child is None:
+            return None
+        node = child
+        depth += 1
+    if depth == end:
+        here = node.here
+        if here is not None and (route := here.by_method.get(method, here.any)) is not None:
+            return route, route.params(values, segments)
     else:
         text = segments[depth]
         child = node.literals.get(text)
-        if child is not None and (route := find(child, segments, depth + 1, method, values)) is not None:
-            return route
+        if child is not None and (found := find(child, segments, depth + 1, method, values)) is not None:
+            return found
         if text:  # a field never matches an empty segment
             for edge in node.edges:
                 try:
-                    values.append(edge.read(text))  # type: ignore[misc]
+                    value = edge.read(text)
                 except ValueError:
                     continue
-                if (route := find(edge.node, segments, depth + 1, method, values)) is not None:
-                    return route
-                values.pop()
+                found = find(edge.node, segments, depth + 1, method, (*values, value))
+                if found is not None:
+                    return found
             if node.rest is not None and (route := node.rest.get(method)) is not None:
-                values.append("/".join(segments[depth:]))
-                return route
-    return None if node.below is None else node.below.get(method)
+                return route, route.params((*values, "/".join(segments[depth:])), segments)
+    if node.below is not None and (route := node.below.get(method)) is not None:
+        return route, route.params(values, segments)
+    return None
 
 
 def places(node: Node[T], segments: Sequence[str], depth: int) -> Iterator[Methods[T]]:
@@ -221,7 +243,8 @@ def places(node: Node[T], segments: Sequence[str], depth: int) -> Iterator[Metho
 
 
 def meeting(node: Node[T], languages: Sequence[Language], *, open_end: bool) -> Iterator[Methods[T]]:
-    """All places whose patterns may share a path with the given sets of segments; some of them may not after all."""
+    """All places whose patterns may share a path with the given sets of segments; some of them may not
+    after all."""
     for place in (node.rest, node.below):
         if place is not None:
             yield place

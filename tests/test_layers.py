@@ -1,0 +1,144 @@
+"""The architecture, enforced: the floors, the three invariants, and the size of files and functions."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import trivet
+
+PACKAGE = Path(trivet.__file__).parent
+
+# A module may import only from floors before its own. The Trio line is drawn below "transport".
+FLOORS: list[tuple[str, set[str]]] = [
+    ("vocabulary", {"asgi"}),
+    ("errors", {"errors"}),
+    ("text", {"_headers", "_percent", "_suggest", "_scalars", "_language", "_source", "_head", "_collect"}),
+    ("scalars", {"_convert", "_relate", "_cookies", "_query", "_groups"}),
+    ("pattern", {"_pattern"}),
+    ("conflict, response", {"_conflict", "_response"}),
+    ("tree, results", {"_tree", "_stream", "_redirect", "_results", "_urls"}),
+    ("routes, problem, body", {"_routes", "_problem", "_body", "_options"}),
+    ("extract", {"_extract"}),
+    ("signature", {"_signature"}),
+    ("plan", {"_plan"}),
+    # ---- the Trio line: nothing in the floors before this one imports trio
+    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving"}),
+    ("bounds", {"_bounds", "_frames"}),
+    ("scope", {"_scope", "_watch"}),
+    ("request", {"_request"}),
+    ("resolve", {"_resolve", "_answer", "_access"}),
+    ("respond, router", {"_respond", "_router"}),
+    ("endpoint", {"_endpoint"}),
+    ("unmatched", {"_unmatched"}),
+    ("app", {"_app"}),
+    ("public", {"__init__"}),
+    ("doors", {"__main__", "cli", "testing", "contrib", "server"}),
+]
+TRIO_LINE = "transport"
+FLOOR_OF = {module: floor for floor, (_, modules) in enumerate(FLOORS) for module in modules}
+FIRST_ABOVE = next(floor for floor, (name, _) in enumerate(FLOORS) if name == TRIO_LINE)
+CORE = sorted(path for path in PACKAGE.glob("*.py") if path.stem != "__main__")
+ALL = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every name that this file imports, at run time or only for types."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(PACKAGE.parent).with_suffix("").parts
+            base = ".".join(package[: len(package) - node.level]) if node.level else ""
+            module = ".".join(part for part in (base, node.module or "") if part)
+            found |= {module} if node.module else {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def calls_of(path: Path) -> Iterator[str]:
+    """The dotted text of every call in this file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def inside(target: str) -> str | None:
+    """The module of the package that a dotted name means, or None."""
+    root, _, rest = target.partition(".")
+    return (rest.partition(".")[0] or "__init__") if root == PACKAGE.name else None
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def test_every_module_imports_only_floors_below_it(path: Path) -> None:
+    """A module never imports its own floor or a higher one, not even for types."""
+    inner = {name for name in map(inside, imports_of(path)) if name is not None}
+    assert [] == sorted(name for name in inner if FLOOR_OF[name] >= FLOOR_OF[path.stem])
+
+
+def test_a_wrong_import_would_be_seen() -> None:
+    """The check sees imports at all, so that it cannot pass by blindness."""
+    assert {"_pattern", "_plan", "asgi"} <= {inside(name) for name in imports_of(PACKAGE / "_app.py")}
+    assert FLOOR_OF["_pattern"] < FLOOR_OF["_app"]
+
+
+def test_nothing_below_the_trio_line_imports_trio() -> None:
+    """The third invariant: below the line are plain functions and values, tested without a loop."""
+    low = [path for path in CORE if FLOOR_OF[path.stem] < FIRST_ABOVE]
+    assert [] == [path.stem for path in low if any(name.split(".")[0] == "trio" for name in imports_of(path))]
+    assert len(low) > 15
+
+
+def test_one_module_reads_receive_and_one_calls_send() -> None:
+    """The first invariant: for a request `_inbound` alone reads `receive`, and `_outbound` alone calls `send`."""
+    receivers = {path.stem for path in CORE for call in calls_of(path) if call in ("receive", "self._receive")}
+    senders = {path.stem for path in CORE for call in calls_of(path) if call in ("send", "self._send")}
+    # The lifespan has a pair of its own; a WebSocket that nobody takes is refused where it is dispatched.
+    assert {"_inbound", "_lifespan", "_app"} == receivers
+    assert {"_outbound", "_lifespan", "_app"} == senders
+
+
+def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
+    """The second invariant: cancel scopes and nurseries of a request are opened on the scope's floor only."""
+    openers = {"CancelScope", "open_nursery", "move_on_after", "fail_after", "move_on_at", "fail_at"}
+    found = {path.stem for path in CORE for call in calls_of(path) if call.rpartition(".")[2] in openers}
+    scope = {"_scope", "_bounds", "_frames", "_watch"}
+    # Of the application's life, not a request's: lifespans of mounted applications, and background tasks.
+    life = {"_lifespan", "_tasks"}
+    # It makes the nursery that a handler asked for and hands it to the scope, which enters it.
+    assert found <= scope | life | {"_resolve"}
+    assert "_scope" in found
+
+
+def test_the_server_wing_and_the_application_do_not_know_each_other() -> None:
+    """They meet at ASGI and one scope extension; only the wing knows hypercorn."""
+    assert [] == [path.stem for path in CORE if any(name.startswith("hypercorn") for name in imports_of(path))]
+    for path in (PACKAGE / "server").rglob("*.py"):
+        assert {inside(name) for name in imports_of(path)} - {None} <= {"server", "asgi", "errors"}, path
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def test_no_core_module_imports_an_extra(path: Path) -> None:
+    """`import trivet` needs trio and msgspec only; what an extra brings is imported by what needs it."""
+    outside = {name.split(".")[0] for name in imports_of(path)} - {"trio", "msgspec", "trivet"}
+    assert set() == outside - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    """A file fits into a head (350 lines at the very most), a function on a screen (60), and it says what it owns."""
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    assert len(path.read_text().splitlines()) <= 350
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert {} == {node.name: size for node in functions if (size := _code_lines(node)) > 60}
+
+
+def _code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+    return (node.end_lineno or first.lineno) - first.lineno + 1
