@@ -64,9 +64,7 @@ class Finite:
     def admits(self, prefix: str, suffix: str) -> bool:
         """Whether some text may start with `prefix`, end with `suffix` and be longer than both together."""
         least = len(prefix) + len(suffix)
-        return any(
-            len(text) > least and text.startswith(prefix) and text.endswith(suffix) for text in self.texts
-        )
+        return any(len(text) > least and text.startswith(prefix) and text.endswith(suffix) for text in self.texts)
 
     def samples(self) -> list[str]:
         """A few texts of the set, plainest first."""
@@ -249,9 +247,7 @@ class Affixed:
 Language: TypeAlias = Inner | Affixed
 
 TEXT = Text()
-UUIDS = Shape(
-    "UUID", "00000000-0000-4000-8000-000000000000", "0123456789abcdefABCDEF-", (36, 36), _scalars.parse_uuid
-)
+UUIDS = Shape("UUID", "00000000-0000-4000-8000-000000000000", "0123456789abcdefABCDEF-", (36, 36), _scalars.parse_uuid)
 DATES = Shape("date", "2024-01-01", "0123456789-", (10, 10), _scalars.parse_date)
 DATETIMES = Shape("datetime", "2024-01-01T00:00:00Z", "0123456789-:.+TtZz", (20, 35), _scalars.parse_datetime)
 

@@ -39,6 +39,14 @@ class Outbound:
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
+    async def whole(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        """Send a response in two messages, the way of nearly all of them."""
+        self.started = self.finished = True
+        self.sent = len(body)
+        send = self._send
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
     async def body(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a part of the body, the last one with `more=False`."""
         self.finished = not more

@@ -8,25 +8,24 @@ decides nothing: the endpoint's options and the request's scope do.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, NamedTuple, TypeVar, overload
 from urllib.parse import unquote
 
 import trio
 
 from ._body import JSONDecoder, check_content
+from ._bodystream import BodyStream
 from ._cookies import parse_cookies
+from ._head import expects_body
 from ._headers import Headers
-from ._inbound import Inbound, too_large
+from ._inbound import Inbound
 from ._options import Resolved
+from ._owner import Owner, RouteInfo
 from ._query import QueryParams
 from ._query import parse as parse_query
-from ._scope import RequestScope, TooLate, bounded
+from ._scope import RequestScope
 from .asgi import EXTENSION, Link, Notice, Reason, Receive, Scope
-from .errors import HTTPError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -36,40 +35,6 @@ class Address(NamedTuple):
 
     host: str
     port: int
-
-
-class RouteInfo(Protocol):
-    """What a request tells of the route that it matched."""
-
-    @property
-    def path(self) -> str:
-        """The path as registered, prefixes included: `/users/{id}`."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What `url_for` knows it by."""
-        ...
-
-    @property
-    def handler(self) -> Callable[..., Any]:
-        """The handler."""
-        ...
-
-    @property
-    def tags(self) -> Sequence[str]:
-        """Its tags, outer first."""
-        ...
-
-
-class Owner(Protocol):
-    """What a request needs of the application: the App itself, seen from below."""
-
-    draining: trio.Event
-
-    def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
-        """The path of a route."""
-        ...
 
 
 class Request:
@@ -232,7 +197,8 @@ class Request:
 
         The client is read from as fast as the loop takes the chunks, no faster.
         """
-        return BodyStream(self)
+        options = self._options
+        return BodyStream(self._incoming, self.headers.get("content-length"), options.max_body, options.body_timeout)
 
     @overload
     async def json(self, /) -> Any: ...
@@ -295,7 +261,7 @@ class Request:
         if self._inbound is not None and self._inbound.complete:
             return False
         if self._expects_body is None:
-            self._expects_body = _expects_body(self.scope)
+            self._expects_body = expects_body(self.scope)
         return self._expects_body
 
     @property
@@ -339,50 +305,3 @@ class Request:
             if not (self._streams or self._options.cancels(self.method)):
                 return
         self._scope.cancel(reason)
-
-
-class BodyStream:
-    """The body of a request, chunk by chunk; an iterator, so that nothing is left to finalise (PEP 525)."""
-
-    __slots__ = ("_request",)
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-
-    def __aiter__(self) -> BodyStream:
-        return self
-
-    async def __anext__(self) -> bytes:
-        request = self._request
-        inbound, options = request._incoming, request._options
-        if inbound.untouched:
-            _check_length(request.headers.get("content-length"), options.max_body)
-        try:
-            chunk = await bounded(options.body_timeout, inbound.read)
-        except TooLate:
-            raise HTTPError(
-                408,
-                f"the body made no progress for {options.body_timeout:g} seconds",
-                headers={"connection": "close"},
-            ) from None
-        if chunk is None:
-            raise StopAsyncIteration
-        return chunk
-
-
-def _check_length(content_length: str | None, max_body: int | None) -> None:
-    """Refuse a body that says that it is too large before any of it is read."""
-    if max_body is None or content_length is None or not content_length.isdecimal():
-        return
-    if len(content_length) > 18 or int(content_length) > max_body:
-        raise too_large(max_body)
-
-
-def _expects_body(scope: Scope) -> bool:
-    """RFC 9112 section 6.3: a request has a body if it says so; HTTP/2 and 3 need not say."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return bool(value != b"0")
-        if name == b"transfer-encoding":
-            return True
-    return scope["http_version"] in ("2", "3") and scope["method"] not in ("GET", "HEAD", "OPTIONS", "DELETE")

@@ -71,9 +71,10 @@ class Link(Protocol):
         """Ask to be told when this request should stop.
 
         The server calls `cancel("disconnected")` when the client leaves and `cancel("drained")` when the drain time is
-        over: at most once, synchronously, from any task; at once, inside `attach`, if it has happened already. It does
-        so even while `receive` has unread messages queued. It never calls it after `detach`, nor after the last body
-        message was taken.
+        over: each at most once, synchronously, from any task; at once, inside `attach`, if it has happened already. A
+        request that outlives its client may so be told `drained` after `disconnected`. It does so even while
+        `receive` has unread messages queued. It never calls it after `detach`, nor after the last body message was
+        taken. Who has never attached when the drain time is over is cancelled (`trio.Cancelled`) instead of told.
         """
         ...
 
@@ -86,4 +87,25 @@ class Link(Protocol):
 
         Nothing is sent after it; what the application sends later is ignored.
         """
+        ...
+
+
+class LifespanLink(Link, Protocol):
+    """The `Link` of the lifespan scope: application and server agree here on how the server stops.
+
+    The application may set `drain_timeout` and `cleanup_grace` until it sends `lifespan.startup.complete`; where the
+    operator has chosen a value (`trivet run --drain-timeout`), that value stands and what is set here is ignored.
+    `attach` does nothing: the end of a lifespan is the message `lifespan.shutdown`. `abort` asks the server to stop as
+    on SIGTERM, but to end with a failure: for a service that gives up.
+    """
+
+    drain_timeout: float
+    """Seconds for which requests may go on once the server stops, before they are told `drained`."""
+
+    cleanup_grace: float
+    """Seconds for which a request that was told may still clean up, before it is cancelled outright."""
+
+    @property
+    def debug(self) -> bool:
+        """Whether the operator asked for it (`trivet run --debug`)."""
         ...

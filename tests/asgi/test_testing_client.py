@@ -27,9 +27,7 @@ def http_only(handler: ASGIApp) -> ASGIApp:
 
 
 async def answer(send: Send, body: bytes = b"ok", status: int = 200) -> None:
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]}
-    )
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -1,0 +1,218 @@
+"""`trivet run`: serve an application. This file owns what happens between the command line and the exit status.
+
+One process by default; several, a reload, or `--max-requests` make it the supervisor of others that run the same
+command line (`server/_supervisor.py`).
+
+Exit status: 0 after a drain, 1 when the application, a worker or the configuration failed, 2 for a wrong command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import trio
+from hypercorn.config import Sockets
+
+from trivet.asgi import ASGIApp
+from trivet.server import LifespanFailed, serve
+from trivet.server._address import urls_of
+from trivet.server._reload import loaded_files
+from trivet.server._serve import CLEANUP_GRACE, DRAIN_TIMEOUT
+from trivet.server._signals import Stopping, stopping_on
+from trivet.server._supervisor import Supervisor
+from trivet.server._watchdog import Watchdog
+from trivet.server._worker import Supervisor as Parent
+
+from ._load import LoadError, load
+from ._logging import configure
+from ._options import ConfigError, RunConfig, config_from
+from ._options import add_to as add_options
+
+log = logging.getLogger("trivet.run")
+
+FILES_SECONDS = 1.0
+"""How often a reloaded worker looks for modules it has imported since."""
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the `run` command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="serve an application",
+        usage="trivet run [OPTIONS] module:app",
+        description="Serve an ASGI application. The options are hypercorn's, and a few more.",
+        epilog="Signals: SIGTERM and SIGINT drain, a second one hurries; SIGHUP replaces the workers one by one.",
+    )
+    parser.add_argument("application", help="module:app, or path/to/file.py:app")
+    add_options(parser)
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve what `arguments` ask for, until told to stop. Returns the exit status."""
+    parent = Parent.from_environment()
+    try:
+        config = config_from(arguments)
+    except ConfigError as error:
+        raise LoadError(str(error)) from None
+    configure(config)
+    if parent is not None:
+        return _work(arguments.application, config, parent.sockets, parent)
+    try:
+        sockets = config.create_sockets()
+    except OSError as error:
+        raise LoadError(_cannot_bind(config, error)) from None
+    with _PidFile(config.pid_path):
+        if config.workers > 1 or config.use_reloader or config.max_requests is not None:
+            return _supervise(arguments, config, sockets)
+        return _work(arguments.application, config, sockets, None)
+
+
+def _cannot_bind(config: RunConfig, error: OSError) -> str:
+    addresses = ", ".join([*config.bind, *config.insecure_bind, *config.quic_bind])
+    return f"cannot listen on {addresses}: {error.strerror or error}.\nChoose another with  --bind HOST:PORT"
+
+
+# A worker, or the only process ------------------------------------------------------------------------------------
+
+
+def _work(reference: str, config: RunConfig, sockets: Sockets, parent: Parent | None) -> int:
+    try:
+        app = load(reference)
+    except BaseException as error:
+        if parent is not None:
+            parent.depends_on(loaded_files(error))  # a reloader waits for one of these to change
+        if isinstance(error, (LoadError, KeyboardInterrupt)):
+            raise
+        log.critical("%s cannot be imported", reference, exc_info=error)
+        return 1
+    try:
+        return trio.run(_serve, app, config, sockets, parent)
+    except BaseException as error:
+        log.critical("the server failed", exc_info=error)
+        return 1
+
+
+async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Parent | None) -> int:
+    watchdog = Watchdog()
+    # The application may ask for more time; `serve` then arms the watchdog again, unless the loop is blocked already.
+    drain = DRAIN_TIMEOUT if config.drain_timeout is None else config.drain_timeout
+    grace = CLEANUP_GRACE if config.cleanup_grace is None else config.cleanup_grace
+    signals = (signal.SIGTERM,) if parent is not None else (signal.SIGTERM, signal.SIGINT)
+    if parent is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor passes it on
+    async with (
+        stopping_on(signals, lambda: watchdog.arm(drain + grace)) as stopping,
+        trio.open_nursery() as helpers,
+    ):
+        if parent is not None:
+            helpers.start_soon(_stop_without, parent, stopping)
+            if config.use_reloader:
+                helpers.start_soon(_report_files, parent)
+        try:
+            await serve(
+                app,
+                config,
+                shutdown_trigger=stopping.stop.wait,
+                hurry_trigger=stopping.hurry.wait,
+                drain_timeout=config.drain_timeout,
+                cleanup_grace=config.cleanup_grace,
+                send_timeout=config.send_timeout,
+                sockets=sockets,
+                debug=config.debug,
+                watchdog=watchdog,
+                task_status=_Ready(parent),
+            )
+            status = 0
+        except LifespanFailed as failure:
+            log.critical("%s", failure)
+            status = 1
+        helpers.cancel_scope.cancel()
+    watchdog.disarm()
+    return status
+
+
+class _Ready(trio.TaskStatus[list[str]]):
+    """Says that connections are accepted: to the supervisor, or to the user."""
+
+    def __init__(self, parent: Parent | None) -> None:
+        self._parent = parent
+
+    def started(self, value: list[str] | None = None) -> None:
+        """Take the URLs."""
+        if self._parent is not None:
+            self._parent.ready()
+        else:
+            announce(value or [])
+
+
+def announce(urls: list[str]) -> None:
+    """Tell the user where to look."""
+    for url in urls:
+        log.info("Running on %s (Ctrl-C to stop)", url)
+
+
+async def _stop_without(parent: Parent, stopping: Stopping) -> None:
+    await parent.wait_gone()
+    log.error("the supervisor has died; stopping")
+    stopping.signalled()
+
+
+async def _report_files(parent: Parent) -> None:
+    reported: set[str] = set()
+    while True:
+        files = loaded_files()
+        if files != reported:
+            parent.depends_on(files)
+            reported = files
+        await trio.sleep(FILES_SECONDS)
+
+
+# The supervisor ---------------------------------------------------------------------------------------------------
+
+
+def _supervise(arguments: argparse.Namespace, config: RunConfig, sockets: Sockets) -> int:
+    for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
+        sock.listen(config.backlog)  # connections wait for the first worker, and for the next in a reload
+    urls = urls_of(sockets, config)
+    if config.use_reloader:
+        log.info("Reloading when a source file changes")
+    supervisor = Supervisor(
+        _command(arguments),
+        sockets,
+        count=max(1, config.workers),
+        reload=config.use_reloader,
+        announce=functools.partial(announce, urls),
+    )
+    return trio.run(supervisor.run)
+
+
+def _command(arguments: argparse.Namespace) -> list[str]:
+    """The command line that starts this very command again."""
+    if arguments.argv is None:
+        return [sys.executable, *sys.orig_argv[1:]]
+    return [sys.executable, "-m", "trivet", *arguments.argv]
+
+
+class _PidFile:
+    """Holds the process id while inside."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = None if path is None else Path(path)
+
+    def __enter__(self) -> None:
+        if self._path is not None:
+            try:
+                self._path.write_text(f"{os.getpid()}\n")
+            except OSError as error:
+                raise LoadError(f"the process id cannot be written: {error}") from None
+
+    def __exit__(self, *_: object) -> None:
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

@@ -1,0 +1,100 @@
+"""The server's half of the `trivet` scope extension: what `trivet.asgi.Link` promises, kept.
+
+This file owns when an application is told that its request should stop. It knows neither sockets nor hypercorn: a
+protocol calls `client_left`, `drain_over` and `response_taken`; an application calls what `Link` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from trivet.asgi import Reason
+
+
+class RequestLink:
+    """The `Link` of one HTTP request or one WebSocket."""
+
+    __slots__ = ("_abort", "_cancel", "_drained", "_left", "_over", "attached", "draining", "send_timeout")
+
+    def __init__(self, draining: trio.Event, send_timeout: float | None, abort: Callable[[], object]) -> None:
+        self.draining = draining
+        self.send_timeout = send_timeout
+        self.attached = False  # whether `attach` was ever called: who never asks to be told is cancelled instead
+        self._abort = abort
+        self._cancel: Callable[[Reason], object] | None = None
+        self._left = False
+        self._drained = False
+        self._over = False  # the response is taken: from here on there is nothing to stop
+
+    def attach(self, cancel: Callable[[Reason], object]) -> None:
+        """See `trivet.asgi.Link.attach`."""
+        self.attached = True
+        if self._over:
+            return
+        self._cancel = cancel
+        if self._left:
+            cancel("disconnected")
+        if self._drained:
+            cancel("drained")
+
+    def detach(self) -> None:
+        """See `trivet.asgi.Link.detach`."""
+        self._cancel = None
+
+    def abort(self) -> None:
+        """See `trivet.asgi.Link.abort`."""
+        self._abort()
+
+    def client_left(self) -> None:
+        """The client is gone, or has ended its half of the connection."""
+        if not self._left:
+            self._left = True
+            if self._cancel is not None:
+                self._cancel("disconnected")
+
+    def drain_over(self) -> None:
+        """The drain time has passed and this request is still there."""
+        if not self._drained:
+            self._drained = True
+            if self._cancel is not None:
+                self._cancel("drained")
+
+    def response_taken(self) -> None:
+        """The application has handed over the last of its response: never tell it anything again."""
+        self._over = True
+        self._cancel = None
+
+
+class LifespanLink:
+    """The `LifespanLink` of `trivet.asgi`: where application and server agree on the shutdown."""
+
+    __slots__ = ("cleanup_grace", "debug", "drain_timeout", "draining", "send_timeout", "stop")
+
+    def __init__(
+        self,
+        draining: trio.Event,
+        send_timeout: float | None,
+        *,
+        drain_timeout: float,
+        cleanup_grace: float,
+        debug: bool,
+    ) -> None:
+        self.draining = draining
+        self.send_timeout = send_timeout
+        self.drain_timeout = drain_timeout
+        self.cleanup_grace = cleanup_grace
+        self.debug = debug
+        self.stop: Callable[[], object] = lambda: None
+        """What `abort` does; the server sets it."""
+
+    def attach(self, cancel: Callable[[Reason], object]) -> None:
+        """A lifespan has no client, and its end is a message: nothing to be told."""
+
+    def detach(self) -> None:
+        """Nothing was attached."""
+
+    def abort(self) -> None:
+        """Stop the server: drain, run the shutdown, and end with a failure."""
+        self.stop()

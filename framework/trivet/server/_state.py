@@ -1,0 +1,103 @@
+"""What all connections of one server share. This file owns the settings in force; it does nothing.
+
+hypercorn's `Config` is copied, never changed: the caller's object may serve elsewhere.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from time import time
+from typing import TYPE_CHECKING, Any
+from wsgiref.handlers import format_date_time
+
+import trio
+from hypercorn.config import Config
+from hypercorn.logging import Logger
+from hypercorn.trio.statsd import StatsdLogger
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from trivet.asgi import ASGIApp
+
+from ._hangup import Hangups
+
+if TYPE_CHECKING:
+    from ._connection import Connection
+
+log = logging.getLogger("trivet.server")
+
+UNLIMITED = 2**31
+"""Requests on one connection. hypercorn's limit of 1,000 loses a response each time on HTTP/2 (it sends GOAWAY before
+the answer); nothing leaks here that the limit would cure."""
+
+BACKLOG = 2048
+"""Connections the kernel keeps for us while the loop is busy; hypercorn's 100 refuses bursts that nginx (511) takes."""
+
+
+class AccessLog(Logger):
+    """hypercorn's access log, in which a request that cannot be logged (a query that is not UTF-8) is not lost."""
+
+    async def access(self, request: Any, response: Any, request_time: float) -> None:
+        """Log one request."""
+        try:
+            await super().access(request, response, request_time)
+        except Exception as error:  # noqa: BLE001 - a log that fails is no reason to fail a request
+            log.warning("a request could not be written to the access log: %r", error)
+
+
+def effective(config: Config) -> Config:
+    """A copy of `config` with our defaults where the caller has not chosen."""
+    chosen = vars(config)
+    config = copy.copy(config)
+    if "keep_alive_max_requests" not in chosen:
+        config.keep_alive_max_requests = UNLIMITED
+    if "backlog" not in chosen:
+        config.backlog = BACKLOG
+    if "include_server_header" not in chosen:
+        config.include_server_header = False  # it tells an attacker what to try (ASVS 13.4.6)
+    config.set_statsd_logger_class(StatsdLogger)
+    if config.logger_class is Logger:
+        config.logger_class = AccessLog
+    return config
+
+
+class Server:
+    """One server: the application, its settings, and the connections that are open."""
+
+    def __init__(self, app: ASGIApp, config: Config, send_timeout: float | None, max_requests: int | None) -> None:
+        self.app = app
+        self.config = config
+        self.send_timeout = send_timeout
+        self.context = WorkerContext(max_requests)
+        self.draining = trio.Event()
+        self.hangups = Hangups()
+        self.lifespan_state = ConnectionState({})
+        self.connections: set[Connection] = set()
+        self.quiet = trio.Event()  # set once the drain has begun and no connection is left
+        self._fixed = [header for header in config.response_headers("") if header[0] not in (b"date", b"server")]
+        self._headers: dict[str, tuple[int, list[tuple[bytes, bytes]]]] = {}
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """The headers the server adds to each response, made once a second."""
+        now = int(time())
+        cached = self._headers.get(protocol)
+        if cached is not None and cached[0] == now:
+            return cached[1]
+        headers = list(self._fixed)
+        if self.config.include_date_header:
+            headers.append((b"date", format_date_time(now).encode("ascii")))
+        if self.config.include_server_header:
+            headers.append((b"server", f"hypercorn-{protocol}".encode("ascii")))
+        self._headers[protocol] = (now, headers)
+        return headers
+
+    def joined(self, connection: Connection) -> None:
+        """A connection was accepted."""
+        self.connections.add(connection)
+
+    def left(self, connection: Connection) -> None:
+        """A connection is over."""
+        self.connections.discard(connection)
+        if not self.connections and self.draining.is_set():
+            self.quiet.set()

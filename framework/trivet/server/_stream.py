@@ -1,0 +1,161 @@
+"""A socket whose writes cannot wait for ever.
+
+This file owns ONE decision: how long a write may make no progress. It sits below TLS, so that it counts bytes the
+kernel took, and it knows nothing of HTTP.
+
+hypercorn shields each write from cancellation and gives it no time limit, so that a client that stops reading holds
+its handler, and the shutdown, for as long as it likes. Here a write is tried at once, without a timer, for that is all
+most writes need (the kernel buffers hundreds of kilobytes); only one that would block gets a deadline, which moves on
+with each byte the kernel takes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as stdlib_socket
+import struct
+from collections.abc import Callable
+from math import inf
+
+import trio
+
+RECEIVE_SIZE = 65_536
+
+
+class Stalled(trio.BrokenResourceError):
+    """The peer has taken nothing for as long as we were willing to wait."""
+
+
+def _translate(error: OSError) -> trio.BrokenResourceError | trio.ClosedResourceError:
+    if error.errno in (errno.EBADF, errno.ENOTSOCK):
+        return trio.ClosedResourceError("this socket was closed")
+    return trio.BrokenResourceError(f"connection broken: {error}")
+
+
+class BoundedStream(trio.abc.HalfCloseableStream):
+    """A connected stream socket, as `trio.SocketStream`, with a bound on writes.
+
+    Args:
+        socket: the connected socket, owned from here on.
+
+    Attributes:
+        patience: called when a write blocks; the seconds it may stand still, `inf` for no bound.
+        shielded: whether a blocked write goes on when its task is cancelled. Right where the bytes of several requests
+            share the connection (HTTP/2); elsewhere a cancelled write leaves the stream broken, as with any Trio
+            stream, and the task is free at once.
+    """
+
+    def __init__(self, socket: trio.socket.SocketType) -> None:
+        self.socket = socket
+        self.patience: Callable[[], float] = lambda: inf
+        self.shielded = False
+        self._torn = False  # part of a write is out and the rest never will be: later bytes would be misread
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`.
+
+        A checkpoint in any case. Data that the kernel takes at once is sent even in a cancelled scope: an answer to a
+        request that was cut is worth more than a prompt `Cancelled`. Nothing else may send at the same time.
+
+        Raises:
+            Stalled: the peer took nothing for `patience()` seconds.
+            trio.BrokenResourceError: the connection is broken.
+            trio.ClosedResourceError: this end was closed.
+        """
+        if self._torn:
+            raise trio.BrokenResourceError("an earlier write was interrupted")
+        if not data:
+            await trio.lowlevel.checkpoint()
+            return
+        sent = self._write(data)
+        if sent < len(data):
+            await self._send_rest(memoryview(data)[sent:])
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _write(self, data: bytes | bytearray | memoryview) -> int:
+        fd = self.socket.fileno()
+        if fd == -1:
+            raise trio.ClosedResourceError("this socket was closed")
+        try:
+            # Trio's `socket.send` would do, but it costs two passes through the scheduler and refuses in a cancelled
+            # scope; the descriptor is non-blocking, so that this cannot block.
+            return os.write(fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise _translate(error) from error
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        patience = self.patience()
+        self._torn = True
+        with trio.CancelScope(deadline=trio.current_time() + patience, shield=self.shielded) as scope:
+            while rest:
+                await trio.lowlevel.wait_writable(self.socket)
+                sent = self._write(rest)
+                if sent:
+                    rest = rest[sent:]
+                    scope.deadline = trio.current_time() + patience
+        if rest:
+            raise Stalled(f"the peer has read nothing for {patience:g} s")
+        self._torn = False
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream`."""
+        await trio.lowlevel.wait_writable(self.socket)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """See `trio.abc.ReceiveStream`."""
+        try:
+            return await self.socket.recv(max_bytes or RECEIVE_SIZE)
+        except OSError as error:
+            raise _translate(error) from error
+
+    async def send_eof(self) -> None:
+        """End our half."""
+        self.end_writing()
+        await trio.lowlevel.checkpoint()
+
+    def end_writing(self) -> None:
+        """`send_eof`, without a checkpoint: what a task that may be cancelled can still do."""
+        try:
+            self.socket.shutdown(stdlib_socket.SHUT_WR)
+        except OSError:
+            pass  # the peer is gone: there is nobody to tell
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close at once.
+
+        Args:
+            reset: drop what the kernel has not sent yet and send RST instead of FIN, so that the peer cannot take
+                what it has for the whole (RFC 9293 section 3.10.7.4), nor hold our memory by not reading it.
+        """
+        if reset and self.socket.fileno() != -1:
+            try:
+                linger = struct.pack("ii", 1, 0)
+                self.socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, linger)
+            except OSError:
+                pass  # it is being closed anyhow
+        self.socket.close()
+
+    async def aclose(self) -> None:
+        """Close."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+
+class BoundedListener(trio.abc.Listener[BoundedStream]):
+    """Accepts connections as `BoundedStream`s."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+
+    async def accept(self) -> BoundedStream:
+        """See `trio.abc.Listener`."""
+        # trio.SocketStream has set TCP_NODELAY and TCP_NOTSENT_LOWAT by the time we take its socket over.
+        return BoundedStream((await self._listener.accept()).socket)
+
+    async def aclose(self) -> None:
+        """Close the listening socket."""
+        await self._listener.aclose()
