@@ -51,6 +51,9 @@ class MemoryLink:
     cleanup_grace: float
     """Both: what the application asks for in its lifespan. Taken and not used: `TestClient` has its own."""
 
+    debug: Final = False
+    """Read in the lifespan: no operator asks for it here, so that an app's own `debug` is what is tested."""
+
     def __init__(self, draining: trio.Event, abort: Callable[[], object]) -> None:
         self.draining = draining
         self.send_timeout: float | None = SEND_TIMEOUT
