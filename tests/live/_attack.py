@@ -6,9 +6,10 @@ import random
 import socket
 from collections.abc import Callable
 
+import h2.events
 import h2.exceptions
 
-from tests.live._server import H2, Running, read_some
+from tests.live._server import H2, Running, read_at_least, read_some
 
 WEBSOCKET = (
     b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -102,18 +103,20 @@ AFTER_101: dict[str, bytes] = {
 
 
 def send_raw(server: Running, name: str) -> bytes:
-    """Send one of `RAW`, and return what comes back until it is quiet."""
-    data, _ = RAW[name]
+    """Send one of `RAW`, and return what comes back: all that is expected, or what comes in a moment."""
+    data, expected = RAW[name]
     with server.connect() as sock:
         try:
             sock.sendall(data)
         except OSError:
             pass  # it answered early and closed
         if name in AFTER_101:
-            head = read_some(sock, 0.05)
+            head = read_at_least(sock, 12, 3)
             sock.sendall(AFTER_101[name])
-            return head + read_some(sock, 0.5)
-        return read_some(sock, 0.05 if name in ("nothing", "pipelined-then-left") else 0.4)
+            return head + read_some(sock, 0.4)
+        if expected:
+            return read_at_least(sock, len(expected), 3)
+        return read_some(sock, 0.05 if expected == b"" else 0.2)
 
 
 def path_not_ascii(client: H2) -> None:
@@ -139,7 +142,7 @@ def websocket_bad_subprotocol(client: H2) -> None:
 
 def data_after_answer(client: H2) -> None:
     client.request(method=b"POST", path=b"/refuse", end=False)
-    client.pump(0.1)
+    client.pump(0.1, until=h2.events.StreamReset)
     try:
         client.data(1, b"x" * 10)
     except h2.exceptions.ProtocolError:
@@ -171,7 +174,7 @@ def rapid_reset(client: H2) -> None:
 
 def leaves_mid_response(client: H2) -> None:
     client.request(path=b"/stream/4")
-    client.pump(0.02)
+    client.pump(3, until=h2.events.ResponseReceived)
 
 
 HTTP2: dict[str, tuple[Callable[[H2], None], int | None]] = {

@@ -28,9 +28,12 @@ class Running:
     """A server process: its port, its log, its end."""
 
     def __init__(self, *arguments: str, app: str = APP, cwd: Path = ROOT) -> None:
+        self.start([sys.executable, "-m", "trivet", "run", app, "--bind", "127.0.0.1:0", *arguments], cwd)
+
+    def start(self, command: list[str], cwd: Path) -> None:
         path = os.pathsep.join([str(ROOT / "framework"), str(ROOT), os.environ.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "trivet", "run", app, "--bind", "127.0.0.1:0", *arguments],
+            command,
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": path},
             stderr=subprocess.PIPE,
@@ -86,7 +89,11 @@ class Running:
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(5)
-        sock.connect(("127.0.0.1", self.port))
+        try:
+            sock.connect(("127.0.0.1", self.port))
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def get(self, path: str = "/") -> tuple[int, bytes]:
@@ -132,6 +139,18 @@ def read_all(sock: socket.socket) -> bytes:
 def read_some(sock: socket.socket, seconds: float = 0.3) -> bytes:
     sock.settimeout(seconds)
     return read_all(sock)
+
+
+def read_at_least(sock: socket.socket, count: int, seconds: float) -> bytes:
+    """The first bytes that come, at least `count` unless it ends before."""
+    sock.settimeout(seconds)
+    received = b""
+    try:
+        while len(received) < count and (data := sock.recv(65_536)):
+            received += data
+    except OSError:
+        pass
+    return received
 
 
 def parse(response: bytes) -> tuple[int, bytes]:

@@ -163,7 +163,7 @@ async def do_stubborn(scope: Any, receive: Any, send: Any) -> None:
     while True:
         try:
             await trio.sleep_forever()
-        except trio.Cancelled:  # noqa: ASYNC103 - what a handler must not do
+        except trio.Cancelled:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
 

@@ -48,8 +48,11 @@ def test_an_http2_stream_costs_at_most_its_own_connection(server: Running, name:
     with server.connect() as sock:
         client = H2(sock)
         act(client)
-        client.pump(0.3)
-        assert status in (None, client.status())
+        if status is None:
+            client.pump(0.2)
+        elif client.status() is None:
+            client.pump(3, until=h2.events.ResponseReceived)
+        assert client.status() == status or status is None
     assert still_serves(server)
 
 
@@ -62,7 +65,7 @@ def test_other_streams_of_an_attacked_connection_go_on(server: Running) -> None:
         client.request(5, method=b"CONNECT", path=None)
         client.request(7, method=b"G\xff")
         client.pump(2, until=h2.events.StreamEnded, stream=1)
-        assert [400, 501, 400, 200] == [client.status(stream) for stream in (3, 5, 7, 1)]
+        assert [client.status(stream) for stream in (3, 5, 7, 1)] == [400, 501, 400, 200]
 
 
 def test_random_and_mutated_bytes(server: Running) -> None:

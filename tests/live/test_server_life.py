@@ -24,21 +24,20 @@ async def sleepy(scope: Any, receive: Any, send: Any) -> None:
 
 async def test_a_drain_lets_requests_finish() -> None:
     """New connections are refused, idle ones closed, and the last response says that the connection ends."""
-    async with serving(http(sleepy)) as served:
-        async with await served.connect() as idle, await served.connect() as busy:
-            await idle.send_all(get())
-            await read_until(idle, b"ok")
-            await busy.send_all(get(b"/0.3"))
-            await trio.sleep(0.05)
-            served.stop.set()
-            with trio.fail_after(0.2):
-                assert await read_all(idle) == b""
-            with pytest.raises(OSError, match="connect"):
-                await served.connect()
-            response = await read_all(busy)
-            assert response.startswith(b"HTTP/1.1 200")
-            assert b"\r\nconnection: close\r\n" in response
-            assert response.endswith(b"ok")
+    async with serving(http(sleepy)) as served, await served.connect() as idle, await served.connect() as busy:
+        await idle.send_all(get())
+        await read_until(idle, b"ok")
+        await busy.send_all(get(b"/0.3"))
+        await trio.sleep(0.05)
+        served.stop.set()
+        with trio.fail_after(0.2):
+            assert await read_all(idle) == b""
+        with pytest.raises(OSError, match="connect"):
+            await served.connect()
+        response = await read_all(busy)
+        assert response.startswith(b"HTTP/1.1 200")
+        assert b"\r\nconnection: close\r\n" in response
+        assert response.endswith(b"ok")
 
 
 async def test_the_drain_is_announced_and_then_enforced() -> None:
@@ -56,15 +55,14 @@ async def test_the_drain_is_announced_and_then_enforced() -> None:
         assert told.reasons == ["drained"]
         await answer(send, 503, b"drained")
 
-    async with serving(http(handler), options={"drain_timeout": 0.2}) as served:
-        async with await served.connect() as stream:
-            await stream.send_all(get())
-            await trio.sleep(0.05)
-            began = trio.current_time()
-            served.stop.set()
-            response = await read_all(stream)
-            assert response.startswith(b"HTTP/1.1 503")
-            assert response.endswith(b"drained")
+    async with serving(http(handler), options={"drain_timeout": 0.2}) as served, await served.connect() as stream:
+        await stream.send_all(get())
+        await trio.sleep(0.05)
+        began = trio.current_time()
+        served.stop.set()
+        response = await read_all(stream)
+        assert response.startswith(b"HTTP/1.1 503")
+        assert response.endswith(b"drained")
     assert times["draining"] - began < 0.1
     assert 0.15 < times["told"] - began < 0.5
 
@@ -128,16 +126,15 @@ async def test_a_request_that_was_told_has_its_grace_and_no_more() -> None:
 async def test_hurry_skips_the_wait() -> None:
     """A second signal: what is left of the drain time is skipped, the grace is not."""
     told = Told()
-    async with serving(http(told.app), options={"drain_timeout": 60}) as served:
-        async with await served.connect() as stream:
-            await stream.send_all(get())
-            await told.began.wait()
-            served.stop.set()
-            await trio.sleep(0.05)
-            assert told.reasons == []
-            served.hurry.set()
-            await told.event.wait()
-            assert told.reasons == ["drained"]
+    async with serving(http(told.app), options={"drain_timeout": 60}) as served, await served.connect() as stream:
+        await stream.send_all(get())
+        await told.began.wait()
+        served.stop.set()
+        await trio.sleep(0.05)
+        assert told.reasons == []
+        served.hurry.set()
+        await told.event.wait()
+        assert told.reasons == ["drained"]
 
 
 async def test_max_requests_stops_the_server() -> None:
@@ -343,4 +340,4 @@ async def test_the_application_sets_the_drain_time_unless_the_operator_did(opera
             began = trio.current_time()
             served.stop.set()
             await told.event.wait()
-            assert (0.35 < trio.current_time() - began) == (operators is None)
+            assert (trio.current_time() - began > 0.35) == (operators is None)

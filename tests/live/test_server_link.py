@@ -216,13 +216,12 @@ async def test_keep_alive_ends_though_a_handler_was_cancelled_in_its_last_send()
             await answer(send)
             await trio.sleep_forever()
 
-    async with serving(http(handler), keep_alive_timeout=0.2) as served:
-        async with await served.connect() as stream:
-            await stream.send_all(get())
-            await read_until(stream, b"ok")
-            began = trio.current_time()
-            assert await read_all(stream) == b""
-            assert 0.1 < trio.current_time() - began < 1
+    async with serving(http(handler), keep_alive_timeout=0.2) as served, await served.connect() as stream:
+        await stream.send_all(get())
+        await read_until(stream, b"ok")
+        began = trio.current_time()
+        assert await read_all(stream) == b""
+        assert 0.1 < trio.current_time() - began < 1
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:

@@ -23,7 +23,7 @@ CHUNK = b"x" * 65_536
 class Flood:
     """A handler that streams for as long as it is let, with its own `send_timeout`."""
 
-    def __init__(self, send_timeout: float | None | str = "default", chunks: int = 1_000_000) -> None:
+    def __init__(self, send_timeout: float | str | None = "default", chunks: int = 1_000_000) -> None:
         self.send_timeout = send_timeout
         self.chunks = chunks
         self.sent = 0
@@ -111,10 +111,9 @@ async def test_a_handler_cancelled_in_a_blocked_write_is_free_at_once() -> None:
         took.append(trio.current_time() - began)
         await send({"type": "http.response.body", "body": b"ignored"})
 
-    async with serving(http(handler)) as served:
-        async with await slow_reader(served) as stream:
-            await trio.sleep(0.4)
-            assert b"ignored" not in await read_all(stream)
+    async with serving(http(handler)) as served, await slow_reader(served) as stream:
+        await trio.sleep(0.4)
+        assert b"ignored" not in await read_all(stream)
     assert took[0] < 0.4
 
 
@@ -150,23 +149,22 @@ def h2_client() -> h2.connection.H2Connection:
 async def test_an_http2_window_of_zero_stops_the_application() -> None:
     """It waits in `send` with a bounded buffer, and the stream is reset after `send_timeout`."""
     flood = Flood(0.4)
-    async with serving(http(flood.app)) as served:
-        async with await served.connect() as stream:
-            client = h2_client()
-            client.send_headers(
-                1, [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")], end_stream=True
-            )
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            await stream.send_all(client.data_to_send())
-            await trio.sleep(0.2)
-            assert flood.sent <= 1
-            assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
-            events: list[h2.events.Event] = []
-            while not any(isinstance(event, h2.events.StreamReset) for event in events):
-                events += client.receive_data(await stream.receive_some(65_536))
-            with trio.fail_after(1):
-                await flood.over.wait()
-            assert flood.told.reasons == ["disconnected"]
+    async with serving(http(flood.app)) as served, await served.connect() as stream:
+        client = h2_client()
+        client.send_headers(
+            1, [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")], end_stream=True
+        )
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        await stream.send_all(client.data_to_send())
+        await trio.sleep(0.2)
+        assert flood.sent <= 1
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+        events: list[h2.events.Event] = []
+        while not any(isinstance(event, h2.events.StreamReset) for event in events):
+            events += client.receive_data(await stream.receive_some(65_536))
+        with trio.fail_after(1):
+            await flood.over.wait()
+        assert flood.told.reasons == ["disconnected"]
 
 
 async def test_an_http2_client_that_leaves_frees_its_handlers() -> None:
