@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,7 +19,6 @@ class Served:
         self.port = int(url.rsplit(":", 1)[1])
         self.stop = stop
         self.hurry = hurry
-        self.ended = trio.Event()
 
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
@@ -44,16 +42,18 @@ async def serving(app: Any, *, options: dict[str, Any] | None = None, **config: 
         setattr(settings, name, value)
     stop, hurry = trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
-        run = functools.partial(
-            serve, app, settings, shutdown_trigger=stop.wait, hurry_trigger=hurry.wait, **(options or {})
-        )
+        triggers = {"shutdown_trigger": stop.wait, "hurry_trigger": hurry.wait}
+        ended = trio.Event()
+
+        async def run(task_status: trio.TaskStatus[list[str]]) -> None:
+            await serve(app, settings, **triggers, **(options or {}), task_status=task_status)
+            ended.set()
+
         urls: list[str] = await nursery.start(run)
-        served = Served(urls[0], stop, hurry)
         with trio.fail_after(15):
-            yield served
+            yield Served(urls[0], stop, hurry)
             stop.set()
-            while nursery.child_tasks:
-                await trio.sleep(0.005)
+            await ended.wait()
 
 
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:

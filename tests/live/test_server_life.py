@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 import trio
+from h2.errors import ErrorCodes
 from hypercorn.config import Config
+from hypercorn.events import Event, RawData
 
 from tests.live._inprocess import Told, answer, get, http, read_all, read_until, serving
 from trivet.server import LifespanFailed, serve
+from trivet.server._h1 import HTTP1
 
 pytestmark = pytest.mark.live
 
@@ -69,13 +75,17 @@ async def test_the_drain_is_announced_and_then_enforced() -> None:
 
 async def test_a_request_that_outlives_its_client_is_told_of_the_drain_too() -> None:
     """First `disconnected`, which it may ignore, then `drained`."""
-    told = Told()
-    done = trio.Event()
+    reasons: list[str] = []
+    drained, done = trio.Event(), trio.Event()
+
+    def told(reason: str) -> None:
+        reasons.append(reason)
+        if reason == "drained":
+            drained.set()
 
     async def handler(scope: Any, receive: Any, send: Any) -> None:
         scope["extensions"]["trivet"].attach(told)
-        while "drained" not in told.reasons:
-            await trio.sleep(0.01)
+        await drained.wait()
         done.set()
 
     async with serving(http(handler), options=QUICK) as served:
@@ -83,22 +93,24 @@ async def test_a_request_that_outlives_its_client_is_told_of_the_drain_too() -> 
             await stream.send_all(get())
             await trio.sleep(0.05)
         await trio.sleep(0.05)
-        assert told.reasons == ["disconnected"]
+        assert reasons == ["disconnected"]
         served.stop.set()
         await done.wait()
-    assert told.reasons == ["disconnected", "drained"]
+    assert reasons == ["disconnected", "drained"]
 
 
 async def test_a_request_that_cannot_be_told_is_cancelled_and_answered_with_503() -> None:
     """A plain ASGI application loses its request when the drain time is over, its client gets an answer."""
-    async with serving(http(sleepy), options={"drain_timeout": 0.2, "cleanup_grace": 30}) as served:
-        async with await served.connect() as stream:
-            await stream.send_all(get(b"/60"))
-            await trio.sleep(0.05)
-            began = trio.current_time()
-            served.stop.set()
-            assert (await read_all(stream)).startswith(b"HTTP/1.1 503")
-            assert trio.current_time() - began < 1
+    async with (
+        serving(http(sleepy), options={"drain_timeout": 0.2, "cleanup_grace": 30}) as served,
+        await served.connect() as stream,
+    ):
+        await stream.send_all(get(b"/60"))
+        await trio.sleep(0.05)
+        began = trio.current_time()
+        served.stop.set()
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 503")
+        assert trio.current_time() - began < 1
 
 
 async def test_a_request_that_was_told_has_its_grace_and_no_more() -> None:
@@ -113,13 +125,15 @@ async def test_a_request_that_was_told_has_its_grace_and_no_more() -> None:
             cancelled.append(trio.current_time())
             raise
 
-    async with serving(http(handler), options={"drain_timeout": 0.1, "cleanup_grace": 0.3}) as served:
-        async with await served.connect() as stream:
-            await stream.send_all(get())
-            await trio.sleep(0.05)
-            began = trio.current_time()
-            served.stop.set()
-            assert (await read_all(stream)).startswith(b"HTTP/1.1 503")
+    async with (
+        serving(http(handler), options={"drain_timeout": 0.1, "cleanup_grace": 0.3}) as served,
+        await served.connect() as stream,
+    ):
+        await stream.send_all(get())
+        await trio.sleep(0.05)
+        began = trio.current_time()
+        served.stop.set()
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 503")
     assert 0.35 < cancelled[0] - began < 0.8
 
 
@@ -174,6 +188,52 @@ async def test_cancelling_serve_answers_and_closes() -> None:
         nursery.cancel_scope.cancel()
     async with stream:
         assert (await read_all(stream)).startswith(b"HTTP/1.1 503")
+
+
+async def test_an_error_in_a_protocol_stays_in_its_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a protocol raises that we did not foresee: it is logged, and other connections go on."""
+    handle = HTTP1.handle
+
+    async def fail(self: HTTP1, event: Event) -> None:
+        if isinstance(event, RawData) and b"boom" in event.data:
+            raise KeyError("unforeseen")
+        await handle(self, event)
+
+    monkeypatch.setattr(HTTP1, "handle", fail)
+    async with serving(http(sleepy)) as served, await served.connect() as other:
+        await other.send_all(get(b"/0.2"))
+        assert await served.request(get(b"/boom")) == b""
+        assert (await read_until(other, b"ok")).startswith(b"HTTP/1.1 200")
+        assert (await served.request(get(close=True))).endswith(b"ok")
+    assert "ended by an error" in caplog.text
+
+
+async def test_a_client_that_resets_streams_faster_than_they_end_is_disconnected() -> None:
+    """Its applications count until they return: twice the concurrent streams, then ENHANCE_YOUR_CALM."""
+    live = 0
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal live
+        live += 1
+        await trio.sleep(0.3)
+
+    async with serving(http(handler), h2_max_concurrent_streams=2) as served, await served.connect() as stream:
+        client = h2.connection.H2Connection(config=h2.config.H2Configuration(client_side=True))
+        client.initiate_connection()
+        for number in range(1, 41, 2):
+            headers = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
+            client.send_headers(number, headers, end_stream=True)
+            client.reset_stream(number)
+        await stream.send_all(client.data_to_send())
+        events: list[h2.events.Event] = []
+        while not any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
+            events += client.receive_data(await stream.receive_some(65_536))
+        assert [event.error_code for event in events if isinstance(event, h2.events.ConnectionTerminated)] == [
+            ErrorCodes.ENHANCE_YOUR_CALM
+        ]
+    assert live == 5
 
 
 # The lifespan -----------------------------------------------------------------------------------------------------
@@ -312,7 +372,7 @@ async def test_a_failed_shutdown_is_raised(how: str) -> None:
     config = Config()
     config.bind = ["127.0.0.1:0"]
     with pytest.raises(LifespanFailed, match="shutdown"):
-        await serve(Life("shutdown", how).app, config, shutdown_trigger=trio.lowlevel.checkpoint)
+        await serve(Life("shutdown", how).app, config, shutdown_trigger=functools.partial(trio.sleep, 0.1))
 
 
 @pytest.mark.parametrize("operators", [None, 0.1])
@@ -333,11 +393,13 @@ async def test_the_application_sets_the_drain_time_unless_the_operator_did(opera
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async with serving(app, options={"drain_timeout": operators, "debug": True}) as served:
-        async with await served.connect() as stream:
-            await stream.send_all(get())
-            await told.began.wait()
-            began = trio.current_time()
-            served.stop.set()
-            await told.event.wait()
-            assert (trio.current_time() - began > 0.35) == (operators is None)
+    async with (
+        serving(app, options={"drain_timeout": operators, "debug": True}) as served,
+        await served.connect() as stream,
+    ):
+        await stream.send_all(get())
+        await told.began.wait()
+        began = trio.current_time()
+        served.stop.set()
+        await told.event.wait()
+        assert (trio.current_time() - began > 0.35) == (operators is None)

@@ -27,7 +27,8 @@ async def app(scope, receive, send):
             await send({{"type": message["type"] + ".complete"}})
             if message["type"] == "lifespan.shutdown":
                 return
-    await send({{"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len("{body}"))]}})
+    length = (b"content-length", b"%d" % len("{body}"))
+    await send({{"type": "http.response.start", "status": 200, "headers": [length]}})
     await send({{"type": "http.response.body", "body": b"{body}"}})
     {after}
 """

@@ -57,14 +57,16 @@ async def slow_reader(served: Served, request: bytes = get()) -> trio.SocketStre
 async def test_a_client_that_stops_reading_is_dropped() -> None:
     """After `send_timeout` without progress the handler is told, and its connection is reset."""
     flood = Flood()
-    async with serving(http(flood.app), options={"send_timeout": 0.3}) as served:
-        async with await slow_reader(served) as stream:
-            began = trio.current_time()
-            with trio.fail_after(2):
-                await flood.over.wait()
-            assert 0.25 < trio.current_time() - began < 1.5
-            assert flood.told.reasons == ["disconnected"]
-            assert (await read_all(stream)).endswith(b"<RST>")
+    async with (
+        serving(http(flood.app), options={"send_timeout": 0.3}) as served,
+        await slow_reader(served) as stream,
+    ):
+        began = trio.current_time()
+        with trio.fail_after(2):
+            await flood.over.wait()
+        assert 0.25 < trio.current_time() - began < 1.5
+        assert flood.told.reasons == ["disconnected"]
+        assert (await read_all(stream)).endswith(b"<RST>")
 
 
 @pytest.mark.parametrize(("own", "dropped"), [(0.2, True), (None, False), (30.0, False)])
@@ -72,11 +74,13 @@ async def test_a_request_sets_its_own_send_timeout(own: float | None, dropped: b
     """`Link.send_timeout` has precedence over the server's, in both directions; None bounds nothing."""
     flood = Flood(own)
     server_default = 30.0 if dropped else 0.2
-    async with serving(http(flood.app), options={"send_timeout": server_default}) as served:
-        async with await slow_reader(served):
-            with trio.move_on_after(0.8):
-                await flood.over.wait()
-            assert flood.over.is_set() == dropped
+    async with (
+        serving(http(flood.app), options={"send_timeout": server_default}) as served,
+        await slow_reader(served),
+    ):
+        with trio.move_on_after(0.8):
+            await flood.over.wait()
+        assert flood.over.is_set() == dropped
 
 
 async def test_a_client_that_reads_slowly_is_not_dropped() -> None:
@@ -86,16 +90,18 @@ async def test_a_client_that_reads_slowly_is_not_dropped() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"x" * 8_000_000})
 
-    async with serving(http(handler), options={"send_timeout": 0.4}) as served:
-        async with await slow_reader(served, get(close=True)) as stream:
-            received = 0
-            began = trio.current_time()
-            while data := await stream.receive_some(2**20):
-                received += len(data)
-                if trio.current_time() - began < 1.2:
-                    await trio.sleep(0.02)
-            assert received > 8_000_000
-            assert trio.current_time() - began > 1
+    async with (
+        serving(http(handler), options={"send_timeout": 0.4}) as served,
+        await slow_reader(served, get(close=True)) as stream,
+    ):
+        received = 0
+        began = trio.current_time()
+        while data := await stream.receive_some(2**20):
+            received += len(data)
+            if trio.current_time() - began < 1.2:
+                await trio.sleep(0.02)
+        assert received > 8_000_000
+        assert trio.current_time() - began > 1
 
 
 async def test_a_handler_cancelled_in_a_blocked_write_is_free_at_once() -> None:
@@ -130,13 +136,15 @@ async def test_a_stalled_reader_does_not_hold_the_shutdown() -> None:
         finally:
             over.set()
 
-    async with serving(http(handler), options={"drain_timeout": 0.1, "cleanup_grace": 0.1}) as served:
-        async with await slow_reader(served):
-            await trio.sleep(0.2)
-            began = trio.current_time()
-            served.stop.set()
-            await over.wait()
-            assert trio.current_time() - began < 1
+    async with (
+        serving(http(handler), options={"drain_timeout": 0.1, "cleanup_grace": 0.1}) as served,
+        await slow_reader(served),
+    ):
+        await trio.sleep(0.2)
+        began = trio.current_time()
+        served.stop.set()
+        await over.wait()
+        assert trio.current_time() - began < 1
 
 
 def h2_client() -> h2.connection.H2Connection:
