@@ -188,6 +188,16 @@ def _check_seconds(name: str, value: object) -> None:
         )
 
 
+def check_patience(name: str, value: object) -> None:
+    """Refuse what is no number of seconds; without a bound, one that does not end would hold up all others.
+
+    Raises:
+        RegistrationError: `value` is not a finite number from 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise RegistrationError(f"{name}={value!r} is not a number of seconds.\nWrite {name}=2.5, or {name}=0.")
+
+
 def _check_bytes(value: object) -> None:
     if value is None:
         return

@@ -84,7 +84,7 @@ class Plan:
 class _Compiler:
     """Collects slots and steps while it walks the graph depth first."""
 
-    def __init__(self, fields: Collection[str], injectable: Mapping[Any, str]) -> None:
+    def __init__(self, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> None:
         self.fields = fields
         self.injectable = injectable
         self.sources: list[Source | Callable[..., Any]] = []
@@ -158,7 +158,7 @@ class _Compiler:
 
 def compile_plan(
     handler: Callable[..., Any],
-    fields: Collection[str],
+    fields: Mapping[str, Converter],
     injectable: Mapping[Any, str],
     dependencies: Iterable[Any] = (),
 ) -> Plan:
@@ -166,7 +166,7 @@ def compile_plan(
 
     Args:
         handler: an async function, or a function to run in a worker thread.
-        fields: the names of the path's fields, each of which the handler or a dependency must take.
+        fields: the path's fields by name, each of which the handler or a dependency must take, and as what.
         injectable: types that stand for an object of the request, and the key of each.
         dependencies: `Depends(...)` that run before the handler's own, for their effect.
 
@@ -198,14 +198,14 @@ def compile_plan(
     )
 
 
-def path_types(handler: Callable[..., Any]) -> dict[str, Converter]:
-    """What the annotations of a handler and its providers say of each name, should it be a path field.
+def path_types(handler: Callable[..., Any], dependencies: Iterable[Any] = ()) -> dict[str, Converter]:
+    """What the annotations of a handler and of all providers say of each name, should it be a path field.
 
     The handler's own word comes first; a name that says nothing (no annotation) is left out, and means `str`.
     """
     found: dict[str, Converter] = {}
     seen: set[Callable[..., Any]] = set()
-    waiting = [handler]
+    waiting = [handler, *(each.provider for each in dependencies if isinstance(each, Depends))]
     while waiting:
         fn = waiting.pop(0)
         if fn in seen:

@@ -17,7 +17,7 @@ import trio
 from ._body import JSONDecoder, check_content
 from ._bodystream import BodyStream
 from ._cookies import parse_cookies
-from ._head import expects_body
+from ._head import expects_body, root_prefix
 from ._headers import Headers
 from ._inbound import Inbound
 from ._options import Resolved
@@ -242,9 +242,8 @@ class Request:
             TypeError: a parameter is missing or unknown.
             ValueError: a value cannot be spelt so that the route matches it.
         """
-        root: str = self.scope.get("root_path", "")
         path: str = self.app.url_for(target, **params)
-        return root + path
+        return root_prefix(self.scope.get("root_path", "")) + path
 
     # ---- for the floors above: the package's own, not a handler's
 
@@ -258,8 +257,11 @@ class Request:
     @property
     def _unread(self) -> bool:
         """Whether a body may still be on its way."""
-        if self._inbound is not None and self._inbound.complete:
-            return False
+        return not (self._inbound is not None and self._inbound.complete) and self._announced
+
+    @property
+    def _announced(self) -> bool:
+        """Whether the head says that a body follows."""
         if self._expects_body is None:
             self._expects_body = expects_body(self.scope)
         return self._expects_body
