@@ -70,10 +70,10 @@ class Answerer:
         if catcher is not None:
             try:
                 return False, to_response(await request._scope.in_grace(catcher, request, shown), None)
-            except BaseException as error:  # noqa: BLE001 - a catcher that fails falls to the default, as Rocket's do
+            except BaseException as error:  # a catcher that fails falls to the default, as Rocket's do
                 if fatal(error):
                     raise
-                # `raise HTTPError(409) from exc` is a translation; no catcher sees it again, or two could go in circles.
+                # `raise HTTPError(409) from exc` translates; no catcher sees it again, or two could go in circles.
                 leaf, known = error, self._errors.http_error(error)
                 if known is None:
                     return True, self._failed_catcher(error, request)
