@@ -63,6 +63,9 @@ class App(Router):
         options: those of `Router`; every route inherits them.
     """
 
+    _kind = "application"
+    _own_options = _options.OF_APPLICATION
+
     def __init__(
         self,
         *,
@@ -120,7 +123,7 @@ class App(Router):
         super()._check_open(what)
         if self._stack is not None:
             raise RegistrationError(
-                f"{what} comes too late: the application has started, and its table is frozen.\n"
+                f"{what} comes too late:\nthe application has started, and its table is frozen.\n"
                 "Register it while its module is imported."
             )
 

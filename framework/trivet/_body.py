@@ -139,7 +139,7 @@ def _members(value: Any, plain: Any, fields: Mapping[str, tuple[Any, bool]] | No
         found = typing.cast("dict[str, Any]", value)
         yield from ((name, found[name], annotation) for name, (annotation, _) in fields.items() if name in found)
     elif origin in (list, set, frozenset) and isinstance(value, list):
-        items = typing.cast("list[Any]", value)
+        items = typing.cast("typing.Sequence[Any]", value)
         yield from ((str(index), item, args[0]) for index, item in enumerate(items))
     elif origin is dict and isinstance(value, dict):
         yield from ((key, item, args[1]) for key, item in typing.cast("dict[str, Any]", value).items())

@@ -87,8 +87,9 @@ def placing(handler: Callable[..., Any]) -> Generator[None]:
         yield
     except RegistrationError as error:
         where = locate(handler)
-        if not isinstance(error, RouteConflict) and f"{where.file}:{where.line}" not in str(error):
-            raise type(error)(f"{error}\n{show(handler)}") from None
+        said = isinstance(error, RouteConflict) or f"{where.file}:{where.line}" in str(error)
+        if where.line and not said:
+            raise type(error)(f"{error}\n\nThis is about the handler\n{show(handler)}") from None
         raise
 
 
@@ -100,7 +101,10 @@ def checked_methods(methods: Sequence[str], handler: Callable[..., Any]) -> froz
         )
     for method in methods:
         if not method or not TOKEN.issuperset(method):
-            raise RegistrationError(f"{method!r} is not a method (RFC 9110 section 9.1):\n{show(handler)}")
+            raise RegistrationError(
+                f"{method!r} is not a method (RFC 9110 section 9.1):\n{show(handler)}\n"
+                'Write each as one word:  methods=["GET", "PURGE"].'
+            )
         if method != method.upper() and method.upper() in STANDARD:
             raise RegistrationError(
                 f"methods are case-sensitive, and {method!r} is not {method.upper()!r}:\n{show(handler)}\n"
@@ -114,5 +118,7 @@ def checked_status(status: int | None, handler: Callable[..., Any]) -> int | Non
     if status is None:
         return None
     if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
-        raise RegistrationError(f"status={status!r} cannot be a response's status (200 to 599):\n{show(handler)}")
+        raise RegistrationError(
+            f"status={status!r} cannot be a response's status (200 to 599):\n{show(handler)}\nWrite status=201."
+        )
     return status

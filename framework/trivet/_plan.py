@@ -177,7 +177,11 @@ def compile_plan(
     compiler = _Compiler(fields, injectable)
     for each in dependencies:
         if not isinstance(each, Depends):
-            raise RegistrationError(f"dependencies=[{each!r}] is not a dependency.\nWrite Depends(provider).")
+            name = name_of(each) if callable(each) else repr(each)
+            raise RegistrationError(
+                f"dependencies=[{name}] holds no dependency.\n"
+                f"Write dependencies=[Depends({name if callable(each) else 'provider'})]."
+            )
         compiler.dependency(each, None)
     call, _ = compiler.call(handler, mode)
     paths = [(slot, source.name) for slot, source in compiler.of(PathParam)]
@@ -203,6 +207,7 @@ def path_types(handler: Callable[..., Any], dependencies: Iterable[Any] = ()) ->
 
     The handler's own word comes first; a name that says nothing (no annotation) is left out, and means `str`.
     """
+    handler_mode(handler)
     found: dict[str, Converter] = {}
     seen: set[Callable[..., Any]] = set()
     waiting = [handler, *(each.provider for each in dependencies if isinstance(each, Depends))]
@@ -284,6 +289,6 @@ def _two_bodies(first: Location, second: Location, fn: Callable[..., Any], name:
             "or give a scalar type to the one that is meant for the query."
         )
     return (
-        f"two parameters want the body, which can be read once: one in {first}, {name!r} in {second}:\n{show(fn)}\n"
+        f"two parameters want the body, which can be read once: one in\n    {first}\nand {name!r} in\n{show(fn)}\n"
         "Read it in one provider and let both depend on that."
     )

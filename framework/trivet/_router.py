@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, Unpack
+from typing import Any, ClassVar, TypeAlias, TypeVar, Unpack
 
 import trio
 
@@ -72,8 +72,12 @@ class Router:
         RegistrationError: an unknown option or a value that it does not take.
     """
 
+    # For messages: what this is, and the options that its own constructor takes.
+    _kind: ClassVar[str] = "router"
+    _own_options: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, **options: Unpack[CommonOptions]) -> None:
-        self._level = _options.level(options, owner="router")
+        self._level = _options.level(options, self._own_options, owner=self._kind)
         check_middlewares(self._level)
         self._entries: list[tuple[str, Registered | MountedApp, tuple[Level, ...]]] = []
         self._parents: list[tuple[Router, str]] = []
@@ -184,7 +188,10 @@ class Router:
                 f'app.mount("/{prefix.strip("/")}", ...)'
             )
         if isinstance(other, Router) and (other is self or other in self._ancestors()):
-            raise RegistrationError(f"mounting this router at {prefix!r} would put it inside itself.")
+            raise RegistrationError(
+                f"mounting this router at {prefix!r} would put it inside itself.\n"
+                "Mount it on another one, or on the app."
+            )
         if isinstance(other, Router) and not callable(other):
             other._parents.append((self, prefix))
             for path, entry, levels in list(other._entries):
@@ -252,9 +259,12 @@ class Router:
         """
         if isinstance(what, int):
             if not 400 <= what <= 599:
-                raise RegistrationError(f"catch({what}): an error has a status from 400 to 599.")
+                raise RegistrationError(f"catch({what}): an error has a status from 400 to 599.\nWrite catch(404).")
         elif not (isinstance(what, type) and issubclass(what, BaseException)):
-            raise RegistrationError(f"catch({what!r}): name an exception class or a status.")
+            raise RegistrationError(
+                f"catch({what!r}): this is neither an exception class nor a status.\n"
+                "Write catch(KeyError), or catch(404)."
+            )
 
         def register(fn: H) -> H:
             with collecting():
@@ -262,11 +272,18 @@ class Router:
                 check_catcher(fn)
                 if what in self._level.catchers:
                     first = locate(self._level.catchers[what])
-                    raise RegistrationError(f"two catchers for {what} on one level: {first} and {locate(fn)}.")
+                    raise RegistrationError(
+                        f"two catchers for {_spell(what)} on one level:\n    {first}\n    {locate(fn)}\n"
+                        "Remove one, or register it on the router whose routes it is meant for."
+                    )
                 self._level.catchers[what] = fn
             return fn
 
         return register
+
+
+def _spell(what: type[BaseException] | int) -> str:
+    return str(what) if isinstance(what, int) else what.__name__
 
 
 def _mounted_from(app: object) -> Location:

@@ -85,7 +85,11 @@ def show(fn: Callable[..., Any]) -> str:
         signature = str(_unquoted(inspect.signature(fn)))
     except (TypeError, ValueError):
         signature = "(...)"
-    return f"    {prefix} {where.name.rpartition('.')[2]}{signature}\n    {where.file}:{where.line}"
+    return f"    {prefix} {where.name.rpartition('.')[2]}{signature}\n    {_place(where)}"
+
+
+def _place(where: Location) -> str:
+    return f"{where.file}:{where.line}" if where.line else "(built in)"
 
 
 class _Bare(str):
@@ -135,7 +139,10 @@ def annotations_of(fn: Callable[..., Any]) -> Mapping[str, Any]:
             return found
         raise RegistrationError(_unresolved(fn, error)) from None
     except Exception as error:
-        raise RegistrationError(f"the annotations of this cannot be evaluated: {error}\n{show(fn)}") from error
+        raise RegistrationError(
+            f"the annotations of this cannot be evaluated: {error}\n{show(fn)}\n"
+            "Correct it: trivet reads annotations when the handler is registered."
+        ) from error
 
 
 def _with_frames(target: Any) -> Mapping[str, Any] | None:

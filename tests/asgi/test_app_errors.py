@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
 import pytest
@@ -60,20 +60,20 @@ async def test_an_http_error_is_a_problem() -> None:
         (lambda: HTTPError(503, "later"), 503),
         (lambda: HTTPError(599), 599),
         (lambda: InvalidInput(422, "no"), 422),
-        (lambda: trio.TooSlowError(), 504),
+        (trio.TooSlowError, 504),
         (lambda: httpx.ReadTimeout("x"), 504),
         (lambda: httpx.ConnectTimeout("x"), 504),
         (lambda: httpx.ConnectError("x"), 502),
         (lambda: httpx.RemoteProtocolError("x"), 502),
         (lambda: KeyError("x"), 500),
-        (lambda: TimeoutError(), 500),
+        (TimeoutError, 500),
         (lambda: TrivetError("x"), 500),
-        (lambda: AssertionError(), 500),
-        (lambda: KeyboardInterrupt(), 500),
+        (AssertionError, 500),
+        (KeyboardInterrupt, 500),
         (lambda: SystemExit(3), 500),
-        (lambda: GeneratorExit(), 500),
-        (lambda: StopAsyncIteration(), 500),
-        (lambda: RecursionError(), 500),
+        (GeneratorExit, 500),
+        (StopAsyncIteration, 500),
+        (RecursionError, 500),
         (lambda: BaseException("odd"), 500),
     ],
 )

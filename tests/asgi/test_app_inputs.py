@@ -53,9 +53,9 @@ def queries() -> App:
     @app.get("/lists")
     async def lists(
         a: list[int],
-        b: set[str] = {"d"},
+        b: set[str] = {"d"},  # noqa: B006 - it is what is tested
         c: tuple[bool, ...] = (),
-        d: frozenset[date] | None = None,  # noqa: B006
+        d: frozenset[date] | None = None,
     ) -> str:
         return repr((a, b, c, d))
 
@@ -515,17 +515,20 @@ async def test_a_provider_that_needs_the_body_runs_after_those_that_do_not(link:
 async def test_a_body_over_the_limit_is_413_while_it_streams(path: str, link: bool) -> None:
     """Without a length the bytes are counted as they come; the answer does not wait for the rest."""
     app = bodies(max_body=100_000)
-    async with TestClient(app, link=link) as client, client.open("POST", path, headers=JSON, upload=True) as exchange:
-        async with trio.open_nursery() as nursery:
+    async with (
+        TestClient(app, link=link) as client,
+        client.open("POST", path, headers=JSON, upload=True) as exchange,
+        trio.open_nursery() as nursery,
+    ):
 
-            async def endless() -> None:
-                while await exchange.send_body(b"x" * 50_000):
-                    pass
+        async def endless() -> None:
+            while await exchange.send_body(b"x" * 50_000):
+                pass
 
-            nursery.start_soon(endless)
-            status, _ = await exchange.head()
-            body = await exchange.read()
-            nursery.cancel_scope.cancel()
+        nursery.start_soon(endless)
+        status, _ = await exchange.head()
+        body = await exchange.read()
+        nursery.cancel_scope.cancel()
     assert status == 413
     assert json.loads(body)["detail"] == "the body is larger than 100000 bytes"
 

@@ -237,7 +237,7 @@ async def test_a_task_that_fails_is_logged_and_takes_nothing_with_it(
         await trio.sleep(2)
         assert (await client.get("/")).text == "x"
     assert len(done) == 2
-    (first, second) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    first, _ = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "failing" in first.getMessage()
     assert first.exc_info
 
@@ -293,11 +293,11 @@ async def test_draining_is_told(autojump_clock: trio.testing.MockClock) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"slash": "both"}, {"timeout": 0}, {"timeout": -1}, {"timeout": "3"}, {"timeout": True}, {"timeout": float("nan")},
-        {"send_timeout": 0}, {"body_timeout": 0}, {"max_body": -1}, {"max_body": 1.5}, {"max_body": True},
-        {"on_disconnect": "ignore"}, {"on_disconnect": None}, {"cleanup_grace": -1}, {"cleanup_grace": None},
-        {"cleanup_grace": float("inf")}, {"drain_timeout": "1"}, {"timeot": 3}, {"middleware": "x"}, {"tags": "x"},
-        {"dependencies": 5},
+        {"slash": "both"}, {"timeout": 0}, {"timeout": -1}, {"timeout": "3"}, {"timeout": True},
+        {"timeout": float("nan")}, {"send_timeout": 0}, {"body_timeout": 0}, {"max_body": -1}, {"max_body": 1.5},
+        {"max_body": True}, {"on_disconnect": "ignore"}, {"on_disconnect": None}, {"cleanup_grace": -1},
+        {"cleanup_grace": None}, {"cleanup_grace": float("inf")}, {"drain_timeout": "1"}, {"timeot": 3},
+        {"middleware": "x"}, {"tags": "x"}, {"dependencies": 5},
     ],
 )  # fmt: skip
 def test_options_of_the_application_are_checked(options: dict[str, Any]) -> None:

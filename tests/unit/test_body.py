@@ -234,6 +234,7 @@ def test_values(annotation: Any, raw: str, value: Any) -> None:
 
 # ---- every fault
 
+NO_INT, NO_STR = "expected `int`, got `str`", "expected `str`, got `int`"
 FAULTS: list[tuple[Any, str, dict[str, str]]] = [
     (Point, "{}", {"/x": "is required"}),
     (Point, "[]", {"": "expected `object`, got `array`"}),
@@ -254,11 +255,11 @@ FAULTS: list[tuple[Any, str, dict[str, str]]] = [
     (
         Line,
         '{"points": [], "name": 1, "by_name": {"a/b": {"x": "?"}, "a~b": {}}, "by_number": {"1": 2}}',
-        {"/name": "expected `str`, got `int`", "/by_name/a~1b/x": "expected `int`, got `str`", "/by_name/a~0b/x": "is required"},
+        {"/name": NO_STR, "/by_name/a~1b/x": NO_INT, "/by_name/a~0b/x": "is required"},
     ),
-    (Line, '{"points": [], "name": "", "by_number": {"x": 2}}', {"/by_number": "a key does not fit: expected `int`, got `str`"}),
+    (Line, '{"points": [], "name": "", "by_number": {"x": 2}}', {"/by_number": f"a key does not fit: {NO_INT}"}),
     (Strict, '{"firstName": 1, "zz": 1, "first_name": 2}', {
-        "/firstName": "expected `str`, got `int`", "/zz": "is not a known field", "/first_name": "is not a known field"}),
+        "/firstName": NO_STR, "/zz": "is not a known field", "/first_name": "is not a known field"}),
     (Strict, '{"a": "x"}', {"/firstName": "is required", "/a": "expected `int`, got `str`"}),
     (Even, '{"n": 3}', {"": "n must be 'even'"}),
     (list[Even], '[{"n": 2}, {"n": 3}]', {"/1": "n must be 'even'"}),
@@ -270,7 +271,7 @@ FAULTS: list[tuple[Any, str, dict[str, str]]] = [
     (tuple[int, str], '["a", 1]', {"/0": "expected `int`, got `str`"}),
     (Annotated[list[int], msgspec.Meta(max_length=1)], "[1, 2]", {"": "expected `array` of length <= 1"}),
     (Annotated[list[int], msgspec.Meta(max_length=1)], '[1, "x"]', {"/1": "expected `int`, got `str`"}),
-    (list[Annotated[int, msgspec.Meta(ge=1)]], "[0, 1, -1]", {"/0": "expected `int` >= 1", "/2": "expected `int` >= 1"}),
+    (list[Annotated[int, msgspec.Meta(ge=1)]], "[0, 1, -1]", dict.fromkeys(["/0", "/2"], "expected `int` >= 1")),
     (Point | None, '{"x": "a"}', {"/x": "expected `int`, got `str`"}),
     (Literal["a"], '"b"', {"": "is not one of the allowed values"}),
     (dict[str, dict[str, int]], '{"a": {"b": "c"}, "d": 1}', {
@@ -287,7 +288,8 @@ def test_every_fault_is_found(annotation: Any, raw: str, expected: dict[str, str
 @pytest.mark.parametrize("secret", ["s3cret", "x" * 10_000, "a'b", 'a\\"b', "a`b"])
 def test_the_input_is_not_echoed(secret: str) -> None:
     """Reasons say what was expected, not what came: it would be reflected to whoever reads the answer."""
-    raw = f'{{"points": "{secret}", "name": ["{secret}"], "color": "{secret}", "when": "{secret}", "by_number": {{"{secret}": 1}}}}'
+    fields = f'"points": "{secret}", "name": ["{secret}"], "color": "{secret}", "when": "{secret}"'
+    raw = f'{{{fields}, "by_number": {{"{secret}": 1}}}}'
     found = faults_of(Line, raw)
     assert len(found) == 5
     assert not any(secret[:6] in reason for reason in found.values())
@@ -305,12 +307,16 @@ def test_a_long_key_is_cut_in_pointers() -> None:
     assert all(len(pointer) < 200 and pointer.startswith("/kkk") for pointer in found)
 
 
+texts = st.sampled_from(
+    ["", "a", "1", "red", "2024-02-29", "2024-02-29T00:00:00Z", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "YQ=="]
+)
+keys = st.sampled_from(["x", "y", "a", "b", "n", "1", "type"])
+floats = st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(["", "a", "1", "red", "2024-02-29", "2024-02-29T00:00:00Z", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "YQ=="]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "y", "a", "b", "n", "1", "type"]), inner, max_size=4),
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | floats | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
     max_leaves=8,
-)  # fmt: skip
+)
 TYPES: list[Any] = [
     int, float, str, bool, bytes, date, datetime, UUID, Decimal, Color, Point, Data, Typed, Attrs, Even, Cat | Dog,
     list[int], dict[str, int], dict[int, Point], list[Point | None], tuple[int, ...], set[int], Node, int | str,
