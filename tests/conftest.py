@@ -19,16 +19,13 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if under_ci() else "laptop")
 
 PARAMETERS = [
-    pytest.param(server, marks=[] if server == "memory" else [pytest.mark.live])
-    for server in get_args(Server)
+    pytest.param(server, marks=[] if server == "memory" else [pytest.mark.live]) for server in get_args(Server)
 ]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--update-golden`."""
-    parser.addoption(
-        "--update-golden", action="store_true", help="rewrite the golden files with what this run has"
-    )
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files with what this run has")
 
 
 @pytest.fixture

@@ -98,7 +98,8 @@ class App(Router):
         self._answerer = Answerer(error_map(), debug=debug)
         self._unmatched = Unmatched(self._table, self._level, self._answerer, slash)
         self._sweep = DisconnectSweep(_log_scope)
-        self._state: dict[str, Any] = {}
+        self.state: Mapping[str, Any] = {}
+        """What the lifespan yielded, while the application runs."""
         # The whole application inside its ASGI middleware; made when the table is frozen.
         self._stack: ASGIApp | None = None
         # The application without them. Kept, for a bound method is another object each time it is asked for.
@@ -214,14 +215,14 @@ class App(Router):
         options = target.options
         request_scope = RequestScope(began + options.timeout, self.cleanup_grace, _log_scope)
         request = Request(self, scope, receive, path, params, route, options, request_scope)
-        if self._state and "state" not in scope:
-            scope["state"] = dict(self._state)
         outbound = Outbound(send)
         try:
             if request._attach():
                 await serve(target, request, outbound, self._answerer)
             elif self._sweep.running:
-                self._sweep.add(request)
+                request._sweep = self._sweep
+                if options.cancels(request.method):
+                    self._sweep.add(request)
                 try:
                     await serve(target, request, outbound, self._answerer)
                 finally:
@@ -265,7 +266,7 @@ class App(Router):
                     yield
                     self.draining.set()
             finally:
-                self._state = {}
+                self.state = {}
                 for each in self._mounted:
                     each.state = None
 
@@ -279,7 +280,7 @@ class App(Router):
             )
         if "state" in scope:
             scope["state"].update(state)
-        self._state = dict(state)
+        self.state = dict(state)
 
 
 def _below(scope: Scope, mounted: Mounted) -> Scope:

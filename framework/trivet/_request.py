@@ -25,6 +25,7 @@ from ._owner import Owner, RouteInfo
 from ._query import QueryParams
 from ._query import parse as parse_query
 from ._scope import RequestScope
+from ._watch import DisconnectSweep
 from .asgi import EXTENSION, Link, Notice, Reason, Receive, Scope
 
 T = TypeVar("T")
@@ -40,30 +41,38 @@ class Address(NamedTuple):
 class Request:
     """One HTTP request. Ask for it by type: `async def handler(request: Request)`."""
 
-    __slots__ = (
-        "_body",
-        "_cookies",
-        "_expects_body",
-        "_failed",
-        "_headers",
-        "_id",
-        "_inbound",
-        "_left",
-        "_link",
-        "_options",
-        "_query",
-        "_receive",
-        "_scope",
-        "_status",
-        "_streams",
-        "app",
-        "method",
-        "path_params",
-        "raw_path",
-        "route",
-        "scope",
-        "watcher",
-    )
+    # Defaults in the class, so that a request sets only what it must: no __slots__, on purpose.
+
+    _link: Link | None = None
+    """What the server offers beyond ASGI; `None`: nothing."""
+
+    _inbound: Inbound | None = None
+    """Made when somebody reads the body or watches for the disconnect: most requests need none."""
+
+    _body: bytes | None = None
+    _headers: Headers | None = None
+    _query: QueryParams | None = None
+    _cookies: dict[str, str] | None = None
+    _id: str | None = None
+    """Kept, once asked for."""
+
+    _failed = False
+    """An exception decided the response."""
+
+    _status = 0
+    """The status that was sent; 0 before that."""
+
+    _left = False
+    """The client left: latched, for a request that finishes all the same."""
+
+    _streams = False
+    """The response is a stream that has begun."""
+
+    _sweep: DisconnectSweep | None = None
+    """Who watches for the disconnect, where the server does not tell."""
+
+    watcher: trio.CancelScope | None = None
+    """Written by the disconnect sweep: around the task that watches this request, if there is one."""
 
     def __init__(
         self,
@@ -91,25 +100,6 @@ class Request:
         self._scope = request_scope
         self._receive = receive
         self._options = options
-        self._link: Link | None = None
-        # Made when somebody reads the body or watches for the disconnect: most requests need none.
-        self._inbound: Inbound | None = None
-        self._body: bytes | None = None
-        self._headers: Headers | None = None
-        self._query: QueryParams | None = None
-        self._cookies: dict[str, str] | None = None
-        self._id: str | None = None
-        self._expects_body: bool | None = None
-        # An exception decided the response.
-        self._failed = False
-        # The status that was sent; 0 before that.
-        self._status = 0
-        # The client left: latched, for a request that finishes all the same.
-        self._left = False
-        # The response is a stream that has begun.
-        self._streams = False
-        # Written by the disconnect sweep: the scope of the task that watches this request, if there is one.
-        self.watcher: trio.CancelScope | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!a}>"
@@ -173,7 +163,9 @@ class Request:
     @property
     def state(self) -> MutableMapping[str, Any]:
         """What the lifespan yielded, copied for this request: write to it freely."""
-        state: MutableMapping[str, Any] = self.scope.setdefault("state", {})
+        state: MutableMapping[str, Any] | None = self.scope.get("state")
+        if state is None:  # a server that does not carry it from the lifespan: ours is copied
+            state = self.scope["state"] = dict(self.app.state)
         return state
 
     # ---- the body
@@ -262,9 +254,7 @@ class Request:
     @property
     def _announced(self) -> bool:
         """Whether the head says that a body follows."""
-        if self._expects_body is None:
-            self._expects_body = expects_body(self.scope)
-        return self._expects_body
+        return expects_body(self.scope)
 
     @property
     def _waits_for_body(self) -> bool:
@@ -290,6 +280,8 @@ class Request:
     def _streaming(self) -> None:
         """From here on the client's leaving ends the request, whatever the method: there is nobody to send to."""
         self._streams = True
+        if self._sweep is not None:
+            self._sweep.add(self)
         if self._left:
             self._scope.cancel("disconnected")
 

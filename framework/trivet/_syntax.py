@@ -114,7 +114,8 @@ class Parser:
             return _percent.decode(raw)
         except ValueError as error:
             at = next((i for i, c in enumerate(raw) if c in "%\0"), 0)
-            raise self.error(f"in a literal, {error}", start + at, "A percent sign itself is %25.") from None
+            remedy = "Remove it." if "NUL" in str(error) else "A percent sign itself is %25."
+            raise self.error(f"in a literal, {error}", start + at, remedy) from None
 
     def _field(self, raw: str, start: int) -> Field:
         opening, closing = raw.find("{"), raw.find("}")
@@ -156,13 +157,10 @@ class Parser:
         if not name:
             raise self.error("a field without a name", at, "Name the handler's parameter: {name}.")
         if not name.isidentifier() or keyword.iskeyword(name):
-            plain = name.strip("*.+? ")
-            rest = plain != name and plain.isidentifier()
-            remedy = (
-                f"Write {{{plain}:path}} for the rest of the path."
-                if rest
-                else "Use the name of the handler's parameter."
-            )
+            remedy = "Use the name of the handler's parameter."
+            plain = name.strip("*. ")  # other frameworks' {*rest} and {rest...}
+            if plain.isidentifier():
+                remedy = f"Write {{{plain}}}." if plain == name.strip() else f"Write {{{plain}:path}}."
             raise self.error(f"{name!r} cannot be a parameter's name", at, remedy)
         if name in self.fields:
             raise self.error(f"the field {name!r} appears twice", at, "Give each field a name of its own.")

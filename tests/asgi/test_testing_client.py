@@ -365,6 +365,18 @@ async def test_failed_test_does_not_wait(autojump_clock: trio.testing.MockClock)
     assert trio.current_time() == start
 
 
+async def test_exit_of_the_application_ends_the_test() -> None:
+    """SystemExit is not an error of a request: it ends the client, as it would end the process."""
+
+    @http_only
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise SystemExit(3)
+
+    with pytest.RaisesGroup(SystemExit):
+        async with TestClient(app) as client:
+            await client.get("/")
+
+
 async def test_no_answer_is_a_violation() -> None:
     """Returning without a response is an error of the application."""
 

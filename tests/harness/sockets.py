@@ -133,9 +133,7 @@ class SocketClient(httpx.AsyncClient):
         self.address = address
         # A request has its own connection, as in memory.
         limits = httpx.Limits(max_keepalive_connections=0)
-        super().__init__(
-            base_url=f"http://{address[0]}:{address[1]}", trust_env=False, limits=limits, **options
-        )
+        super().__init__(base_url=f"http://{address[0]}:{address[1]}", trust_env=False, limits=limits, **options)
 
     @asynccontextmanager
     async def open(

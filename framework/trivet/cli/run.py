@@ -68,10 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
         sockets = config.create_sockets()
     except OSError as error:
         raise LoadError(_cannot_bind(config, error)) from None
-    with _PidFile(config.pid_path):
-        if config.workers > 1 or config.use_reloader or config.max_requests is not None:
-            return _supervise(arguments, config, sockets)
-        return _work(arguments.application, config, sockets, None)
+    try:
+        with _PidFile(config.pid_path):
+            if config.workers > 1 or config.use_reloader or config.max_requests is not None:
+                return _supervise(arguments, config, sockets)
+            return _work(arguments.application, config, sockets, None)
+    finally:
+        for sock in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
+            sock.close()
 
 
 def _cannot_bind(config: RunConfig, error: OSError) -> str:

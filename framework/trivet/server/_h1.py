@@ -175,7 +175,7 @@ class HTTP1(H11Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         """Put an event of a response on the wire."""
         if isinstance(event, Body):
-            await self._write(self.connection.send(h11.Data(data=event.data)))
+            await self._write(self._send_or_nothing(h11.Data(data=event.data)))
         elif isinstance(event, EndBody):
             await self._end()
         elif isinstance(event, Response):
@@ -212,7 +212,7 @@ class HTTP1(H11Protocol):
     async def _end(self) -> None:
         await self._write(self._send_or_nothing(h11.EndOfMessage()))
 
-    def _send_or_nothing(self, event: h11.Response | h11.EndOfMessage) -> bytes:
+    def _send_or_nothing(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> bytes:
         try:
             return self.connection.send(event)
         except h11.LocalProtocolError:

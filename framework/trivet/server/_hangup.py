@@ -3,7 +3,9 @@
 This file owns one epoll object. A connection's reader is sometimes parked: the application has not read what is
 queued, or the client has pipelined a request behind the one being answered. The socket is readable all that time, so
 that waiting for it says nothing, and the end of the stream lies behind bytes we do not want yet. Linux can be asked
-for just the end: EPOLLRDHUP. Elsewhere a parked reader notices when it reads on, as stock hypercorn does.
+for just the end: EPOLLRDHUP. What the kernels cannot hold of an unread upload keeps even that from arriving: then the
+client is missed until its body is read on, or its response written. On systems without epoll a parked reader notices
+when it reads on, as stock hypercorn does.
 """
 
 from __future__ import annotations

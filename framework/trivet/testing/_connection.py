@@ -151,7 +151,7 @@ class Connection:
             raise
         self._refuse_if_gone()
         self._put_on_the_wire(message)
-        # Hypercorn shields its writes: research 1.3.
+        # Hypercorn shields its writes (trio/tcp_server.py, protocol_send).
         with trio.CancelScope(shield=not self.linked):
             await self._wait_for_the_client()
         if self.rules.stage == "over":

@@ -1,0 +1,405 @@
+"""The life of a server: startup, the drain step by step, and what the lifespan's failures mean."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+import trio
+from h2.errors import ErrorCodes
+from hypercorn.config import Config
+from hypercorn.events import Event, RawData
+
+from tests.live._inprocess import Told, answer, get, http, read_all, read_until, serving
+from trivet.server import LifespanFailed, serve
+from trivet.server._h1 import HTTP1
+
+pytestmark = pytest.mark.live
+
+QUICK = {"drain_timeout": 0.2, "cleanup_grace": 0.2}
+
+
+async def sleepy(scope: Any, receive: Any, send: Any) -> None:
+    await trio.sleep(float(scope["path"][1:] or 0))
+    await answer(send)
+
+
+async def test_a_drain_lets_requests_finish() -> None:
+    """New connections are refused, idle ones closed, and the last response says that the connection ends."""
+    async with serving(http(sleepy)) as served, await served.connect() as idle, await served.connect() as busy:
+        await idle.send_all(get())
+        await read_until(idle, b"ok")
+        await busy.send_all(get(b"/0.3"))
+        await trio.sleep(0.05)
+        served.stop.set()
+        with trio.fail_after(0.2):
+            assert await read_all(idle) == b""
+        with pytest.raises(OSError, match="connect"):
+            await served.connect()
+        response = await read_all(busy)
+        assert response.startswith(b"HTTP/1.1 200")
+        assert b"\r\nconnection: close\r\n" in response
+        assert response.endswith(b"ok")
+
+
+async def test_the_drain_is_announced_and_then_enforced() -> None:
+    """`draining` is set at once; after `drain_timeout` requests are told, and answer for themselves."""
+    times: dict[str, float] = {}
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        link = scope["extensions"]["trivet"]
+        told = Told()
+        link.attach(told)
+        await link.draining.wait()
+        times["draining"] = trio.current_time()
+        await told.event.wait()
+        times["told"] = trio.current_time()
+        assert told.reasons == ["drained"]
+        await answer(send, 503, b"drained")
+
+    async with serving(http(handler), options={"drain_timeout": 0.2}) as served, await served.connect() as stream:
+        await stream.send_all(get())
+        await trio.sleep(0.05)
+        began = trio.current_time()
+        served.stop.set()
+        response = await read_all(stream)
+        assert response.startswith(b"HTTP/1.1 503")
+        assert response.endswith(b"drained")
+    assert times["draining"] - began < 0.1
+    assert 0.15 < times["told"] - began < 0.5
+
+
+async def test_a_request_that_outlives_its_client_is_told_of_the_drain_too() -> None:
+    """First `disconnected`, which it may ignore, then `drained`."""
+    reasons: list[str] = []
+    drained, done = trio.Event(), trio.Event()
+
+    def told(reason: str) -> None:
+        reasons.append(reason)
+        if reason == "drained":
+            drained.set()
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"]["trivet"].attach(told)
+        await drained.wait()
+        done.set()
+
+    async with serving(http(handler), options=QUICK) as served:
+        async with await served.connect() as stream:
+            await stream.send_all(get())
+            await trio.sleep(0.05)
+        await trio.sleep(0.05)
+        assert reasons == ["disconnected"]
+        served.stop.set()
+        await done.wait()
+    assert reasons == ["disconnected", "drained"]
+
+
+async def test_a_request_that_cannot_be_told_is_cancelled_and_answered_with_503() -> None:
+    """A plain ASGI application loses its request when the drain time is over, its client gets an answer."""
+    async with (
+        serving(http(sleepy), options={"drain_timeout": 0.2, "cleanup_grace": 30}) as served,
+        await served.connect() as stream,
+    ):
+        await stream.send_all(get(b"/60"))
+        await trio.sleep(0.05)
+        began = trio.current_time()
+        served.stop.set()
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 503")
+        assert trio.current_time() - began < 1
+
+
+async def test_a_request_that_was_told_has_its_grace_and_no_more() -> None:
+    """Told, it may clean up for `cleanup_grace`; then it is cancelled, and answered with 503."""
+    cancelled: list[float] = []
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"]["trivet"].attach(lambda reason: None)
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            cancelled.append(trio.current_time())
+            raise
+
+    async with (
+        serving(http(handler), options={"drain_timeout": 0.1, "cleanup_grace": 0.3}) as served,
+        await served.connect() as stream,
+    ):
+        await stream.send_all(get())
+        await trio.sleep(0.05)
+        began = trio.current_time()
+        served.stop.set()
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 503")
+    assert 0.35 < cancelled[0] - began < 0.8
+
+
+async def test_hurry_skips_the_wait() -> None:
+    """A second signal: what is left of the drain time is skipped, the grace is not."""
+    told = Told()
+    async with serving(http(told.app), options={"drain_timeout": 60}) as served, await served.connect() as stream:
+        await stream.send_all(get())
+        await told.began.wait()
+        served.stop.set()
+        await trio.sleep(0.05)
+        assert told.reasons == []
+        served.hurry.set()
+        await told.event.wait()
+        assert told.reasons == ["drained"]
+
+
+async def test_max_requests_stops_the_server() -> None:
+    """After the last of them the server drains by itself."""
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.max_requests = 2
+    async with trio.open_nursery() as nursery:
+        urls = await nursery.start(serve, http(sleepy), config)
+        port = int(urls[0].rsplit(":", 1)[1])
+        for _ in range(3):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(get(close=True))
+                assert (await read_all(stream)).endswith(b"ok")
+
+
+async def test_the_configuration_is_not_changed() -> None:
+    """The caller's object keeps the values it had: it may serve elsewhere."""
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    before = dict(vars(config))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve, http(sleepy), config)
+        nursery.cancel_scope.cancel()
+    assert {name: value for name, value in vars(config).items() if name != "_log"} == before
+
+
+async def test_cancelling_serve_answers_and_closes() -> None:
+    """Stopped as any Trio task is, it leaves no socket open; a request in progress gets its 503."""
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    async with trio.open_nursery() as nursery:
+        urls = await nursery.start(serve, http(sleepy), config)
+        stream = await trio.open_tcp_stream("127.0.0.1", int(urls[0].rsplit(":", 1)[1]))
+        await stream.send_all(get(b"/60"))
+        await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+    async with stream:
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 503")
+
+
+async def test_an_error_in_a_protocol_stays_in_its_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a protocol raises that we did not foresee: it is logged, and other connections go on."""
+    handle = HTTP1.handle
+
+    async def fail(self: HTTP1, event: Event) -> None:
+        if isinstance(event, RawData) and b"boom" in event.data:
+            raise KeyError("unforeseen")
+        await handle(self, event)
+
+    monkeypatch.setattr(HTTP1, "handle", fail)
+    async with serving(http(sleepy)) as served, await served.connect() as other:
+        await other.send_all(get(b"/0.2"))
+        assert await served.request(get(b"/boom")) == b""
+        assert (await read_until(other, b"ok")).startswith(b"HTTP/1.1 200")
+        assert (await served.request(get(close=True))).endswith(b"ok")
+    assert "ended by an error" in caplog.text
+
+
+async def test_a_client_that_resets_streams_faster_than_they_end_is_disconnected() -> None:
+    """Its applications count until they return: twice the concurrent streams, then ENHANCE_YOUR_CALM."""
+    live = 0
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal live
+        live += 1
+        await trio.sleep(0.3)
+
+    async with serving(http(handler), h2_max_concurrent_streams=2) as served, await served.connect() as stream:
+        client = h2.connection.H2Connection(config=h2.config.H2Configuration(client_side=True))
+        client.initiate_connection()
+        for number in range(1, 41, 2):
+            headers = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
+            client.send_headers(number, headers, end_stream=True)
+            client.reset_stream(number)
+        await stream.send_all(client.data_to_send())
+        events: list[h2.events.Event] = []
+        while not any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
+            events += client.receive_data(await stream.receive_some(65_536))
+        assert [event.error_code for event in events if isinstance(event, h2.events.ConnectionTerminated)] == [
+            ErrorCodes.ENHANCE_YOUR_CALM
+        ]
+    assert live == 5
+
+
+# The lifespan -----------------------------------------------------------------------------------------------------
+
+
+class Life:
+    """A lifespan that fails where it is told to."""
+
+    def __init__(self, fails: str = "", how: str = "message") -> None:
+        self.fails = fails
+        self.how = how
+        self.seen: list[str] = []
+        self.now = trio.Event()
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await sleepy(scope, receive, send)
+            return
+        if self.fails == "at once":
+            raise NotImplementedError
+        self.link = scope["extensions"]["trivet"]
+        await self.step("startup", receive, send)
+        if self.fails == "between":
+            await self.now.wait()
+            await self.fail("shutdown", send)
+        await self.step("shutdown", receive, send)
+        await trio.sleep(0.01)
+        self.seen.append("returned")
+
+    async def step(self, stage: str, receive: Any, send: Any) -> None:
+        message = await receive()
+        assert message["type"] == f"lifespan.{stage}"
+        self.seen.append(stage)
+        if self.fails == stage:
+            await self.fail(stage, send)
+        await send({"type": f"lifespan.{stage}.complete"})
+
+    async def fail(self, stage: str, send: Any) -> None:
+        if self.how == "exit":
+            raise SystemExit(3)
+        if self.how == "raise":
+            raise ValueError("no database")
+        if self.how == "abort":
+            self.link.abort()
+        else:
+            await send({"type": f"lifespan.{stage}.failed", "message": "no database"})
+
+
+async def test_a_lifespan_runs_from_before_the_first_request_to_after_the_last() -> None:
+    """Startup, requests, shutdown; and its task returns before `serve` does."""
+    life = Life()
+    async with serving(life.app) as served:
+        assert life.seen == ["startup"]
+        async with await served.connect() as stream:
+            await stream.send_all(get(b"/0.2"))
+            await trio.sleep(0.05)
+            served.stop.set()
+            await trio.sleep(0.05)
+            assert life.seen == ["startup"]
+            assert (await read_all(stream)).endswith(b"ok")
+    assert life.seen == ["startup", "shutdown", "returned"]
+
+
+@pytest.mark.parametrize("how", ["message", "raise", "exit"])
+async def test_a_failed_startup_serves_nothing(how: str) -> None:
+    """It is raised, whichever way the application says it; nothing was listening."""
+    life = Life("startup", how)
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    with pytest.raises(LifespanFailed, match="startup") as caught:
+        await serve(life.app, config)
+    assert caught.value.stage == "startup"
+    assert ("no database" in str(caught.value)) == (how != "exit")
+
+
+async def test_a_startup_that_takes_too_long_fails() -> None:
+    """`startup_timeout` bounds it."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await trio.sleep_forever()
+
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.startup_timeout = 0.05
+    with pytest.raises(LifespanFailed, match=r"more than 0\.05 s"):
+        await serve(app, config)
+
+
+async def test_a_stop_during_startup_ends_it() -> None:
+    """SIGTERM need not wait for a slow startup."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await trio.sleep_forever()
+
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    with trio.fail_after(1):
+        await serve(app, config, shutdown_trigger=functools.partial(trio.sleep, 0.05))
+
+
+async def test_an_application_without_lifespan_is_served() -> None:
+    """One that raises on the scope itself does not know lifespans, says ASGI; it is served."""
+    async with serving(Life("at once").app) as served:
+        assert (await served.request(get(close=True))).endswith(b"ok")
+
+
+@pytest.mark.parametrize("how", ["message", "raise", "exit", "abort"])
+async def test_an_application_that_gives_up_drains_and_fails(how: str) -> None:
+    """Requests finish as on SIGTERM, and `serve` raises."""
+    life = Life("between", how)
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    failures: list[LifespanFailed] = []
+
+    async def run(task_status: trio.TaskStatus[list[str]]) -> None:
+        try:
+            await serve(life.app, config, task_status=task_status)
+        except LifespanFailed as failure:
+            failures.append(failure)
+
+    async with trio.open_nursery() as nursery:
+        urls: list[str] = await nursery.start(run)
+        async with await trio.open_tcp_stream("127.0.0.1", int(urls[0].rsplit(":", 1)[1])) as stream:
+            await stream.send_all(get(b"/0.2"))
+            await trio.sleep(0.05)
+            life.now.set()
+            assert (await read_all(stream)).endswith(b"ok")
+    assert [failure.stage for failure in failures] == ["lifespan"]
+
+
+@pytest.mark.parametrize("how", ["message", "raise"])
+async def test_a_failed_shutdown_is_raised(how: str) -> None:
+    """The drain was clean, the end was not."""
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    with pytest.raises(LifespanFailed, match="shutdown"):
+        await serve(Life("shutdown", how).app, config, shutdown_trigger=functools.partial(trio.sleep, 0.1))
+
+
+@pytest.mark.parametrize("operators", [None, 0.1])
+async def test_the_application_sets_the_drain_time_unless_the_operator_did(operators: float | None) -> None:
+    """What it writes on its link during startup counts; a value given to `serve` has precedence."""
+    told = Told()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await told.app(scope, receive, send)
+            return
+        link = scope["extensions"]["trivet"]
+        assert link.drain_timeout == (operators or 10)
+        assert (link.cleanup_grace, link.debug) == (5, True)
+        link.drain_timeout = 0.4
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async with (
+        serving(app, options={"drain_timeout": operators, "debug": True}) as served,
+        await served.connect() as stream,
+    ):
+        await stream.send_all(get())
+        await told.began.wait()
+        began = trio.current_time()
+        served.stop.set()
+        await told.event.wait()
+        assert (trio.current_time() - began > 0.35) == (operators is None)
