@@ -17,7 +17,7 @@ import trio
 from ._body import JSONDecoder, check_content
 from ._bodystream import BodyStream
 from ._cookies import parse_cookies
-from ._head import expects_body, raw_path
+from ._head import expects_body, raw_path, root_prefix
 from ._headers import Headers
 from ._inbound import Inbound
 from ._options import Resolved
@@ -236,9 +236,8 @@ class Request:
             TypeError: a parameter is missing or unknown.
             ValueError: a value cannot be spelt so that the route matches it.
         """
-        root: str = self.scope.get("root_path", "")
         path: str = self.app.url_for(target, **params)
-        return root + path
+        return root_prefix(self.scope.get("root_path", "")) + path
 
     # ---- for the floors above: the package's own, not a handler's
 
@@ -252,8 +251,11 @@ class Request:
     @property
     def _unread(self) -> bool:
         """Whether a body may still be on its way."""
-        if self._inbound is not None and self._inbound.complete:
-            return False
+        return not (self._inbound is not None and self._inbound.complete) and self._announced
+
+    @property
+    def _announced(self) -> bool:
+        """Whether the head says that a body follows."""
         return expects_body(self.scope)
 
     @property

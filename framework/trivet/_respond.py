@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ._answer import Answerer, Catchers
+from ._groups import leaves
 from ._options import Resolved
 from ._outbound import CUT, Cut, Outbound, ResponseCut
 from ._request import Request
@@ -23,7 +24,7 @@ from ._response import Response
 from ._scope import TooLate, bounded, cancelled_from_outside
 from ._stream import Stream
 from .asgi import RawHeaders
-from .errors import ClientDisconnected, ResponseError
+from .errors import ClientDisconnected, RequestCancelled, ResponseError
 
 log = logging.getLogger("trivet")
 
@@ -53,8 +54,15 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
         ResponseCut: a stream failed, and the server has no other way to learn it.
         trio.Cancelled: a scope further out was cancelled; what could be sent has been sent.
     """
-    response = await target.respond(request)
     scope = request._scope
+    try:
+        response = await target.respond(request)
+    except BaseException as error:
+        if leaves(error, (trio.Cancelled,)):
+            raise
+        # Nothing but a cancellation that is not ours: the server is being stopped. It goes on when the answer is out.
+        scope.cancel("drained")
+        response = await answerer.answer(RequestCancelled("drained"), request, target.options.catchers)
     if isinstance(response, Stream):
         replacement = await _stream(response, request, outbound, answerer, target.options.catchers)
         if replacement is None:
@@ -121,11 +129,14 @@ async def _stream(
         status, headers = stream.start(request.method)
     except (ResponseError, ValueError) as refused:
         error, status = refused, 500
-    if error is not None or request.method == "HEAD" or scope.reason is not None:
+    if error is None and scope.reason is not None:
+        # It has been stopped before its first chunk: the dependencies learn why, and there is still time for a 503.
+        error = scope.stopped()
+    if error is not None or request.method == "HEAD":
         error = await scope.leave(error)
         if error is not None:
-            return await answerer.answer(error, request, catchers)
-        if scope.reason is None:
+            return await _instead(error, request, answerer, catchers)
+        if scope.reason != "disconnected":
             scope.cancel("returned")
             request._status = status
             await outbound.start(status, headers)
@@ -143,6 +154,16 @@ async def _stream(
     error = await scope.leave(error)
     await _end_stream(error, request, outbound)
     return None
+
+
+async def _instead(error: BaseException, request: Request, answerer: Answerer, catchers: Catchers) -> Response:
+    """The whole response in place of a stream that cannot begin."""
+    if not (request._failed and isinstance(error, RequestCancelled)):
+        response = await answerer.answer(error, request, catchers)
+        if not isinstance(response, Stream):
+            return response
+    # The stream was itself what a catcher or a middleware made of this error: nothing of theirs can be fed any more.
+    return answerer.plain(error, request)
 
 
 async def _end_stream(error: BaseException | None, request: Request, outbound: Outbound) -> None:
