@@ -144,6 +144,8 @@ class _Service:
         server = self._server
         if sockets is None:
             sockets = server.config.create_sockets()
+        # Inherited sockets too are announced as `alt-svc`, which hypercorn does for those it has created itself.
+        server.config._set_quic_addresses(sockets.quic_sockets)
         async with trio.open_nursery() as helpers:
             helpers.start_soon(server.hangups.run)
             async with trio.open_nursery() as connections:
