@@ -1,0 +1,42 @@
+"""Fixtures and options of the whole suite."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import get_args
+
+import pytest
+from hypothesis import settings
+
+from tests.harness import Golden, Serve, serving
+from tests.harness.golden import DIRECTORY
+from tests.harness.serving import Server
+from tests.harness.tools import require, under_ci
+
+# Under CI a failure must be one that a colleague can repeat; and a loaded machine is not slow code.
+settings.register_profile("laptop", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if under_ci() else "laptop")
+
+PARAMETERS = [
+    pytest.param(server, marks=[] if server == "memory" else [pytest.mark.live]) for server in get_args(Server)
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--update-golden`."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files with what this run has")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """`golden(name, text)` compares a text with `tests/golden/NAME.txt`."""
+    return Golden(DIRECTORY, update=bool(request.config.getoption("--update-golden")))
+
+
+@pytest.fixture(params=PARAMETERS)
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """`async with serve(app) as client`: in memory, under stock hypercorn, and under trivet's server."""
+    if request.param == "trivet":
+        require("module:trivet.server")
+    return partial(serving, request.param)

@@ -23,8 +23,8 @@ def test_it_stays_a_microframework() -> None:
 
 def test_classes_are_shown_by_the_name_that_users_import() -> None:
     """A traceback says trivet.HTTPError, not trivet.errors.HTTPError."""
-    assert "trivet" == trivet.HTTPError.__module__
-    assert "<class 'trivet.App'>" == repr(trivet.App)
+    assert trivet.HTTPError.__module__ == "trivet"
+    assert repr(trivet.App) == "<class 'trivet.App'>"
 
 
 def test_importing_it_imports_no_extra() -> None:
@@ -35,4 +35,4 @@ def test_importing_it_imports_no_extra() -> None:
         "& set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "[]" == out.strip()
+    assert out.strip() == "[]"

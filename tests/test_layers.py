@@ -17,20 +17,22 @@ PACKAGE = Path(trivet.__file__).parent
 FLOORS: list[tuple[str, set[str]]] = [
     ("vocabulary", {"asgi"}),
     ("errors", {"errors"}),
-    ("text", {"_headers", "_percent", "_suggest", "_scalars", "_language", "_source", "_head", "_collect"}),
-    ("scalars", {"_convert", "_relate", "_cookies", "_query", "_groups"}),
-    ("pattern", {"_pattern"}),
-    ("conflict, response", {"_conflict", "_response"}),
-    ("tree, results", {"_tree", "_stream", "_redirect", "_results", "_urls"}),
-    ("routes, problem, body", {"_routes", "_problem", "_body", "_options"}),
-    ("extract", {"_extract"}),
-    ("signature", {"_signature"}),
-    ("plan", {"_plan"}),
+    ("grammar", {"_scalars"}),
+    ("text", {"_headers", "_percent", "_suggest", "_language", "_source", "_head", "_collect"}),
+    ("values", {"_constraints", "_relate", "_cookies", "_query", "_groups", "_response_head", "_body", "_options"}),
+    ("scalars, response", {"_convert", "_response"}),
+    ("syntax, results", {"_syntax", "_stream", "_redirect", "_results", "_problem"}),
+    ("pattern, extract", {"_pattern", "_extract"}),
+    ("conflict, signature", {"_conflict", "_tree", "_urls", "_signature"}),
+    ("entry, plan", {"_entry", "_plan"}),
+    ("reach", {"_reach"}),
+    ("routes", {"_routes"}),
     # ---- the Trio line: nothing in the floors before this one imports trio
     ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving"}),
-    ("bounds", {"_bounds", "_frames"}),
+    ("frames", {"_bounds", "_dependency", "_middleware"}),
     ("scope", {"_scope", "_watch"}),
-    ("request", {"_request"}),
+    ("request", {"_owner", "_bodystream"}),
+    ("the request", {"_request"}),
     ("resolve", {"_resolve", "_answer", "_access"}),
     ("respond, router", {"_respond", "_router"}),
     ("endpoint", {"_endpoint"}),
@@ -77,7 +79,7 @@ def inside(target: str) -> str | None:
 def test_every_module_imports_only_floors_below_it(path: Path) -> None:
     """A module never imports its own floor or a higher one, not even for types."""
     inner = {name for name in map(inside, imports_of(path)) if name is not None}
-    assert [] == sorted(name for name in inner if FLOOR_OF[name] >= FLOOR_OF[path.stem])
+    assert sorted(name for name in inner if FLOOR_OF[name] >= FLOOR_OF[path.stem]) == []
 
 
 def test_a_wrong_import_would_be_seen() -> None:
@@ -89,7 +91,7 @@ def test_a_wrong_import_would_be_seen() -> None:
 def test_nothing_below_the_trio_line_imports_trio() -> None:
     """The third invariant: below the line are plain functions and values, tested without a loop."""
     low = [path for path in CORE if FLOOR_OF[path.stem] < FIRST_ABOVE]
-    assert [] == [path.stem for path in low if any(name.split(".")[0] == "trio" for name in imports_of(path))]
+    assert [path.stem for path in low if any(name.split(".")[0] == "trio" for name in imports_of(path))] == []
     assert len(low) > 15
 
 
@@ -106,7 +108,7 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
     """The second invariant: cancel scopes and nurseries of a request are opened on the scope's floor only."""
     openers = {"CancelScope", "open_nursery", "move_on_after", "fail_after", "move_on_at", "fail_at"}
     found = {path.stem for path in CORE for call in calls_of(path) if call.rpartition(".")[2] in openers}
-    scope = {"_scope", "_bounds", "_frames", "_watch"}
+    scope = {"_scope", "_bounds", "_dependency", "_middleware", "_watch"}
     # Of the application's life, not a request's: lifespans of mounted applications, and background tasks.
     life = {"_lifespan", "_tasks"}
     # It makes the nursery that a handler asked for and hands it to the scope, which enters it.
@@ -116,7 +118,7 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
 
 def test_the_server_wing_and_the_application_do_not_know_each_other() -> None:
     """They meet at ASGI and one scope extension; only the wing knows hypercorn."""
-    assert [] == [path.stem for path in CORE if any(name.startswith("hypercorn") for name in imports_of(path))]
+    assert [path.stem for path in CORE if any(name.startswith("hypercorn") for name in imports_of(path))] == []
     for path in (PACKAGE / "server").rglob("*.py"):
         assert {inside(name) for name in imports_of(path)} - {None} <= {"server", "asgi", "errors"}, path
 
@@ -130,12 +132,12 @@ def test_no_core_module_imports_an_extra(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_and_functions_stay_small(path: Path) -> None:
-    """A file fits into a head (350 lines at the very most), a function on a screen (60), and it says what it owns."""
+    """A file fits into a head (320 lines at the very most), a function on a screen (60), and it says what it owns."""
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree)
-    assert len(path.read_text().splitlines()) <= 350
+    assert len(path.read_text().splitlines()) <= 320
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    assert {} == {node.name: size for node in functions if (size := _code_lines(node)) > 60}
+    assert {node.name: size for node in functions if (size := _code_lines(node)) > 60} == {}
 
 
 def _code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

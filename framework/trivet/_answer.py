@@ -42,7 +42,7 @@ class Answerer:
 
     def __init__(self, errors: ErrorMap, *, debug: bool) -> None:
         self._errors = errors
-        self._debug = debug
+        self.debug = debug
 
     async def answer(self, error: BaseException, request: Request, catchers: Catchers) -> Response:
         """The response to `error`; every leaf is logged.
@@ -78,17 +78,17 @@ class Answerer:
         except Exception as error:  # noqa: BLE001 - a member or header of HTTPError that cannot be sent
             leaf = error
             _note(leaf, None, request)
-        return True, _problem.bug(leaf, debug=self._debug, instance=_urn(request))
+        return True, _problem.bug(leaf, debug=self.debug, instance=_urn(request))
 
     def refused(self, error: Exception, request: Request) -> Response:
         """The response in place of one that HTTP cannot carry."""
         _note(error, None, request)
         request._failed = True
-        return _problem.bug(error, debug=self._debug, instance=_urn(request))
+        return _problem.bug(error, debug=self.debug, instance=_urn(request))
 
     def _failed_catcher(self, error: Exception, request: Request) -> Response:
         log.error("a catcher failed, request %s", request.id, exc_info=error)
-        return _problem.bug(error, debug=self._debug, instance=_urn(request))
+        return _problem.bug(error, debug=self.debug, instance=_urn(request))
 
     def _http_error(self, leaf: BaseException, request: Request) -> HTTPError | None:
         if isinstance(leaf, RequestCancelled) and leaf.reason == "deadline" and request._waits_for_body:

@@ -27,7 +27,7 @@ from ._outbound import Outbound, guarded
 from ._pattern import parse, parse_mount
 from ._plan import compile_plan, path_types
 from ._request import Request
-from ._respond import respond
+from ._respond import Target, serve
 from ._router import INJECTABLE, MountedApp, Registered, Router
 from ._routes import Found, Table
 from ._scope import RequestScope
@@ -91,9 +91,12 @@ class App(Router):
         self._answerer = Answerer(error_map(), debug=debug)
         self._unmatched = Unmatched(self._table, self._level, self._answerer, slash)
         self._sweep = DisconnectSweep(_log_scope)
-        self._state: dict[str, Any] = {}
+        self.state: Mapping[str, Any] = {}
+        """What the lifespan yielded, while the application runs."""
         # The whole application inside its ASGI middleware; made when the table is frozen.
         self._stack: ASGIApp | None = None
+        # The application without them. Kept, for a bound method is another object each time it is asked for.
+        self._bare: ASGIApp = self._dispatch
 
     # ---- registration
 
@@ -148,6 +151,7 @@ class App(Router):
                 entry.value.freeze(self._answerer, self.thread_limiter)
         self._unmatched.freeze()
         stack: ASGIApp = self._dispatch
+        self._bare = stack
         for wrap in reversed(self._wrappers):
             stack = wrap(stack)
         self._stack = partial(guarded, stack) if self._wrappers else stack
@@ -160,7 +164,10 @@ class App(Router):
         stack = self._stack
         if stack is None:
             stack = self._freeze()
-        await stack(scope, receive, send)
+        if stack is self._bare and scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await stack(scope, receive, send)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -178,6 +185,7 @@ class App(Router):
         began = trio.current_time()
         path, found = self._unmatched.match(scope)
         route: Endpoint | None = None
+        target: Target
         params: Mapping[str, Any] = {}
         if type(found) is Found:
             if type(found.value) is Mounted:
@@ -190,28 +198,22 @@ class App(Router):
         options = target.options
         request_scope = RequestScope(began + options.timeout, self.cleanup_grace, _log_scope)
         request = Request(self, scope, receive, path, params, route, options, request_scope)
-        if self._state and "state" not in scope:
-            scope["state"] = dict(self._state)
         outbound = Outbound(send)
         try:
             if request._attach():
-                await self._serve(target, request, outbound)
+                await serve(target, request, outbound, self._answerer)
             elif self._sweep.running:
-                self._sweep.add(request)
+                request._sweep = self._sweep
+                if options.cancels(request.method):
+                    self._sweep.add(request)
                 try:
-                    await self._serve(target, request, outbound)
+                    await serve(target, request, outbound, self._answerer)
                 finally:
                     self._sweep.discard(request)
             else:  # no lifespan, so nobody sweeps: this request has a watcher of its own
-                await RequestScope.alongside(request.watch, self._serve, target, request, outbound)
+                await RequestScope.alongside(request.watch, serve, target, request, outbound, self._answerer)
         finally:
             record(request, began)
-
-    async def _serve(self, target: Any, request: Request, outbound: Outbound) -> None:
-        response = await target.respond(request)
-        await respond(response, request, outbound, self._answerer, target.options.catchers)
-        if request._link is not None:
-            request._link.detach()
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """WebSockets of mounted applications; trivet's own routes for them come with `app.websocket`."""
@@ -235,6 +237,7 @@ class App(Router):
         if link is not None:
             link.drain_timeout = self.drain_timeout
             link.cleanup_grace = self.cleanup_grace
+            self._answerer.debug = self.debug or link.debug
         async with AsyncExitStack() as stack:
             if self._lifespan is not None:
                 self._keep_state(await stack.enter_async_context(self._lifespan(self)), scope)
@@ -245,7 +248,7 @@ class App(Router):
                     yield
                     self.draining.set()
             finally:
-                self._state = {}
+                self.state = {}
                 for each in self._mounted:
                     each.state = None
 
@@ -259,7 +262,7 @@ class App(Router):
             )
         if "state" in scope:
             scope["state"].update(state)
-        self._state = dict(state)
+        self.state = dict(state)
 
 
 def _below(scope: Scope, mounted: Mounted) -> Scope:

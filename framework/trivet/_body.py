@@ -100,8 +100,7 @@ def _walk(value: Any, annotation: Any, pointer: str) -> Iterator[Fault]:
             before = False
             yield fault
     elif origin in (list, set, frozenset) and isinstance(value, list):
-        items: list[Any] = value
-        for index, item in enumerate(items):
+        for index, item in enumerate(typing.cast("typing.Sequence[Any]", value)):
             for fault in _walk(item, args[0], f"{pointer}/{index}"):
                 before = False
                 yield fault

@@ -59,16 +59,23 @@ def example(a: Pattern, b: Pattern) -> str:
 
 def example_only(a: Pattern, b: Pattern) -> str | None:
     """A raw path that `a` matches and `b` does not, or `None` when none is at hand."""
-    texts = [_sample(language) for language in a.languages]
-    for index, (one, other) in enumerate(zip(a.languages, b.languages, strict=False)):
-        outside = [text for text in (*one.samples(), "y") if one.accepts(text) and not other.accepts(text)]
-        if outside:
-            texts[index] = outside[0]
+    plain = [_sample(language) for language in a.languages]
+    candidates = [plain] if plain else [[""]]
+    for index, language in enumerate(a.languages):
+        candidates += [[*plain[:index], text, *plain[index + 1 :]] for text in (*language.samples(), "y")]
+    if a.open:
+        candidates += [[*plain, *["x"] * count] for count in range(1, len(b.languages) + 2)]
+    for texts in candidates:
+        if _matches(a, texts) and not _matches(b, texts):
             return "".join(f"/{encode(text)}" for text in texts)
-    if len(a.languages) < len(b.languages) or (a.open and not b.open):
-        extra = "/x" * (a.open and not b.open and len(a.languages) == len(b.languages))
-        return ("".join(f"/{encode(text)}" for text in texts) or "/") + extra
     return None
+
+
+def _matches(pattern: Pattern, texts: list[str]) -> bool:
+    count = len(pattern.languages)
+    return (len(texts) >= count if pattern.open else len(texts) == count) and all(
+        language.accepts(text) for language, text in zip(pattern.languages, texts, strict=False)
+    )
 
 
 def remedy(a: Pattern, b: Pattern) -> str:

@@ -45,9 +45,7 @@ def unwrap(annotation: Any) -> tuple[Any, dict[str, Any]]:
             annotation = annotation.__origin__
         elif isinstance(annotation, NewType):
             annotation = annotation.__supertype__
-        elif (
-            type(annotation).__name__ == "TypeAliasType"
-        ):  # typing's from Python 3.12 on, else typing_extensions'
+        elif type(annotation).__name__ == "TypeAliasType":  # typing's from Python 3.12 on, else typing_extensions'
             annotation = annotation.__value__
         else:
             # An unhashable annotation is no scalar; it must not fail where it is looked up.
@@ -76,9 +74,7 @@ def _tighten(constraints: dict[str, Any], meta: msgspec.Meta) -> None:
         constraints["tz"] = meta.tz
 
 
-def refuse_constraints(
-    annotation: Any, constraints: Mapping[str, Any], allowed: tuple[str, ...] = ()
-) -> None:
+def refuse_constraints(annotation: Any, constraints: Mapping[str, Any], allowed: tuple[str, ...] = ()) -> None:
     wrong = [name for name in constraints if name not in allowed]
     if wrong:
         raise RegistrationError(
@@ -156,16 +152,8 @@ def _format_str(value: object) -> str:
 def int_reading(annotation: Any, constraints: dict[str, Any]) -> Reading:
     """How an int under constraints is read."""
     refuse_constraints(annotation, constraints, ("ge", "gt", "le", "lt", "multiple_of"))
-    lows = [
-        constraints[k] if k == "ge" else math.floor(constraints[k]) + 1
-        for k in ("ge", "gt")
-        if k in constraints
-    ]
-    highs = [
-        constraints[k] if k == "le" else math.ceil(constraints[k]) - 1
-        for k in ("le", "lt")
-        if k in constraints
-    ]
+    lows = [constraints[k] if k == "ge" else math.floor(constraints[k]) + 1 for k in ("ge", "gt") if k in constraints]
+    highs = [constraints[k] if k == "le" else math.ceil(constraints[k]) - 1 for k in ("le", "lt") if k in constraints]
     low = math.ceil(max(lows)) if lows else -_scalars.INT_LIMIT
     high = math.floor(min(highs)) if highs else _scalars.INT_LIMIT
     if (low > high) and (not highs or not lows):

@@ -187,10 +187,7 @@ _NAMED: dict[str, Converter] = {
     "str": STR,
     "int": _made(int, int, int_reading(int, {})),
     "float": _made(float, float, float_reading(float, {})),
-} | {
-    simple.__name__.lower(): Converter(simple.__name__, simple, simple, *_SIMPLE[simple])
-    for simple in _SIMPLE
-}
+} | {simple.__name__.lower(): Converter(simple.__name__, simple, simple, *_SIMPLE[simple]) for simple in _SIMPLE}
 
 TYPE_NAMES: tuple[str, ...] = tuple(_NAMED)
 """The types that a path can spell, `path` aside, which belongs to patterns."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import trio
 
@@ -18,7 +18,8 @@ from ._options import resolve as resolve_options
 from ._pattern import Pattern
 from ._plan import Plan
 from ._request import Request
-from ._resolve import run
+from ._resolve import Run, runner
+from ._respond import Respond, Target
 from ._response import Response
 from ._results import to_response
 from ._router import MountedApp, Registered
@@ -26,16 +27,11 @@ from ._source import locate
 from ._stream import Stream
 from .errors import ResponseError
 
-Respond: TypeAlias = Callable[[Request], Awaitable[Response]]
 
-
-class Endpoint:
+class Endpoint(Target):
     """A registered handler at its place in the application."""
 
-    __slots__ = ("_levels", "options", "pattern", "plan", "registered", "respond")
-
-    options: Resolved
-    respond: Respond
+    __slots__ = ("_levels", "pattern", "plan", "registered")
 
     def __init__(self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level]) -> None:
         self.registered = registered
@@ -71,7 +67,7 @@ class Endpoint:
     def freeze(self, answerer: Answerer, limiter: trio.CapacityLimiter) -> None:
         """Compose what serves a request."""
         self.options = self.resolve()
-        core = partial(_handle, self.plan, self.registered.status, self.options, answerer, limiter)
+        core = partial(_handle, runner(self.plan, limiter), self.registered.status, self.options, answerer)
         self.respond = compose(core, self.options, answerer)
 
 
@@ -88,11 +84,10 @@ class Mounted:
 
 
 async def _handle(
-    plan: Plan,
+    run: Run,
     status: int | None,
     options: Resolved,
     answerer: Answerer,
-    limiter: trio.CapacityLimiter,
     request: Request,
 ) -> Response:
     """The innermost layer: bind, call, convert, and leave the dependencies, but for a stream's."""
@@ -100,7 +95,7 @@ async def _handle(
     depth = scope.depth
     error: BaseException | None = None
     try:
-        response = to_response(await run(plan, request, scope, limiter), status)
+        response = to_response(await run(request, scope), status)
         if scope.depth == depth or isinstance(response, Stream):
             return response
     except BaseException as failure:  # noqa: BLE001 - dependencies see it, then it becomes the response

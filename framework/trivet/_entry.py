@@ -45,9 +45,7 @@ def share_method(a: frozenset[str] | None, b: frozenset[str] | None) -> bool:
 
 
 def takes(methods: frozenset[str] | None, method: str | None) -> bool:
-    return methods is None or (
-        method is not None and (method in methods or (method == "HEAD" and "GET" in methods))
-    )
+    return methods is None or (method is not None and (method in methods or (method == "HEAD" and "GET" in methods)))
 
 
 def conflict(old: Entry[Any], new: Entry[Any]) -> RouteConflict:

@@ -69,3 +69,13 @@ def redirect_target(root: str, path: bytes, query: bytes) -> str:
     location = quote(root.rstrip("/"), safe=_PATH_SAFE) + path.decode("latin-1")
     location = "/" + location.lstrip("/\\")
     return f"{location}?{query.decode('latin-1')}" if query else location
+
+
+def expects_body(scope: Scope) -> bool:
+    """Whether a body may follow the head: RFC 9112 section 6.3 has it announced; HTTP/2 and 3 need not."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return bool(value != b"0")
+        if name == b"transfer-encoding":
+            return True
+    return scope["http_version"] in ("2", "3") and scope["method"] not in ("GET", "HEAD", "OPTIONS", "DELETE")

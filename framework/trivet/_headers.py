@@ -110,7 +110,7 @@ class Headers(Mapping[str, str]):
         if index is None:
             index = self._index = _indexed(self.raw)
         try:
-            return index[name.lower().encode("latin-1")].decode("latin-1")
+            return index[name.encode("latin-1").lower()].decode("latin-1")
         except (KeyError, UnicodeEncodeError):
             raise KeyError(name) from None
 
@@ -215,7 +215,10 @@ def _combined(name: bytes, values: list[bytes]) -> bytes:
 
 
 def _values(raw: RawHeaders, name: str) -> list[str]:
-    key = name.lower().encode("latin-1", "replace")  # a "?" is in no name, so what latin-1 lacks is not found
+    try:
+        key = name.encode("latin-1").lower()
+    except UnicodeEncodeError:
+        return []
     return [value.decode("latin-1") for other, value in raw if other == key]
 
 

@@ -61,13 +61,6 @@ class Finite:
         """Whether `text` belongs to the set."""
         return text in self.texts
 
-    def admits(self, prefix: str, suffix: str) -> bool:
-        """Whether some text may start with `prefix`, end with `suffix` and be longer than both together."""
-        least = len(prefix) + len(suffix)
-        return any(
-            len(text) > least and text.startswith(prefix) and text.endswith(suffix) for text in self.texts
-        )
-
     def samples(self) -> list[str]:
         """A few texts of the set, plainest first."""
         return sorted(self.texts, key=lambda text: (len(text), text))[:64]
@@ -91,8 +84,12 @@ class Text:
     def accepts(self, text: str) -> bool:
         return self.shortest <= len(text) and (self.longest is None or len(text) <= self.longest)
 
-    def admits(self, prefix: str, suffix: str) -> bool:
-        return self.longest is None or len(prefix) + len(suffix) < self.longest
+    def admits(self, prefix: str, suffix: str, *, more: bool) -> bool:
+        """Whether some text may start with `prefix` and end with `suffix`, with more between them if so said.
+
+        At most one of the two is given, and that is one character, where `more` is not said.
+        """
+        return self.longest is None or len(prefix) + len(suffix) + more <= self.longest
 
     def samples(self) -> list[str]:
         return [text for text in ("x", "x" * self.shortest) if self.accepts(text)]
@@ -118,7 +115,9 @@ class Integers:
     def accepts(self, text: str) -> bool:
         return _accepts(_scalars.int_parser(self.low, self.high), text)
 
-    def admits(self, prefix: str, suffix: str) -> bool:
+    def admits(self, prefix: str, suffix: str, *, more: bool) -> bool:
+        if prefix == "0" and not more:
+            return self.low <= 0 <= self.high
         digits = prefix.removeprefix("-")
         return (
             (not suffix or (suffix.isdecimal() and suffix.isascii()))
@@ -151,7 +150,7 @@ class Floats:
     def accepts(self, text: str) -> bool:
         return _accepts(_scalars.float_parser(self.low, self.high), text)
 
-    def admits(self, prefix: str, suffix: str) -> bool:
+    def admits(self, prefix: str, suffix: str, *, more: bool) -> bool:
         return not (prefix + suffix).strip("-+.eE0123456789")
 
     def samples(self) -> list[str]:
@@ -176,7 +175,7 @@ class Shape:
     def accepts(self, text: str) -> bool:
         return _accepts(self.parse, text)
 
-    def admits(self, prefix: str, suffix: str) -> bool:
+    def admits(self, prefix: str, suffix: str, *, more: bool) -> bool:
         return not (prefix + suffix).strip(self.alphabet)
 
     def samples(self) -> list[str]:
@@ -205,11 +204,11 @@ class Opaque:
     def accepts(self, text: str) -> bool:
         return self.within.accepts(text) and _accepts(self.parse, text)
 
-    def admits(self, prefix: str, suffix: str) -> bool:
-        return self.within.admits(prefix, suffix)
+    def admits(self, prefix: str, suffix: str, *, more: bool) -> bool:
+        return self.within.admits(prefix, suffix, more=more)
 
     def samples(self) -> list[str]:
-        return [text for text in (*self.within.samples(), "1", "a", "A", "A1") if self.accepts(text)]
+        return [text for text in (*self.within.samples(), "0", "1", "2", "a", "A", "A1") if self.accepts(text)]
 
 
 Inner: TypeAlias = Finite | Text | Integers | Floats | Shape | Opaque
@@ -249,9 +248,7 @@ class Affixed:
 Language: TypeAlias = Inner | Affixed
 
 TEXT = Text()
-UUIDS = Shape(
-    "UUID", "00000000-0000-4000-8000-000000000000", "0123456789abcdefABCDEF-", (36, 36), _scalars.parse_uuid
-)
+UUIDS = Shape("UUID", "00000000-0000-4000-8000-000000000000", "0123456789abcdefABCDEF-", (36, 36), _scalars.parse_uuid)
 DATES = Shape("date", "2024-01-01", "0123456789-", (10, 10), _scalars.parse_date)
 DATETIMES = Shape("datetime", "2024-01-01T00:00:00Z", "0123456789-:.+TtZz", (20, 35), _scalars.parse_datetime)
 

@@ -25,23 +25,25 @@ class ResponseCut(Exception):
 class Outbound:
     """The outgoing half of one request."""
 
-    __slots__ = ("_send", "finished", "sent", "started")
+    __slots__ = ("_send", "sent")
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.started = False
-        self.finished = False
         self.sent = 0
         """Bytes of body handed to the server."""
 
     async def start(self, status: int, headers: RawHeaders) -> None:
         """Send the head."""
-        self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def whole(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        """Send a response in two messages, the way of nearly all of them."""
+        send = self._send
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def body(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a part of the body, the last one with `more=False`."""
-        self.finished = not more
         self.sent += len(chunk)
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
 

@@ -182,9 +182,7 @@ def _filled(text: str) -> str:
 
 def _no_dots(text: str) -> str:
     if text in (".", ".."):
-        raise ValueError(
-            f"makes the segment {text!r}, which clients remove from the path (RFC 3986 section 5.2.4)"
-        )
+        raise ValueError(f"makes the segment {text!r}, which clients remove from the path (RFC 3986 section 5.2.4)")
     return text
 
 

@@ -15,9 +15,7 @@ from urllib.parse import quote
 _SAFE = "!$&'()*+,;=:@"
 
 _BYTES = {
-    high + low: bytes([int(high + low, 16)])
-    for high in "0123456789abcdefABCDEF"
-    for low in "0123456789abcdefABCDEF"
+    high + low: bytes([int(high + low, 16)]) for high in "0123456789abcdefABCDEF" for low in "0123456789abcdefABCDEF"
 }
 
 

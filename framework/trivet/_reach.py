@@ -84,10 +84,6 @@ def _texts(each: Fixed | Field) -> list[str]:
     if isinstance(language, Finite):
         return sorted(language.texts)
     inner = language.inner if isinstance(language, Affixed) else language
-    if (
-        isinstance(each, Field)
-        and isinstance(inner, Integers)
-        and 0 < inner.high - inner.low + 1 <= _ENUMERABLE
-    ):
+    if isinstance(each, Field) and isinstance(inner, Integers) and 0 < inner.high - inner.low + 1 <= _ENUMERABLE:
         return [f"{each.prefix}{n}{each.suffix}" for n in range(inner.low, inner.high + 1)]
     return []

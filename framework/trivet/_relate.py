@@ -161,13 +161,6 @@ def _relate_integers_to_floats(a: Integers, b: Floats) -> Relation:
     return Relation.DISJOINT
 
 
-def _beyond(long: str, short: str, *, at_end: bool) -> str:
-    """The part of the affix `long` that reaches into the text inside the affix `short`."""
-    if len(long) <= len(short):
-        return ""
-    return long[: len(long) - len(short)] if at_end else long[len(short) :]
-
-
 def _relate_affixed(a: Affixed, b: Affixed) -> Relation:
     if a.prefix == b.prefix and a.suffix == b.suffix:
         return relate(a.inner, b.inner)
@@ -176,9 +169,12 @@ def _relate_affixed(a: Affixed, b: Affixed) -> Relation:
     if not (a.suffix.endswith(b.suffix) or b.suffix.endswith(a.suffix)):
         return Relation.DISJOINT
     for outer, inner in ((a, b), (b, a)):
-        head = _beyond(outer.prefix, inner.prefix, at_end=False)
-        tail = _beyond(outer.suffix, inner.suffix, at_end=True)
-        if not inner.inner.admits(head, tail):
+        head = outer.prefix[len(inner.prefix) :]
+        tail = outer.suffix[: max(0, len(outer.suffix) - len(inner.suffix))]
+        around = len(outer.prefix) >= len(inner.prefix) and len(outer.suffix) >= len(inner.suffix)
+        # Where the affixes cross, the longer prefix may reach through the text into the longer suffix: only its first
+        # character is sure to lie in the text.
+        if not inner.inner.admits(*((head, tail) if around else (head[:1], tail[-1:])), more=around):
             return Relation.DISJOINT
     lengths = _intervals(_bounds(a.lengths), _bounds(b.lengths))
     if lengths is Relation.DISJOINT:
@@ -199,4 +195,6 @@ def common(a: Language, b: Language) -> str | None:
         suffix = max(getattr(a, "suffix", ""), getattr(b, "suffix", ""), key=len)
         inners = [side.inner if isinstance(side, Affixed) else side for side in (a, b)]
         candidates += [f"{prefix}{text}{suffix}" for inner in inners for text in inner.samples()]
+        # The suffix may begin inside the prefix.
+        candidates += [prefix + suffix[n:] for n in range(1, len(suffix)) if prefix.endswith(suffix[:n])]
     return next((text for text in candidates if a.accepts(text) and b.accepts(text)), None)

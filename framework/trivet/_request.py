@@ -8,25 +8,25 @@ decides nothing: the endpoint's options and the request's scope do.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, NamedTuple, TypeVar, overload
 from urllib.parse import unquote
 
 import trio
 
 from ._body import JSONDecoder, check_content
+from ._bodystream import BodyStream
 from ._cookies import parse_cookies
+from ._head import expects_body
 from ._headers import Headers
-from ._inbound import Inbound, too_large
+from ._inbound import Inbound
 from ._options import Resolved
+from ._owner import Owner, RouteInfo
 from ._query import QueryParams
 from ._query import parse as parse_query
-from ._scope import RequestScope, TooLate, bounded
+from ._scope import RequestScope
+from ._watch import DisconnectSweep
 from .asgi import EXTENSION, Link, Notice, Reason, Receive, Scope
-from .errors import HTTPError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -38,67 +38,41 @@ class Address(NamedTuple):
     port: int
 
 
-class RouteInfo(Protocol):
-    """What a request tells of the route that it matched."""
-
-    @property
-    def path(self) -> str:
-        """The path as registered, prefixes included: `/users/{id}`."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What `url_for` knows it by."""
-        ...
-
-    @property
-    def handler(self) -> Callable[..., Any]:
-        """The handler."""
-        ...
-
-    @property
-    def tags(self) -> Sequence[str]:
-        """Its tags, outer first."""
-        ...
-
-
-class Owner(Protocol):
-    """What a request needs of the application: the App itself, seen from below."""
-
-    draining: trio.Event
-
-    def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
-        """The path of a route."""
-        ...
-
-
 class Request:
     """One HTTP request. Ask for it by type: `async def handler(request: Request)`."""
 
-    __slots__ = (
-        "_body",
-        "_cookies",
-        "_expects_body",
-        "_failed",
-        "_headers",
-        "_id",
-        "_inbound",
-        "_left",
-        "_link",
-        "_options",
-        "_query",
-        "_receive",
-        "_scope",
-        "_status",
-        "_streams",
-        "app",
-        "method",
-        "path_params",
-        "raw_path",
-        "route",
-        "scope",
-        "watcher",
-    )
+    # Defaults in the class, so that a request sets only what it must: no __slots__, on purpose.
+
+    _link: Link | None = None
+    """What the server offers beyond ASGI; `None`: nothing."""
+
+    _inbound: Inbound | None = None
+    """Made when somebody reads the body or watches for the disconnect: most requests need none."""
+
+    _body: bytes | None = None
+    _headers: Headers | None = None
+    _query: QueryParams | None = None
+    _cookies: dict[str, str] | None = None
+    _id: str | None = None
+    """Kept, once asked for."""
+
+    _failed = False
+    """An exception decided the response."""
+
+    _status = 0
+    """The status that was sent; 0 before that."""
+
+    _left = False
+    """The client left: latched, for a request that finishes all the same."""
+
+    _streams = False
+    """The response is a stream that has begun."""
+
+    _sweep: DisconnectSweep | None = None
+    """Who watches for the disconnect, where the server does not tell."""
+
+    watcher: trio.CancelScope | None = None
+    """Written by the disconnect sweep: around the task that watches this request, if there is one."""
 
     def __init__(
         self,
@@ -126,25 +100,6 @@ class Request:
         self._scope = request_scope
         self._receive = receive
         self._options = options
-        self._link: Link | None = None
-        # Made when somebody reads the body or watches for the disconnect: most requests need none.
-        self._inbound: Inbound | None = None
-        self._body: bytes | None = None
-        self._headers: Headers | None = None
-        self._query: QueryParams | None = None
-        self._cookies: dict[str, str] | None = None
-        self._id: str | None = None
-        self._expects_body: bool | None = None
-        # An exception decided the response.
-        self._failed = False
-        # The status that was sent; 0 before that.
-        self._status = 0
-        # The client left: latched, for a request that finishes all the same.
-        self._left = False
-        # The response is a stream that has begun.
-        self._streams = False
-        # Written by the disconnect sweep: the scope of the task that watches this request, if there is one.
-        self.watcher: trio.CancelScope | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!a}>"
@@ -208,7 +163,9 @@ class Request:
     @property
     def state(self) -> MutableMapping[str, Any]:
         """What the lifespan yielded, copied for this request: write to it freely."""
-        state: MutableMapping[str, Any] = self.scope.setdefault("state", {})
+        state: MutableMapping[str, Any] | None = self.scope.get("state")
+        if state is None:  # a server that does not carry it from the lifespan: ours is copied
+            state = self.scope["state"] = dict(self.app.state)
         return state
 
     # ---- the body
@@ -232,7 +189,8 @@ class Request:
 
         The client is read from as fast as the loop takes the chunks, no faster.
         """
-        return BodyStream(self)
+        options = self._options
+        return BodyStream(self._incoming, self.headers.get("content-length"), options.max_body, options.body_timeout)
 
     @overload
     async def json(self, /) -> Any: ...
@@ -294,9 +252,7 @@ class Request:
         """Whether a body may still be on its way."""
         if self._inbound is not None and self._inbound.complete:
             return False
-        if self._expects_body is None:
-            self._expects_body = _expects_body(self.scope)
-        return self._expects_body
+        return expects_body(self.scope)
 
     @property
     def _waits_for_body(self) -> bool:
@@ -322,6 +278,8 @@ class Request:
     def _streaming(self) -> None:
         """From here on the client's leaving ends the request, whatever the method: there is nobody to send to."""
         self._streams = True
+        if self._sweep is not None:
+            self._sweep.add(self)
         if self._left:
             self._scope.cancel("disconnected")
 
@@ -339,50 +297,3 @@ class Request:
             if not (self._streams or self._options.cancels(self.method)):
                 return
         self._scope.cancel(reason)
-
-
-class BodyStream:
-    """The body of a request, chunk by chunk; an iterator, so that nothing is left to finalise (PEP 525)."""
-
-    __slots__ = ("_request",)
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-
-    def __aiter__(self) -> BodyStream:
-        return self
-
-    async def __anext__(self) -> bytes:
-        request = self._request
-        inbound, options = request._incoming, request._options
-        if inbound.untouched:
-            _check_length(request.headers.get("content-length"), options.max_body)
-        try:
-            chunk = await bounded(options.body_timeout, inbound.read)
-        except TooLate:
-            raise HTTPError(
-                408,
-                f"the body made no progress for {options.body_timeout:g} seconds",
-                headers={"connection": "close"},
-            ) from None
-        if chunk is None:
-            raise StopAsyncIteration
-        return chunk
-
-
-def _check_length(content_length: str | None, max_body: int | None) -> None:
-    """Refuse a body that says that it is too large before any of it is read."""
-    if max_body is None or content_length is None or not content_length.isdecimal():
-        return
-    if len(content_length) > 18 or int(content_length) > max_body:
-        raise too_large(max_body)
-
-
-def _expects_body(scope: Scope) -> bool:
-    """RFC 9112 section 6.3: a request has a body if it says so; HTTP/2 and 3 need not say."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return bool(value != b"0")
-        if name == b"transfer-encoding":
-            return True
-    return scope["http_version"] in ("2", "3") and scope["method"] not in ("GET", "HEAD", "OPTIONS", "DELETE")

@@ -7,11 +7,11 @@ stay open until its last chunk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
@@ -22,22 +22,35 @@ from ._request import Request
 from ._scope import RequestScope
 from .errors import Fault, InvalidInput
 
+Run: TypeAlias = Callable[[Request, RequestScope], Awaitable[object]]
 
-async def run(plan: Plan, request: Request, scope: RequestScope, limiter: trio.CapacityLimiter) -> object:
-    """Bind `request` to the plan's handler and call it; returns what the handler returns.
 
-    Dependencies that are context managers stay entered, in `scope`.
+def runner(plan: Plan, limiter: trio.CapacityLimiter) -> Run:
+    """What binds a request to the plan's handler, calls it, and returns what it returns.
 
-    Raises:
+    Dependencies that are context managers stay entered, in the scope.
+
+    Raises (when it is awaited):
         InvalidInput: the request cannot be bound.
         RequestCancelled: the deadline passed, the client left, or the server drained.
         Exception: whatever the handler or a provider raises.
     """
-    handler = plan.handler
-    if plan.path_only and handler.mode is Mode.ASYNC:
-        if not request.path_params:
-            return await scope.call(handler.fn)
-        return await scope.call(_with_keywords, handler.fn, request.path_params)
+    fn = plan.handler.fn
+    if not plan.path_only or plan.handler.mode is not Mode.ASYNC:
+        return partial(_run, plan, limiter)
+    # Most handlers take path fields or nothing. These are plain functions that return the scope's own awaitable: a
+    # coroutine around it would cost as much as all of binding.
+    if not plan.paths:
+        return lambda _, scope: scope.call(fn)
+
+    def with_fields(fields: Mapping[str, Any]) -> Awaitable[object]:
+        called: Awaitable[object] = fn(**fields)
+        return called
+
+    return lambda request, scope: scope.call(with_fields, request.path_params)
+
+
+async def _run(plan: Plan, limiter: trio.CapacityLimiter, request: Request, scope: RequestScope) -> object:
     slots: list[Any] = [None] * plan.size
     _fill_from_head(plan, request, slots)
     for step in plan.before_body:
@@ -49,11 +62,7 @@ async def run(plan: Plan, request: Request, scope: RequestScope, limiter: trio.C
             slots[step.slot] = await _provide(step, slots, scope, limiter)
     if plan.nursery is not None:
         slots[plan.nursery] = await scope.enter(trio.open_nursery(), name="the nursery", joins=True)
-    return await _call(handler, slots, scope, limiter)
-
-
-async def _with_keywords(fn: Callable[..., Any], keywords: Mapping[str, Any]) -> object:
-    return await fn(**keywords)
+    return await _call(plan.handler, slots, scope, limiter)
 
 
 def _fill_from_head(plan: Plan, request: Request, slots: list[Any]) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 import trio
 
 from ._answer import Answerer, Catchers
+from ._options import Resolved
 from ._outbound import CUT, Cut, Outbound, ResponseCut
 from ._request import Request
 from ._response import Response
@@ -25,40 +27,49 @@ from .errors import ClientDisconnected, ResponseError
 
 log = logging.getLogger("trivet")
 
+Respond: TypeAlias = Callable[[Request], Awaitable[Response]]
+
 LINGER: Final = 2.0
 """Seconds that we go on reading an upload that is not wanted after its answer was sent. Closing at once would make the
 client's kernel discard the answer (RFC 9112 section 9.6); nginx's `lingering_timeout` is 5 s between two reads."""
 
 
-async def respond(
-    response: Response, request: Request, outbound: Outbound, answerer: Answerer, catchers: Catchers
-) -> None:
-    """Send `response` and end the request.
+class Target:
+    """What serves a request: a route, or the application's answer where there is none."""
+
+    __slots__ = ("options", "respond")
+
+    options: Resolved
+    """The options in force."""
+
+    respond: Respond
+    """Handler and middleware; it never raises but for a cancellation from further out."""
+
+
+async def serve(target: Target, request: Request, outbound: Outbound, answerer: Answerer) -> None:
+    """Let `target` answer the request, send what it answers, and end the request.
 
     Raises:
         ResponseCut: a stream failed, and the server has no other way to learn it.
         trio.Cancelled: a scope further out was cancelled; what could be sent has been sent.
     """
+    response = await target.respond(request)
+    scope = request._scope
     if isinstance(response, Stream):
-        replacement = await _stream(response, request, outbound, answerer, catchers)
+        replacement = await _stream(response, request, outbound, answerer, target.options.catchers)
         if replacement is None:
             return
         response = replacement
-    elif request._scope.depth:  # a middleware put this in the place of a stream
-        error = await request._scope.leave(None)
+    elif scope.depth:  # a middleware put this in the place of a stream
+        error = await scope.leave(None)
         if error is not None:
-            response = await answerer.answer(error, request, catchers)
-    await _whole(response, request, outbound, answerer)
-
-
-async def _whole(response: Response, request: Request, outbound: Outbound, answerer: Answerer) -> None:
+            response = await answerer.answer(error, request, target.options.catchers)
     try:
         status, headers = response.start(request.method)
     except (ResponseError, ValueError) as error:
         response = answerer.refused(error, request)
         status, headers = response.start(request.method)
     body = b"" if request.method == "HEAD" else response.body
-    scope = request._scope
     reason = scope.reason
     request._status = status
     if reason is None:
@@ -66,8 +77,7 @@ async def _whole(response: Response, request: Request, outbound: Outbound, answe
         if request._unread:
             await scope.alongside(request._incoming.discard, _early, status, headers, body, request, outbound)
         else:
-            await outbound.start(status, headers)
-            await outbound.body(body, more=False)
+            await outbound.whole(status, headers, body)
     elif reason != "disconnected":
         # A deadline or a drain. If the cancellation came from further out (hypercorn's graceful_timeout), the answer
         # still goes out, shielded, and the cancellation goes on at the next checkpoint.
@@ -81,8 +91,7 @@ async def _stopped(status: int, headers: RawHeaders, body: bytes, request: Reque
     if request._unread:
         await request._scope.alongside(request._incoming.discard, _early, status, headers, body, request, outbound)
     else:
-        await outbound.start(status, headers)
-        await outbound.body(body, more=False)
+        await outbound.whole(status, headers, body)
 
 
 async def _early(status: int, headers: RawHeaders, body: bytes, request: Request, outbound: Outbound) -> None:

@@ -58,7 +58,7 @@ class JSON(Response, Generic[T_co]):
         headers: Mapping[str, str] | None = None,
         media_type: str = "application/json",
     ) -> None:
-        # Each part is set here and not by the base, whose questions about the content cost more than the rest.
+        # Each part is set here, not by the base, whose questions about the content cost more than the rest.
         try:
             self.body = _encode(value)
         except _UNENCODABLE as error:
@@ -134,8 +134,8 @@ def _from_tuple(value: tuple[object, ...]) -> Response:
 
 def _explain(value: object, error: BaseException) -> str:
     kind = type(value)
-    came = f"a {kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else f"a {kind.__name__}"
-    return f"{came} cannot be sent as JSON: {error}.\n{_remedy(value)}"
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return f"a value of type {name} cannot be sent as JSON: {error}.\n{_remedy(value)}"
 
 
 def _remedy(value: object) -> str:

@@ -7,7 +7,8 @@ matches nothing and runs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, Unpack
 
@@ -21,7 +22,7 @@ from ._request import Request
 from ._response import Response
 from ._source import is_async, locate, show
 from .asgi import ASGIApp
-from .errors import Location, RegistrationError
+from .errors import Location, RegistrationError, RouteConflict
 
 H = TypeVar("H", bound=Callable[..., Any])
 M = TypeVar("M", bound=Callable[[Any, Any], Awaitable[Any]])
@@ -127,7 +128,7 @@ class Router:
         """
 
         def register(handler: H) -> H:
-            with collecting():
+            with collecting(), placing(handler):
                 self._register(path, methods, handler, options)
             return handler
 
@@ -265,6 +266,18 @@ def check_middleware(fn: M) -> M:
             "ASGI middleware is added with app.wrap(Middleware, **options)."
         )
     return fn
+
+
+@contextmanager
+def placing(handler: Callable[..., Any]) -> Generator[None]:
+    """Show where the handler is in every registration error of the body that does not say so itself."""
+    try:
+        yield
+    except RegistrationError as error:
+        where = locate(handler)
+        if not isinstance(error, RouteConflict) and f"{where.file}:{where.line}" not in str(error):
+            raise type(error)(f"{error}\n{show(handler)}") from None
+        raise
 
 
 def _check_methods(methods: Sequence[str], handler: Callable[..., Any]) -> frozenset[str]:

@@ -151,9 +151,7 @@ def _ready(place: Methods[Entry[T]]) -> dict[str, Found[T]]:
     """The answers that need no walk: a field with one text shares the place of a literal, but has a
     parameter."""
     return {
-        method: Found(route.value.value, _NO_PARAMS)
-        for method, route in place.by_method.items()
-        if not route.names
+        method: Found(route.value.value, _NO_PARAMS) for method, route in place.by_method.items() if not route.names
     }
 
 

@@ -185,10 +185,7 @@ def format_date(value: object) -> str:
 def _is_time(text: str) -> bool:
     # The hour is bounded here: `fromisoformat` takes 24:00 from Python 3.13 on, RFC 3339 does not.
     return (
-        len(text) == 8
-        and text[2] == text[5] == ":"
-        and _is_digits(text[:2] + text[3:5] + text[6:])
-        and text[:2] < "24"
+        len(text) == 8 and text[2] == text[5] == ":" and _is_digits(text[:2] + text[3:5] + text[6:]) and text[:2] < "24"
     )
 
 

@@ -67,7 +67,8 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
         if isinstance(taken.default, Depends):
             raise taken.refuse(
                 "has a dependency as its default value",
-                f"Put it into the annotation:\n\n    {taken.name}: Annotated[{_spell(taken.annotation)}, {taken.default!r}]",
+                "Put it into the annotation:\n\n"
+                f"    {taken.name}: Annotated[{_spell(taken.annotation)}, {taken.default!r}]",
             )
         found.append(taken)
     return found
@@ -165,9 +166,9 @@ def _query(
 def _body(parameter: Parameter, default: Any) -> BodyParam:
     annotation = parameter.annotation
     remedy = (
-        "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or a list\n"
-        "of them is read from the query; a msgspec Struct, dataclass, TypedDict or attrs class from the JSON body;\n"
-        "anything else comes from a provider:  "
+        "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or\n"
+        "a list of them is read from the query; a msgspec Struct, dataclass, TypedDict or attrs class from the JSON\n"
+        "body; anything else comes from a provider:  "
         f"{parameter.name}: Annotated[{_spell(annotation)}, Depends(provider)]"
     )
     try:

@@ -11,8 +11,8 @@ import inspect
 import os
 import sys
 import typing
-from types import FrameType
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 from .errors import Location, RegistrationError
@@ -68,7 +68,8 @@ def _short(file: str) -> str:
 def show(fn: Callable[..., Any]) -> str:
     """The signature as written, with its place: the first line of most registration errors."""
     where = locate(fn)
-    prefix = "async def" if is_async(fn) else "class" if inspect.isclass(fn) else "def"
+    asynchronous = is_async(fn) or inspect.isasyncgenfunction(underlying(fn))
+    prefix = "async def" if asynchronous else "class" if inspect.isclass(fn) else "def"
     try:
         signature = str(inspect.signature(fn)).replace("'", "")
     except (TypeError, ValueError):

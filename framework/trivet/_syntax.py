@@ -98,9 +98,7 @@ class Parser:
     def _literal(self, raw: str, start: int) -> str:
         for offset, char in enumerate(raw):
             if char in "?#":
-                remedy = (
-                    "Declare a query parameter in the handler's signature" if char == "?" else "Remove it"
-                )
+                remedy = "Declare a query parameter in the handler's signature" if char == "?" else "Remove it"
                 raise self.error(
                     f"{char!r} ends a path",
                     start + offset,
@@ -116,7 +114,8 @@ class Parser:
             return _percent.decode(raw)
         except ValueError as error:
             at = next((i for i, c in enumerate(raw) if c in "%\0"), 0)
-            raise self.error(f"in a literal, {error}", start + at, "A percent sign itself is %25.") from None
+            remedy = "Remove it." if "NUL" in str(error) else "A percent sign itself is %25."
+            raise self.error(f"in a literal, {error}", start + at, remedy) from None
 
     def _field(self, raw: str, start: int) -> Field:
         opening, closing = raw.find("{"), raw.find("}")
@@ -153,22 +152,15 @@ class Parser:
         return Field(name, converter, prefix, suffix)
 
     def _check_name(self, name: str, spelling: str, at: int) -> None:
-        if (
-            converter_named(name) is not None
-            and spelling.isidentifier()
-            and converter_named(spelling) is None
-        ):
+        if converter_named(name) is not None and spelling.isidentifier() and converter_named(spelling) is None:
             raise self.error("the type comes before the name", at, f"Write {{{spelling}:{name}}}.")
         if not name:
             raise self.error("a field without a name", at, "Name the handler's parameter: {name}.")
         if not name.isidentifier() or keyword.iskeyword(name):
-            plain = name.strip("*.+? ")
-            rest = plain != name and plain.isidentifier()
-            remedy = (
-                f"Write {{{plain}:path}} for the rest of the path."
-                if rest
-                else "Use the name of the handler's parameter."
-            )
+            remedy = "Use the name of the handler's parameter."
+            plain = name.strip("*. ")  # other frameworks' {*rest} and {rest...}
+            if plain.isidentifier():
+                remedy = f"Write {{{plain}}}." if plain == name.strip() else f"Write {{{plain}:path}}."
             raise self.error(f"{name!r} cannot be a parameter's name", at, remedy)
         if name in self.fields:
             raise self.error(f"the field {name!r} appears twice", at, "Give each field a name of its own.")
@@ -208,16 +200,10 @@ class Parser:
 
     def _check_path(self, parsed: Field, start: int, *, last: bool) -> None:
         if not last:
-            raise self.error(
-                "a path field is not last", start, "It takes everything that follows: move it to the end."
-            )
+            raise self.error("a path field is not last", start, "It takes everything that follows: move it to the end.")
         if parsed.prefix or parsed.suffix:
             at = start if parsed.prefix else start + self.path[start:].index("}") + 1
-            raise self.error(
-                "a path field stands alone", at, "Put a slash before it, or match one segment with a str."
-            )
+            raise self.error("a path field stands alone", at, "Put a slash before it, or match one segment with a str.")
 
 
-_SPELLABLE: tuple[Any, ...] = tuple(
-    each.base for each in map(converter_named, TYPE_NAMES) if each is not None
-)
+_SPELLABLE: tuple[Any, ...] = tuple(each.base for each in map(converter_named, TYPE_NAMES) if each is not None)

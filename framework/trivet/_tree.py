@@ -131,9 +131,7 @@ def _reader(each: Field) -> Callable[[str], Any]:
     return read
 
 
-def insert(
-    root: Node[T], pattern: Pattern, methods: frozenset[str] | None, value: T
-) -> tuple[Methods[T], bool]:
+def insert(root: Node[T], pattern: Pattern, methods: frozenset[str] | None, value: T) -> tuple[Methods[T], bool]:
     """Put a value at its pattern's place; returns the place, and whether only literals lead there."""
     node, literal, reread = root, True, False
     for each in pattern.segments:

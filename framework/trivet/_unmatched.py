@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from ._answer import Answerer
-from ._endpoint import Respond, compose
+from ._endpoint import compose
 from ._head import ASTERISK, redirect_target, target_path, toggled_slash
 from ._options import Level, Resolved, Slash
 from ._options import resolve as resolve_options
 from ._request import Request
+from ._respond import Respond, Target
 from ._response import Response
 from ._routes import Found, NoMethod, NoPath, Table
 from .asgi import Scope
@@ -23,10 +24,10 @@ from .errors import HTTPError, InvalidInput
 Outcome: TypeAlias = Found[Any] | NoMethod | NoPath | InvalidInput
 
 
-class NoRoute:
+class NoRoute(Target):
     """What serves a request that no route takes."""
 
-    __slots__ = ("options", "respond")
+    __slots__ = ()
 
     def __init__(self, options: Resolved, respond: Respond) -> None:
         self.options = options
@@ -51,9 +52,11 @@ class Unmatched:
         """The path of a request, and what it leads to."""
         path = b""
         try:
-            path = target_path(scope)
-            if path == ASTERISK:
-                return path, NoMethod(self._table.methods())
+            path = scope.get("raw_path") or b""
+            if path[:1] != b"/" or scope.get("root_path"):
+                path = target_path(scope)
+                if path == ASTERISK:
+                    return path, NoMethod(self._table.methods())
             return path, self._table.match(scope["method"], path)
         except InvalidInput as error:
             return path, error

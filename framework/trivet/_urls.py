@@ -35,13 +35,12 @@ class Urls:
     """The routes of an application by handler and by name."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, list[Pattern]] = {}
-        self._by_handler: dict[Callable[..., Any], list[Pattern]] = {}
+        self._by_target: dict[Callable[..., Any] | str, list[Pattern]] = {}
 
     def add(self, route: Named) -> None:
         """Take a route."""
-        self._by_name.setdefault(route.name, []).append(route.pattern)
-        self._by_handler.setdefault(route.handler, []).append(route.pattern)
+        self._by_target.setdefault(route.name, []).append(route.pattern)
+        self._by_target.setdefault(route.handler, []).append(route.pattern)
 
     def build(self, target: Callable[..., Any] | str, params: Mapping[str, object]) -> str:
         """The path of `target`. A handler at several paths is told apart by its parameters.
@@ -51,10 +50,7 @@ class Urls:
             TypeError: parameters are missing or unknown.
             ValueError: a value cannot be spelt.
         """
-        if isinstance(target, str):
-            patterns = self._by_name.get(target, [])
-        else:
-            patterns = self._by_handler.get(target, [])
+        patterns = self._by_target.get(target, [])
         if not patterns:
             raise LookupError(self._unknown(target))
         fitting = [pattern for pattern in patterns if set(pattern.fields) == set(params)]
@@ -68,11 +64,11 @@ class Urls:
 
     def _unknown(self, target: Callable[..., Any] | str) -> str:
         name = _spell(target)
-        close = get_close_matches(name, self._by_name, n=1, cutoff=0.5)
+        names = sorted(each for each in self._by_target if isinstance(each, str))
+        close = get_close_matches(name, names, n=1, cutoff=0.5)
         if close:
             return f"no route is called {name!r}; the nearest is {close[0]!r}."
-        known = ", ".join(sorted(self._by_name)) or "none"
-        return f"no route is called {name!r}. Known are: {known}."
+        return f"no route is called {name!r}. Known are: {', '.join(names) or 'none'}."
 
 
 def _spell(target: Callable[..., Any] | str) -> str:

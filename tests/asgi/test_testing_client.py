@@ -27,9 +27,7 @@ def http_only(handler: ASGIApp) -> ASGIApp:
 
 
 async def answer(send: Send, body: bytes = b"ok", status: int = 200) -> None:
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]}
-    )
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -365,6 +363,18 @@ async def test_failed_test_does_not_wait(autojump_clock: trio.testing.MockClock)
         async with TestClient(app) as client, client.open("GET", "/"):
             raise ZeroDivisionError
     assert trio.current_time() == start
+
+
+async def test_exit_of_the_application_ends_the_test() -> None:
+    """SystemExit is not an error of a request: it ends the client, as it would end the process."""
+
+    @http_only
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise SystemExit(3)
+
+    with pytest.RaisesGroup(SystemExit):
+        async with TestClient(app) as client:
+            await client.get("/")
 
 
 async def test_no_answer_is_a_violation() -> None:

@@ -330,9 +330,11 @@ async def test_progress_keeps_the_client(autojump_clock: trio.testing.MockClock)
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         link_of(scope).send_timeout = None if scope["path"] == "/forever" else 5
         await send(START)
-        await send(part(b"x" * 60_000))
-        await send(part(b"y" * 60_000))
-        await send(part(b"z" * 60_000, more=False))
+        for _ in range(30):
+            await send(part(b"x" * 1_000))
+        # More than the window: this write waits while small parts are read, one by one.
+        await send(part(b"y" * 100_000))
+        await send(part(b"z" * 50_000, more=False))
 
     async with TestClient(app) as client:
         for path, pause in (("/slow", 4), ("/forever", 1000)):
@@ -417,8 +419,10 @@ async def test_attach_and_detach() -> None:
     @http_only
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         link = link_of(scope)
-        if scope["path"] == "/late":
+        if scope["path"] in ("/late", "/aborted"):
             await go.wait()
+            if scope["path"] == "/aborted":
+                link.abort()
             link.attach(log.append)
         else:
             link.attach(log.append)
@@ -430,7 +434,8 @@ async def test_attach_and_detach() -> None:
             await go.wait()
 
     async with TestClient(app) as client:
-        for path, expected in (("/late", ["disconnected"]), ("/detach", []), ("/over", [])):
+        expectations = {"/late": ["disconnected"], "/aborted": [], "/detach": [], "/over": []}
+        for path, expected in expectations.items():
             log.clear()
             go = trio.Event()
             async with client.open("GET", path) as exchange:
@@ -492,6 +497,28 @@ async def test_plain_drain_cancels() -> None:
         with pytest.raises(httpx.RemoteProtocolError):
             await exchange.head()
     assert log == ["cancelled"]
+
+
+async def test_error_beside_a_cancellation_is_not_lost() -> None:
+    """A group of a cancellation and an error counts as the error."""
+
+    @http_only
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def fails() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError("cleanup")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails)
+            await trio.sleep_forever()
+
+    async with TestClient(app, link=False) as client, client.open("GET", "/") as exchange:
+        await trio.testing.wait_all_tasks_blocked()
+        client.cancel_requests()
+        with pytest.RaisesGroup(KeyError):
+            await exchange.head()
 
 
 async def test_end_of_the_block_drains(autojump_clock: trio.testing.MockClock) -> None:

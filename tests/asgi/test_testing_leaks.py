@@ -152,9 +152,7 @@ async def test_check_can_be_switched_off() -> None:
         assert (await client.get("/leak")).status_code == 204
 
 
-async def test_tasks_of_the_test_are_its_own(
-    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_tasks_of_the_test_are_its_own(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
     """What the test spawns is no request's, and what a client within a handler starts is that server's."""
     other = TestClient(App())
 

@@ -1,7 +1,7 @@
 """The `trivet` command: this file owns which subcommands there are.
 
 Each is a module with `add_to(subparsers)`, which sets `command` on its parser: a function from the parsed arguments to
-an exit status. `routes` and `check` join `COMMANDS` as `cli/routes.py` and `cli/check.py`.
+an exit status.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from . import run
+from . import check, routes, run
 from ._load import LoadError
 
-COMMANDS = (run,)
+COMMANDS = (run, routes, check)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -170,12 +170,10 @@ class TestClient(httpx.AsyncClient):
         request = self.build_request(
             method, target, headers=headers, content=content, json=json, params=params, extensions=extensions
         )
-        if upload:
+        if upload and "content-length" not in httpx.Headers(headers):
+            # httpx has it as a request without content.
             request.headers.pop("content-length", None)
-            if headers is None or "content-length" not in httpx.Headers(headers):
-                request.headers["transfer-encoding"] = "chunked"
-            else:
-                request.headers["content-length"] = httpx.Headers(headers)["content-length"]
+            request.headers["transfer-encoding"] = "chunked"
         return self._memory.begin(request, upload=upload)
 
     def drain(self) -> None:

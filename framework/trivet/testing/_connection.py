@@ -34,9 +34,25 @@ PLAIN_QUEUE: Final = 10  # hypercorn's Config.max_app_queue_size
 
 
 class MemoryLink:
-    """`trivet.asgi.Link` in memory."""
+    """`trivet.asgi.Link` in memory, of a request's scope or the lifespan's."""
 
-    __slots__ = ("_abort", "_attached", "_closed", "_reason", "draining", "send_timeout")
+    __slots__ = (
+        "_abort",
+        "_attached",
+        "_closed",
+        "_reason",
+        "cleanup_grace",
+        "drain_timeout",
+        "draining",
+        "send_timeout",
+    )
+
+    drain_timeout: float
+    cleanup_grace: float
+    """Both: what the application asks for in its lifespan. Taken and not used: `TestClient` has its own."""
+
+    debug: Final = False
+    """Read in the lifespan: no operator asks for it here, so that an app's own `debug` is what is tested."""
 
     def __init__(self, draining: trio.Event, abort: Callable[[], object]) -> None:
         self.draining = draining
@@ -135,7 +151,7 @@ class Connection:
             raise
         self._refuse_if_gone()
         self._put_on_the_wire(message)
-        # Hypercorn shields its writes: research 1.3.
+        # Hypercorn shields its writes (trio/tcp_server.py, protocol_send).
         with trio.CancelScope(shield=not self.linked):
             await self._wait_for_the_client()
         if self.rules.stage == "over":

@@ -27,7 +27,7 @@ SERVER_NURSERIES: Final[WeakSet[trio.Nursery]] = WeakSet()
 A handler may call another app through a client of its own, and what that server does is not the handler's."""
 
 
-class TaskLeak(AssertionError):  # noqa: N818 - it names what happened
+class TaskLeak(AssertionError):
     """A task that was spawned for a request was still there after the request."""
 
 

@@ -31,7 +31,7 @@ ANSWERS: Final = frozenset(
 )
 
 
-class LifespanFailed(RuntimeError):  # noqa: N818 - it names what happened
+class LifespanFailed(RuntimeError):
     """The application reported that it could not start or stop; the text is the application's."""
 
 

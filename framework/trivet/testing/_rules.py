@@ -22,7 +22,7 @@ NAME_CHARACTERS = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxy
 FORBIDDEN_IN_VALUES = (b"\r", b"\n", b"\0")
 
 
-class ProtocolViolation(AssertionError):  # noqa: N818 - it names what happened
+class ProtocolViolation(AssertionError):
     """The application broke the ASGI specification: some server would refuse or garble its response.
 
     Raised from the application's `send` and again in the test, where the application cannot hide it.
@@ -92,9 +92,7 @@ class ResponseRules:
                 "Interim (1xx) responses are the server's to send (RFC 9110 15.2)."
             )
         if message.get("trailers"):
-            raise ProtocolViolation(
-                "trailers=True, but this server's scope does not offer http.response.trailers"
-            )
+            raise ProtocolViolation("trailers=True, but this server's scope does not offer http.response.trailers")
         headers = checked_headers(message.get("headers", ()))
         self._declared = self._declared_length(status, headers)
         self._status = status
@@ -116,9 +114,7 @@ class ResponseRules:
 
     def _check_body(self, message: Message) -> None:
         if self.stage == "head":
-            raise ProtocolViolation(
-                "http.response.body before http.response.start: a response begins with its head"
-            )
+            raise ProtocolViolation("http.response.body before http.response.start: a response begins with its head")
         body: object = message.get("body", b"")
         if not isinstance(body, (bytes, bytearray, memoryview)):
             raise ProtocolViolation(f"body is {_kind(body)}; it must be bytes:  body=text.encode()")
@@ -128,9 +124,7 @@ class ResponseRules:
         # A memoryview's length counts items, not bytes.
         size = body.nbytes if isinstance(body, memoryview) else len(body)
         if size and self._status in (204, 304):
-            raise ProtocolViolation(
-                f"{size} bytes of content with a {self._status}, which has none (RFC 9110 6.4.1)"
-            )
+            raise ProtocolViolation(f"{size} bytes of content with a {self._status}, which has none (RFC 9110 6.4.1)")
         self._check_length(size, more)
         self._sent += size
         if not more:
@@ -157,8 +151,7 @@ def checked_headers(headers: object) -> RawHeaders:
     kind = _kind(headers)
     if not isinstance(headers, Iterable) or isinstance(headers, (bytes, str, dict)):
         raise ProtocolViolation(
-            f"headers is {kind}; it must be an iterable of pairs of bytes:  "
-            '[(b"content-type", b"text/plain")]'
+            f'headers is {kind}; it must be an iterable of pairs of bytes:  [(b"content-type", b"text/plain")]'
         )
     checked: RawHeaders = []
     for header in cast(Iterable[object], headers):
@@ -166,9 +159,7 @@ def checked_headers(headers: object) -> RawHeaders:
             raise ProtocolViolation(f"header {header!r} is not a pair (name, value)")
         name, value = cast("list[object]", header)
         if not isinstance(name, bytes) or not isinstance(value, bytes):
-            raise ProtocolViolation(
-                f"header ({name!r}, {value!r}) is not a pair of bytes: encode it as latin-1"
-            )
+            raise ProtocolViolation(f"header ({name!r}, {value!r}) is not a pair of bytes: encode it as latin-1")
         _check_header(name, value)
         checked.append((name, value))
     return checked
@@ -176,9 +167,7 @@ def checked_headers(headers: object) -> RawHeaders:
 
 def _check_header(name: bytes, value: bytes) -> None:
     if name != name.lower():
-        raise ProtocolViolation(
-            f"header name {name!r} is not in lower case, as ASGI has it: {name.lower()!r}"
-        )
+        raise ProtocolViolation(f"header name {name!r} is not in lower case, as ASGI has it: {name.lower()!r}")
     if not name or not NAME_CHARACTERS.issuperset(name):
         raise ProtocolViolation(f"header name {name!r} is not a token (RFC 9110 5.6.2)")
     if any(character in value for character in FORBIDDEN_IN_VALUES):
@@ -186,9 +175,7 @@ def _check_header(name: bytes, value: bytes) -> None:
     if value != value.strip(b" \t"):
         raise ProtocolViolation(f"header {name!r} has white space around its value {value!r} (RFC 9110 5.5)")
     if name == b"transfer-encoding":
-        raise ProtocolViolation(
-            "transfer-encoding is the server's to choose (ASGI, 'Response Start'): leave it out"
-        )
+        raise ProtocolViolation("transfer-encoding is the server's to choose (ASGI, 'Response Start'): leave it out")
 
 
 def _kind(value: object) -> str:

@@ -73,9 +73,9 @@ class MemoryServer:
         try:
             self._nursery.start_soon(self._lifespan.run, name="lifespan")
             await self._lifespan.start()
-        except BaseException as error:
+        except BaseException:
             self._nursery.cancel_scope.cancel(reason="startup failed")
-            await self._close(error)
+            await self._close()
             raise
         self._watch_limiters()
         return self
@@ -90,10 +90,8 @@ class MemoryServer:
         """
         try:
             failures = await self._stop(failed=error is not None)
-        except BaseException as stopped:
-            await self._close(stopped)
-            raise
-        await self._close(error)
+        finally:
+            await self._close()
         if error is not None:
             for failure in failures:
                 error.add_note(f"Besides, in the application under test: {failure!r}")
@@ -119,15 +117,12 @@ class MemoryServer:
         failure = await self._lifespan.stop()
         return failures if failure is None else [*failures, failure]
 
-    async def _close(self, error: BaseException | None) -> None:
+    async def _close(self) -> None:
         assert self._manager is not None
         self._uninstall()
         manager, self._manager, self._nursery = self._manager, None, None
-        if error is not None and _cancelled(error):
-            await manager.__aexit__(type(error), error, error.__traceback__)
-        else:
-            # The nursery would wrap the test's own error in a group; it has nothing to do with it.
-            await manager.__aexit__(None, None, None)
+        # Not the test's own error: the nursery would wrap it in a group, and has nothing to do with it.
+        await manager.__aexit__(None, None, None)
 
     async def _wait_idle(self, seconds: float | None) -> bool:
         with trio.CancelScope() if seconds is None else trio.move_on_after(seconds):
@@ -245,13 +240,6 @@ async def _escaped(app: ASGIApp, connection: Connection) -> Exception | None:
             return rest
         raise
     return None
-
-
-def _cancelled(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return any(_cancelled(leaf) for leaf in group.exceptions)
-    return isinstance(error, trio.Cancelled)
 
 
 def _attribute(app: object, name: str, kind: type[T]) -> T | None:

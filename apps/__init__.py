@@ -1,0 +1,1 @@
+"""Sample applications, each a package that runs alone: `hypercorn --worker-class trio apps.NAME:app`."""

@@ -1,0 +1,105 @@
+"""The tour: a page from which each sample app can be called, and all of them mounted below it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from html import escape
+from inspect import getsource
+from pathlib import Path
+from string import Template
+from textwrap import dedent
+from typing import Final, Literal
+
+from apps import beside_quart, hello, sleepers
+from apps.beside_quart import quart_side, trivet_side
+from apps.counter import service
+from apps.counter.main import create_app
+from apps.hello import main as hello_main
+from apps.sleepers import main as sleepers_main
+from trivet import HTML, App, Request, Response
+
+from . import trouble
+
+STATIC: Final = Path(__file__).parent / "static"
+
+CLOSED_PORT: Final = "http://127.0.0.1:1/visits"
+"""Nobody listens on port 1 (tcpmux, RFC 1078, long out of use), so a connection is refused at once."""
+
+HEADERS: Final = {
+    # The page runs its own script and nothing else, whatever text an app sends back to it.
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+
+app = App()
+
+
+def on_this_server(path: str, *, mounted_at: str) -> Callable[[Request], str]:
+    """Where `path` of the tour is, as an app that is mounted at `mounted_at` reaches it over HTTP.
+
+    The address is that of the socket which the request came in by, not its Host header: a client writes that, and could
+    have the server call whomever it likes.
+    """
+
+    def url(request: Request) -> str:
+        host, port = request.scope["server"]
+        if ":" in host:  # an IPv6 address (RFC 3986 section 3.2.2)
+            host = f"[{host}]"
+        root: str = request.scope["root_path"]
+        return f"{request.scope['scheme']}://{host}:{port}{root.removesuffix(mounted_at)}{path}"
+
+    return url
+
+
+# One site, four settings. The first is the app as it is shipped, and its counter runs beside it, on this server; the
+# others have a counter that is slow, fails, or is down.
+COUNTERS: Final = {
+    "/counter": os.environ.get("COUNTER_URL") or on_this_server("/counter_service/visits", mounted_at="/counter"),
+    "/counter_slow": on_this_server("/trouble/slow", mounted_at="/counter_slow"),
+    "/counter_failing": on_this_server("/trouble/failing", mounted_at="/counter_failing"),
+    "/counter_down": CLOSED_PORT,
+}
+for prefix, counter_url in COUNTERS.items():
+    app.mount(prefix, create_app(counter_url))
+
+app.mount("/counter_service", service.app)
+app.mount("/trouble", trouble.app)
+app.mount("/hello", hello.app)
+app.mount("/sleepers", sleepers.app)
+app.mount("/beside_quart", beside_quart.app)
+
+# The handlers on the page are those that run, so they cannot drift apart.
+SHOWN: Final[dict[str, Callable[..., object]]] = {
+    "hello": hello_main.hello,
+    "sleep": sleepers_main.sleep,
+    "loop": sleepers_main.loop,
+    "counted": sleepers_main.counted,
+    "counter": create_app,
+    "quart_report": quart_side.report,
+    "quart_order": quart_side.order,
+    "trivet_lease": trivet_side.lease,
+    "trivet_report": trivet_side.report,
+    "trivet_order": trivet_side.order,
+}
+PAGE: Final = Template((STATIC / "index.html").read_text("utf-8")).substitute(
+    {name: escape(dedent(getsource(fn)).strip()) for name, fn in SHOWN.items()}
+)
+FILES: Final = {
+    "tour.css": Response((STATIC / "tour.css").read_text("utf-8"), media_type="text/css", headers=HEADERS),
+    "tour.svg": Response((STATIC / "tour.svg").read_text("utf-8"), media_type="image/svg+xml", headers=HEADERS),
+    "tour.js": Response((STATIC / "tour.js").read_text("utf-8"), media_type="text/javascript", headers=HEADERS),
+}
+
+
+@app.get("/")
+async def index() -> HTML:
+    """The page."""
+    return HTML(PAGE, headers=HEADERS)
+
+
+@app.get("/static/{name}")
+async def static(name: Literal["tour.css", "tour.js", "tour.svg"]) -> Response:
+    """What the page needs; another name does not match, and is 404."""
+    return FILES[name]

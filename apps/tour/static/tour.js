@@ -1,0 +1,120 @@
+// Calls an app from its form and shows what happened: the status, the headers, the body as it arrives, and the time.
+// Each call is a scope of its own, too: `Leave` aborts that one and no other.
+"use strict";
+
+const KEPT = 4; // results of one form
+
+for (const form of document.querySelectorAll("form.call")) {
+  const curl = form.appendChild(document.createElement("code"));
+  curl.className = "curl";
+  const results = document.createElement("ol");
+  results.className = "results";
+  form.after(results);
+  const showCurl = () => { curl.textContent = curlOf(targetOf(form)); };
+  form.addEventListener("input", showCurl);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    call(form, results);
+  });
+  showCurl();
+}
+
+/** The method and URL that a form stands for: fields named in `data-path` go there, the others into the query. */
+function targetOf(form) {
+  let path = form.dataset.path ?? form.getAttribute("action");
+  const query = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) {
+    const field = `{${name}}`;
+    if (path.includes(field)) path = path.replace(field, () => encodeURIComponent(value));
+    else query.append(name, value);
+  }
+  const method = form.dataset.method ?? form.getAttribute("method")?.toUpperCase() ?? "GET";
+  const url = new URL(path, document.baseURI);
+  url.search = query.toString();
+  return { method, url: url.href };
+}
+
+function curlOf({ method, url }) {
+  const flags = method === "GET" ? "-iN" : `-iN -X ${method}`;
+  return `curl ${flags} '${url.replaceAll("'", "%27")}'`;
+}
+
+async function call(form, results) {
+  const target = targetOf(form);
+  const leaving = new AbortController();
+  const began = performance.now();
+  const seconds = () => (performance.now() - began) / 1000;
+  const shown = newResult(results);
+  const tick = setInterval(() => { shown.clock.textContent = `${seconds().toFixed(1)} s`; }, 100);
+  shown.leave.addEventListener("click", () => leaving.abort());
+  shown.status.textContent = "Waiting";
+  try {
+    const response = await fetch(target.url, { method: target.method, signal: leaving.signal, cache: "no-store" });
+    shown.status.textContent = `${response.status} ${response.statusText}`.trim();
+    shown.item.classList.add(response.ok ? "good" : "bad");
+    shown.headers.textContent = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
+    const bytes = await showBody(response, shown.body, seconds);
+    shown.clock.textContent = `${bytes} bytes in ${seconds().toFixed(2)} s`;
+    shown.item.dataset.ended = "returned";
+  } catch (error) {
+    const left = error.name === "AbortError";
+    shown.item.classList.remove("good");
+    shown.item.classList.add("bad");
+    shown.status.textContent = left ? "You left" : "The connection was cut";
+    shown.clock.textContent = `after ${seconds().toFixed(2)} s`;
+    shown.item.dataset.ended = left ? "left" : "cut";
+  } finally {
+    clearInterval(tick);
+    // A button that vanishes under the keyboard would throw its user back to the top of the page.
+    if (document.activeElement === shown.leave) form.querySelector("button").focus();
+    shown.leave.hidden = true;
+  }
+  await showAfter(form, shown);
+}
+
+/** Show each chunk beside the second at which it came; return how many bytes there were. */
+async function showBody(response, list, seconds) {
+  if (response.body === null) return 0;
+  const decoder = new TextDecoder();
+  const reader = response.body.getReader();
+  let bytes = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return bytes;
+    bytes += value.length;
+    const at = list.appendChild(document.createElement("span"));
+    at.className = "at";
+    at.textContent = `${seconds().toFixed(1)} s`;
+    const chunk = list.appendChild(document.createElement("span"));
+    chunk.className = "chunk";
+    chunk.textContent = decoder.decode(value, { stream: true });
+    list.scrollTop = list.scrollHeight;
+  }
+}
+
+/** Ask the app what became of the call, which a client that left cannot know otherwise. */
+async function showAfter(form, shown) {
+  const path = form.dataset.after;
+  if (path === undefined) return;
+  await new Promise((done) => setTimeout(done, Number(form.dataset.wait ?? 400)));
+  try {
+    const response = await fetch(path, { cache: "no-store" });
+    const code = document.createElement("code");
+    code.textContent = await response.text();
+    shown.after.append(`Then GET ${new URL(path, document.baseURI).pathname} said: `, code);
+  } catch {
+    shown.after.textContent = "Then the server could not be reached.";
+  }
+}
+
+function newResult(results) {
+  const item = document.getElementById("result").content.firstElementChild.cloneNode(true);
+  results.prepend(item);
+  for (const old of [...results.children].slice(KEPT)) if (old.dataset.ended) old.remove();
+  const find = (selector) => item.querySelector(selector);
+  return {
+    item,
+    status: find(".status"), clock: find(".clock"), leave: find(".leave"),
+    body: find(".body"), headers: find(".headers pre"), after: find(".after"),
+  };
+}

@@ -1,0 +1,222 @@
+"""The tour: its page, the apps below it, and both together in a browser."""
+
+from __future__ import annotations
+
+import re
+from itertools import count, product
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from apps.conftest import Run
+from apps.tour import app
+from apps.tour.devtools import Page, browsing
+from apps.tour.main import on_this_server
+from tests.harness.tools import require
+from trivet import App, Request
+from trivet.testing import TestClient
+
+STATIC = Path(__file__).parent / "static"
+
+_numbers = count()
+
+
+async def test_page_and_its_files() -> None:
+    """The page may run its own script and load its own files, and nothing from anywhere else."""
+    async with TestClient(app) as client:
+        page = await client.get("/")
+        assert page.status_code == 200
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert page.headers["content-security-policy"].startswith("default-src 'self';")
+        assert "async def loop(seconds: Seconds) -&gt; Stream:" in page.text
+        assert "$" not in re.sub(r"<pre.*?</pre>", "", page.text, flags=re.DOTALL)
+        for name, kind in [("css", "text/css"), ("js", "text/javascript"), ("svg", "image/svg+xml")]:
+            file = await client.get(f"/static/tour.{name}")
+            assert (file.status_code, file.headers["content-type"].partition(";")[0]) == (200, kind)
+        assert (await client.get("/static/index.html")).status_code == 404
+        assert not re.findall(r"(?:src|href|action)=\"(?:https?:)?//", page.text)
+
+
+async def test_each_form_leads_somewhere(autojump_clock: MockClock) -> None:
+    """What the page calls is there, below whatever prefix the tour itself is served."""
+    page = (STATIC / "index.html").read_text("utf-8")
+    targets = set(re.findall(r'action="([^"]+)"', page)) | set(re.findall(r'data-after="([^"]+)"', page))
+    assert len(targets) > 12
+    for root in ("", "/somewhere"):
+        async with TestClient(app, root_path=root) as client:
+            for target in targets:
+                if target.startswith("counter") and "service" not in target:
+                    continue  # it calls its counter over a real network, which is not there in memory
+                methods = ["POST"] if target.endswith("/orders") else ["GET"]
+                for method in methods:
+                    response = await client.request(method, f"{root}/{target}", params={"seconds": "1"})
+                    assert response.status_code in (200, 201), (root, target)
+
+
+@pytest.mark.parametrize(
+    ("base", "root", "expected"),
+    [
+        ("http://10.0.0.1:8000", "", "http://10.0.0.1:8000/counter_service/visits"),
+        ("https://10.0.0.1:8443", "/deep", "https://10.0.0.1:8443/deep/counter_service/visits"),
+        ("http://[::1]:8000", "/counter", "http://[::1]:8000/counter/counter_service/visits"),
+    ],
+)
+async def test_address_of_the_counter(base: str, root: str, expected: str) -> None:
+    """A mounted app finds what is mounted beside it, on the socket's address and below the tour's own prefix."""
+    below, tour = App(), App()
+    address = on_this_server("/counter_service/visits", mounted_at="/counter")
+
+    @below.get("/")
+    async def show(request: Request) -> str:
+        return address(request)
+
+    tour.mount("/counter", below)
+    async with TestClient(tour, base_url=base, root_path=root) as client:
+        response = await client.get(f"{root}/counter/", headers={"host": "elsewhere.test"})
+    assert response.text == expected
+
+
+async def test_host_header_does_not_choose_the_counter(run: Run) -> None:
+    """The counter is called over HTTP on this server, whatever host the client says that this is."""
+    async with run("apps.tour:app") as server, server.client() as client:
+        response = await client.get("/counter/", headers={"host": "elsewhere.test"})
+        assert response.text == "Welcome to my site!"
+        assert (await client.get("/counter_service/visits")).json() == {"visits": 1}
+
+
+def test_contrast() -> None:
+    """Text can be read in both colour schemes: at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
+    palettes = [
+        dict(re.findall(r"--([\w-]+): (#\w+)", block))
+        for block in re.findall(r":root \{(.*?)\}", (STATIC / "tour.css").read_text("utf-8"), re.DOTALL)
+    ]
+    assert len(palettes) == 2
+    pairs = [*product(("text", "quiet", "accent"), ("ground", "panel")), *product(("good", "bad"), ("panel",))]
+    for palette in palettes:
+        for ink, paper in [*pairs, ("text", "code"), ("on-accent", "accent")]:
+            assert _contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
+
+
+@pytest.mark.slow
+async def test_in_a_browser(run: Run, tmp_path: Path) -> None:
+    """A visitor calls the apps from the page and sees what happened, without the internet."""
+    chromium = require("chromium")
+    async with run("apps.tour:app") as server:
+        host, port = server.address
+        base = f"http://{host}:{port}/"
+        async with browsing(chromium, base) as page:
+            await page.set_display(width=1100, height=900, scheme="light")
+            async with trio.open_nursery() as nursery:
+                for check in (_streams, _leaves, _is_refused, _counts, _beside_quart):
+                    nursery.start_soon(check, page)
+            await page.screenshot(tmp_path / "light.png")
+            await _fits_a_phone(page, tmp_path)
+            assert page.problems == []
+            assert [url for url in page.requested if not url.startswith((base, "data:"))] == []
+
+
+async def _call(page: Page, action: str, **fields: str) -> str:
+    """Fill in a form and press its button; return an expression for the newest result."""
+    form = f"document.querySelector('form[action=\"{action}\"]:not([data-method])')"
+    for name, value in fields.items():
+        field = f"{form}.elements[{name!r}]"
+        await page.evaluate(f"{field}.value = {value!r}; {field}.dispatchEvent(new Event('input', {{bubbles: true}}))")
+    await page.evaluate(f"{form}.querySelector('button').click()")
+    # `call` puts the newest first; a later one pushes this down, so the element itself is kept.
+    name = f"window.result_{next(_numbers)}"
+    await page.evaluate(f"{name} = {form}.nextElementSibling.firstElementChild; 0")
+    return name
+
+
+async def _ended(page: Page, result: str, how: str) -> str:
+    """Wait until a call is over, and return what stands in its result."""
+    await page.wait_for(f"{result}.dataset.ended === '{how}'")
+    assert await page.evaluate(f"{result}.querySelector('.leave').hidden")
+    text: str = await page.evaluate(f"{result}.innerText")
+    return text
+
+
+async def _streams(page: Page) -> None:
+    result = await _call(page, "sleepers/loop", seconds="3")
+    assert "/sleepers/loop?seconds=3" in await page.evaluate(f"{result}.closest('section').innerText")
+    await page.wait_for(f"{result}.querySelectorAll('.chunk').length === 1")
+    # The first line is there while the rest is still to come.
+    assert await page.evaluate(f"{result}.dataset.ended === undefined")
+    text = await _ended(page, result, "returned")
+    assert text.startswith("200")
+    assert await page.evaluate(f"[...{result}.querySelectorAll('.chunk')].map(e => e.textContent)") == (
+        ["slept for 1 seconds\n"] * 3
+    )
+    times = await page.evaluate(f"[...{result}.querySelectorAll('.at')].map(e => parseFloat(e.textContent))")
+    assert times == [pytest.approx(n, abs=0.7) for n in (1, 2, 3)]
+    assert "content-type: text/plain" in await page.evaluate(f"{result}.querySelector('.headers').textContent")
+
+
+async def _leaves(page: Page) -> None:
+    result = await _call(page, "sleepers/sleep", seconds="60")
+    await trio.sleep(0.5)
+    await page.evaluate(f"{result}.querySelector('.leave').click()")
+    assert (await _ended(page, result, "left")).startswith("You left")
+    await page.wait_for(f"{result}.querySelector('.after').textContent.includes('\"stopped\":1')")
+
+
+async def _is_refused(page: Page) -> None:
+    result = await _call(page, "hello/hello/World", name="Zoë", excited="true")
+    assert "Hello, Zoë!" in await _ended(page, result, "returned")
+    result = await _call(page, "hello/hello/World", excited="yes")
+    text = await _ended(page, result, "returned")
+    assert text.startswith("422")
+    assert '"name":"excited"' in text
+
+
+async def _counts(page: Page) -> None:
+    for action, answer in [
+        ("counter/", "Welcome to my site!"),
+        ("counter_slow/", "Error registering your visit"),
+        ("counter_failing/", "Error registering your visit"),
+        ("counter_down/", "Error registering your visit"),
+    ]:
+        result = await _call(page, action)
+        assert answer in await _ended(page, result, "returned"), action
+    assert await page.evaluate("document.querySelector('form[action=\"counter/\"] + ol .after code').textContent") == (
+        '{"visits":1}'
+    )
+
+
+async def _beside_quart(page: Page) -> None:
+    for side, expected in [("quart", ["card charged"]), ("trivet", ["card charged", "order recorded"])]:
+        result = await _call(page, f"beside_quart/{side}/orders")
+        await trio.sleep(0.3)
+        await page.evaluate(f"{result}.querySelector('.leave').click()")
+        await _ended(page, result, "left")
+        ledger = f"JSON.parse({result}.querySelector('.after code')?.textContent ?? 'null')"
+        await page.wait_for(f"{ledger} !== null")
+        assert await page.evaluate(ledger) == expected
+
+
+async def _fits_a_phone(page: Page, directory: Path) -> None:
+    """On a small dark screen nothing sticks out, with all there is on show; and every control has a name."""
+    await page.set_display(width=360, height=740, scheme="dark")
+    await page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    assert await page.evaluate("document.scrollingElement.scrollWidth") == 360
+    assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(23, 22, 20)"
+    assert await page.evaluate("[...document.querySelectorAll('input')].filter(e => !e.labels.length).length") == 0
+    assert await page.evaluate("[...document.querySelectorAll('button')].filter(e => !e.textContent).length") == 0
+    low = "[...document.querySelectorAll('button')].filter(e => !e.hidden && e.offsetHeight < 44).length"
+    assert await page.evaluate(low) == 0
+    await page.screenshot(directory / "dark.png")
+
+
+def _contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours (WCAG 2.2, "contrast ratio")."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+    channels = [int(digits[start : start + 2], 16) / 255 for start in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

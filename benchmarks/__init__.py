@@ -1,0 +1,1 @@
+"""trivet beside its peers, on one server and in one run: `python -m benchmarks`. See README.md."""

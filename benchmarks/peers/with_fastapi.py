@@ -1,0 +1,27 @@
+"""FastAPI, with return annotations: they choose its faster, typed way to JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+
+from benchmarks.cases import GREETING, PROFILE
+
+app = FastAPI()
+
+
+@app.get("/hello", response_class=PlainTextResponse)
+async def hello() -> str:
+    return GREETING
+
+
+@app.get("/items/{item_id}")
+async def item(item_id: int) -> dict[str, int]:
+    return {"item_id": item_id}
+
+
+@app.get("/profile")
+async def profile() -> dict[str, Any]:
+    return PROFILE

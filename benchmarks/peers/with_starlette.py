@@ -1,0 +1,25 @@
+"""Starlette; its JSON comes from the standard library, as it does unless one brings a response class of one's own."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from benchmarks.cases import GREETING, PROFILE
+
+
+async def hello(request: Request) -> Response:
+    return PlainTextResponse(GREETING)
+
+
+async def item(request: Request) -> Response:
+    return JSONResponse({"item_id": request.path_params["item_id"]})
+
+
+async def profile(request: Request) -> Response:
+    return JSONResponse(PROFILE)
+
+
+app = Starlette(routes=[Route("/hello", hello), Route("/items/{item_id:int}", item), Route("/profile", profile)])

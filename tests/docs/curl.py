@@ -1,0 +1,131 @@
+"""The commands of console blocks: `curl`, as far as the pages use it, and `trivet`.
+
+This file owns which options of curl a page may use and what is printed for them. It is no curl: it exists so that a
+session that a reader types is run by the suite without a port, without curl, and, under the mock clock, without
+waiting. `date`, which a real server adds, is left out on the pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import trio
+
+from trivet.cli import main
+from trivet.testing import TestClient
+
+JSON_TOOL = "python -m json.tool"
+BASE = "http://127.0.0.1:8000"
+
+
+@dataclass
+class Curl:
+    """A command line of curl."""
+
+    url: str = ""
+    method: str | None = None
+    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    data: str | None = None
+    show_head: bool = False
+    head_only: bool = False
+    max_time: float = float("inf")
+
+    @classmethod
+    def parse(cls, command: str) -> Curl:
+        """Read a command line.
+
+        Raises:
+            ValueError: an option that pages do not use; add it here if they should.
+        """
+        words = iter(shlex.split(command)[1:])
+        self = cls()
+        for word in words:
+            if word == "-i":
+                self.show_head = True
+            elif word in ("-I", "--head"):
+                self.method, self.head_only = "HEAD", True
+            elif word == "-X":
+                self.method = next(words)
+            elif word == "-H":
+                name, _, value = next(words).partition(":")
+                self.headers.append((name, value.strip()))
+            elif word in ("-d", "--data"):
+                self.data = next(words)
+                self.headers.append(("content-type", "application/x-www-form-urlencoded"))
+            elif word == "--json":
+                self.data = next(words)
+                self.headers.append(("content-type", "application/json"))
+            elif word == "--max-time":
+                self.max_time = float(next(words))
+            elif word in ("-s", "-N", "--path-as-is"):
+                pass  # no progress bar, no buffer: there is neither here
+            elif word.startswith("-"):
+                raise ValueError(f"the pages' curl has no option {word}")
+            else:
+                self.url = word.removeprefix(BASE)
+        return self
+
+    async def run(self, client: TestClient) -> str:
+        """Make the request; returns what curl prints."""
+        method = self.method or ("GET" if self.data is None else "POST")
+        body = ""
+        with trio.move_on_after(self.max_time) as patience:
+            async with client.stream(method, self.url, headers=self.headers, content=self.data) as response:
+                try:
+                    async for chunk in response.aiter_text():
+                        body += chunk
+                except httpx.RemoteProtocolError:
+                    body += "\ncurl: (18) transfer closed with outstanding read data remaining"
+            head = f"HTTP/1.1 {response.status_code}\n" + "".join(f"{k}: {v}\n" for k, v in response.headers.items())
+            if self.head_only:
+                return head
+            return f"{head}\n{body}" if self.show_head else body
+        if patience.cancelled_caught:
+            milliseconds = f"{self.max_time * 1000:.0f}"
+            body += (
+                f"\ncurl: (28) Operation timed out after {milliseconds} milliseconds with {len(body)} bytes received"
+            )
+        return body.lstrip("\n")
+
+
+async def run_session(app: Any, session: str) -> str:
+    """Run the commands of a console block; returns the block as it should be.
+
+    Args:
+        app: the application.
+        session: lines that begin with `$ ` are commands, a backslash at the end continues them; the rest is output,
+            and ignored.
+    """
+    commands = re.findall(r"^\$ ((?:.*\\\n)*.*)$", session, re.MULTILINE)
+    shown: list[str] = []
+    async with TestClient(app, base_url=BASE, raise_app_exceptions=False, headers=BARE) as client:
+        for command in commands:
+            if command.startswith("trivet "):
+                shown.append(f"$ {command}\n{run_trivet(command)}\n")
+                continue
+            plain, _, pipe = command.replace("\\\n", " ").partition("|")
+            output = await Curl.parse(plain).run(client)
+            if pipe.strip() == JSON_TOOL:
+                output = json.dumps(json.loads(output), indent=4)
+            elif pipe:
+                raise ValueError(f"pages pipe into {JSON_TOOL} only, not into{pipe}")
+            shown.append(f"$ {command}\n{output.rstrip()}\n".replace("\n\n\n", "\n\n"))
+    return "".join(shown)
+
+
+def run_trivet(command: str) -> str:
+    """Run a `trivet` command that ends by itself; returns what it prints. `main:app` is the page's."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        main(shlex.split(command)[1:])
+    return printed.getvalue().rstrip()
+
+
+BARE = {"user-agent": "curl/8.0", "accept": "*/*", "accept-encoding": "identity"}

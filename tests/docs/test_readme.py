@@ -1,0 +1,27 @@
+"""What the README shows is what there is, and every page can be found from it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.docs.pages import ROOT, Page
+
+
+def test_the_first_code_is_the_sample_application() -> None:
+    """What a visitor reads first is the file that `apps.hello` serves."""
+    first = Page.read(ROOT / "README.md").blocks[0]
+    assert first.code == (ROOT / "apps" / "hello" / "main.py").read_text()
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    """No page of the documentation is an island."""
+    seen: set[Path] = set()
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page not in seen:
+            seen.add(page)
+            links = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text())
+            waiting += [(page.parent / link).resolve() for link in links if "://" not in link]
+    assert set(ROOT.glob("docs/**/*.md")) - seen == set()
