@@ -23,9 +23,10 @@ from hypercorn.config import Config, Sockets
 from trivet.asgi import ASGIApp
 
 from ._address import urls_of
-from ._connection import Connection, Transport
+from ._connection import Connection
 from ._h1 import HTTP1
 from ._h2 import HTTP2
+from ._handshake import Transport
 from ._lifespan import Lifespan, LifespanFailed
 from ._link import LifespanLink
 from ._quic import serve_quic
