@@ -57,8 +57,8 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     scope = request._scope
     try:
         response = await target.respond(request)
-    except BaseException as error:
-        if leaves(error, (trio.Cancelled,)):
+    except BaseException as stopped:
+        if leaves(stopped, (trio.Cancelled,)):
             raise
         # Nothing but a cancellation that is not ours: the server is being stopped. It goes on when the answer is out.
         scope.cancel("drained")
@@ -74,8 +74,8 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
             response = await answerer.answer(error, request, target.options.catchers)
     try:
         status, headers = response.start(request.method)
-    except (ResponseError, ValueError) as error:
-        response = answerer.refused(error, request)
+    except (ResponseError, ValueError) as refused:
+        response = answerer.refused(refused, request)
         status, headers = response.start(request.method)
     body = b"" if request.method == "HEAD" else response.body
     reason = scope.reason

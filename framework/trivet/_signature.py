@@ -58,7 +58,7 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
         raise RegistrationError(f"{fn!r} has no signature to read: {error}\nPass a function.") from None
     hints = annotations_of(fn)
     # What a partial has filled in by name still stands in its signature, as a default.
-    filled: Mapping[str, Any] = fn.keywords if isinstance(fn, functools.partial) else {}
+    filled = _filled_in(fn)
     found: list[Parameter] = []
     for parameter in signature.parameters.values():
         if parameter.name in filled:
@@ -91,6 +91,10 @@ def dependency_of(parameter: Parameter) -> Depends | None:
                     f"Name what provides it:  {parameter.name}: Annotated[..., Depends(provider)]",
                 )
     return None
+
+
+def _filled_in(fn: object) -> Mapping[str, Any]:
+    return typing.cast("functools.partial[Any]", fn).keywords if isinstance(fn, functools.partial) else {}
 
 
 def source_of(parameter: Parameter, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> Source:
