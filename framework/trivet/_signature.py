@@ -6,7 +6,6 @@ from the query; models from the JSON body) and the message for each way to break
 
 from __future__ import annotations
 
-import functools
 import inspect
 import types
 import typing
@@ -94,7 +93,8 @@ def dependency_of(parameter: Parameter) -> Depends | None:
 
 
 def _filled_in(fn: object) -> Mapping[str, Any]:
-    return typing.cast("functools.partial[Any]", fn).keywords if isinstance(fn, functools.partial) else {}
+    keywords: Mapping[str, Any] | None = getattr(fn, "keywords", None)  # a functools.partial has them
+    return keywords or {}
 
 
 def source_of(parameter: Parameter, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> Source:
