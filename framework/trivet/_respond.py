@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ._answer import Answerer, Catchers
+from ._groups import fatal
 from ._options import Resolved
 from ._outbound import CUT, Cut, Outbound, ResponseCut
 from ._request import Request
@@ -81,7 +82,10 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     elif reason != "disconnected":
         # A deadline or a drain. If the cancellation came from further out (hypercorn's graceful_timeout), the answer
         # still goes out, shielded, and the cancellation goes on at the next checkpoint.
-        if not await scope.shielded(request._options.send_timeout, _stopped, status, headers, body, request, outbound):
+        patience = request._options.send_timeout
+        if patience is not None and request._unread:
+            patience += LINGER  # else a `send_timeout` shorter than that would cut an answer that is out already
+        if not await scope.shielded(patience, _stopped, status, headers, body, request, outbound):
             _cut(request)
         if trio.current_effective_deadline() == -math.inf:
             await trio.lowlevel.checkpoint()
@@ -121,13 +125,19 @@ async def _stream(
         status, headers = stream.start(request.method)
     except (ResponseError, ValueError) as refused:
         error, status = refused, 500
-    if error is not None or request.method == "HEAD" or scope.reason is not None:
+    if error is None and scope.reason is not None:
+        error = scope.stopped()  # a whole value would count, however late; this one has not begun, and must not now
+    if error is not None or request.method == "HEAD":
         error = await scope.leave(error)
         if error is not None:
             return await answerer.answer(error, request, catchers)
-        if scope.reason is None:
-            scope.cancel("returned")
-            request._status = status
+        scope.cancel("returned")
+        if scope.reason == "disconnected":
+            return None
+        request._status = status
+        if request._unread:
+            await scope.alongside(request._incoming.discard, _early, status, headers, b"", request, outbound)
+        else:
             await outbound.start(status, headers)
             await outbound.body(b"", more=False)
         return None
@@ -164,7 +174,7 @@ async def _end_stream(error: BaseException | None, request: Request, outbound: O
             "%s %s failed after its head was sent: the response is cut, request %s",
             request.method, ascii(request.path), request.id, exc_info=error,
         )  # fmt: skip
-    if outside or not isinstance(error, Exception):
+    if outside or fatal(error):
         _cut_quietly(request)
         raise error
     if scope.reason != "disconnected":
