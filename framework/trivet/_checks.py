@@ -87,8 +87,8 @@ def placing(handler: Callable[..., Any]) -> Generator[None]:
         yield
     except RegistrationError as error:
         where = locate(handler)
-        said = isinstance(error, RouteConflict) or f"{where.file}:{where.line}" in str(error)
-        if where.line and not said:
+        said = f"{where.file}:{where.line}" in str(error)
+        if where.line and not said and not isinstance(error, RouteConflict):
             raise type(error)(f"{error}\n\nThis is about the handler\n{show(handler)}") from None
         raise
 

@@ -57,8 +57,7 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
     except (TypeError, ValueError) as error:
         raise RegistrationError(f"{fn!r} has no signature to read: {error}\nPass a function.") from None
     hints = annotations_of(fn)
-    # What a partial has filled in by name still stands in its signature, as a default.
-    filled: Mapping[str, Any] = fn.keywords if isinstance(fn, functools.partial) else {}
+    filled = _filled(fn)
     found: list[Parameter] = []
     for parameter in signature.parameters.values():
         if parameter.name in filled:
@@ -77,6 +76,11 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
             )
         found.append(taken)
     return found
+
+
+def _filled(fn: object) -> Mapping[str, Any]:
+    """What a partial has filled in by name: it still stands in its signature, as a default."""
+    return fn.keywords if isinstance(fn, functools.partial) else {}
 
 
 def dependency_of(parameter: Parameter) -> Depends | None:

@@ -63,7 +63,10 @@ def test_routes_prints_a_table(module: Module, capsys: pytest.CaptureFixture[str
     assert table == [
         ["METHODS", "PATH", "HANDLER", "WHERE", "TIMEOUT", "ON DISCONNECT"],
         ["GET,HEAD", "/", "index", "cli_example.py:7", "5 s", "cancel"],
-        ["DELETE,GET,HEAD", "/items/{id}", "item", "cli_example.py:11", "none", "DELETE: finish, GET: cancel, HEAD: cancel"],
+        [
+            "DELETE,GET,HEAD", "/items/{id}", "item", "cli_example.py:11", "none",
+            "DELETE: finish, GET: cancel, HEAD: cancel",
+        ],
         ["POST", "/api/new", "create", "cli_example.py:14", "2.5 s", "cancel"],
         ["*", "/old/...", "other", "cli_example.py:21", "its own", "its own"],
     ]  # fmt: skip
