@@ -27,6 +27,7 @@ check: $(READY)
 	find $(SOURCES) -name '*.py' | xargs $(BIN)/flake8-async --enable $(ASYNC_EVERYWHERE)
 	find framework apps -name '*.py' | grep -vE '$(KEEPERS)' | xargs $(BIN)/flake8-async --enable $(ASYNC_OURS)
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
 	$(BIN)/pyright
 
 bench: $(READY)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ._options import Level
 from ._source import is_async, locate, show
-from .errors import PatternError, RegistrationError, RouteConflict
+from .errors import RegistrationError, RouteConflict
 
 M = TypeVar("M", bound=Callable[[Any, Any], Awaitable[Any]])
 
@@ -87,10 +87,10 @@ def placing(handler: Callable[..., Any]) -> Generator[None]:
         yield
     except RegistrationError as error:
         where = locate(handler)
-        if isinstance(error, RouteConflict) or not where.line or f"{where.file}:{where.line}" in str(error):
-            raise
-        placed = f"{error}\n\nThis is about the handler\n{show(handler)}"
-        raise (PatternError(placed) if isinstance(error, PatternError) else RegistrationError(placed)) from None
+        said = f"{where.file}:{where.line}" in str(error)
+        if where.line and not said and not isinstance(error, RouteConflict):
+            raise type(error)(f"{error}\n\nThis is about the handler\n{show(handler)}") from None
+        raise
 
 
 def checked_methods(methods: Sequence[str], handler: Callable[..., Any]) -> frozenset[str]:

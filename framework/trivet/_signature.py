@@ -6,6 +6,7 @@ from the query; models from the JSON body) and the message for each way to break
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
@@ -56,8 +57,7 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
     except (TypeError, ValueError) as error:
         raise RegistrationError(f"{fn!r} has no signature to read: {error}\nPass a function.") from None
     hints = annotations_of(fn)
-    # What a partial has filled in by name still stands in its signature, as a default.
-    filled = _filled_in(fn)
+    filled = _filled(fn)
     found: list[Parameter] = []
     for parameter in signature.parameters.values():
         if parameter.name in filled:
@@ -78,6 +78,11 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
     return found
 
 
+def _filled(fn: object) -> Mapping[str, Any]:
+    """What a partial has filled in by name: it still stands in its signature, as a default."""
+    return fn.keywords if isinstance(fn, functools.partial) else {}
+
+
 def dependency_of(parameter: Parameter) -> Depends | None:
     """The `Depends` in the parameter's `Annotated`, if it has one."""
     if typing.get_origin(parameter.annotation) is typing.Annotated:
@@ -90,11 +95,6 @@ def dependency_of(parameter: Parameter) -> Depends | None:
                     f"Name what provides it:  {parameter.name}: Annotated[..., Depends(provider)]",
                 )
     return None
-
-
-def _filled_in(fn: object) -> Mapping[str, Any]:
-    keywords: Mapping[str, Any] | None = getattr(fn, "keywords", None)  # a functools.partial has them
-    return keywords or {}
 
 
 def source_of(parameter: Parameter, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> Source:
