@@ -222,7 +222,7 @@ class App(Router):
                 await serve(target, request, outbound, self._answerer)
             elif self._sweep.running:
                 request._sweep = self._sweep
-                if options.cancels(request.method):
+                if not target.immediate and options.cancels(request.method):
                     self._sweep.add(request)
                 try:
                     await serve(target, request, outbound, self._answerer)

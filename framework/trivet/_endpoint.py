@@ -67,6 +67,7 @@ class Endpoint(Target):
     def freeze(self, answerer: Answerer, limiter: trio.CapacityLimiter) -> None:
         """Compose what serves a request."""
         self.options = self.resolve()
+        self.immediate = self.plan.immediate and not self.options.middleware
         core = partial(_handle, runner(self.plan, limiter), self.registered.status, self.options, answerer)
         self.respond = compose(core, self.options, answerer)
 
@@ -92,15 +93,16 @@ async def _handle(
 ) -> Response:
     """The innermost layer: bind, call, convert, and leave the dependencies, but for a stream's."""
     scope = request._scope
-    depth = scope.depth
+    frames = scope.frames
+    depth = len(frames)
     error: BaseException | None = None
     try:
         response = to_response(await run(request, scope), status)
-        if scope.depth == depth or isinstance(response, Stream):
+        if len(frames) == depth or isinstance(response, Stream):
             return response
     except BaseException as failure:  # noqa: BLE001 - dependencies see it, then it becomes the response
         error = failure
-    if scope.depth > depth:
+    if len(frames) > depth:
         error = await scope.leave(error, down_to=depth)
     if error is None:
         return response  # pyright: ignore[reportPossiblyUnboundVariable]

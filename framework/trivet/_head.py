@@ -19,6 +19,10 @@ ASTERISK: Final = b"*"
 _PATH_SAFE: Final = "/:@!$&'()*+,;=~"
 
 
+# RFC 9112 section 6.3. A length of zero announces no body; no transfer coding is called "0".
+_ANNOUNCING: Final = frozenset({b"content-length", b"transfer-encoding"})
+
+
 def target_path(scope: Scope) -> bytes:
     """The path of the request, percent-encoded, less the prefix that the application is mounted at.
 
@@ -87,8 +91,6 @@ def redirect_target(root: str, path: bytes, query: bytes) -> str:
 def expects_body(scope: Scope) -> bool:
     """Whether a body may follow the head: RFC 9112 section 6.3 has it announced; HTTP/2 and 3 need not."""
     for name, value in scope["headers"]:
-        if name == b"content-length":
+        if name in _ANNOUNCING:
             return bool(value != b"0")
-        if name == b"transfer-encoding":
-            return True
     return scope["http_version"] in ("2", "3") and scope["method"] not in ("GET", "HEAD", "OPTIONS", "DELETE")

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from ._convert import Converter, converter_for
 from ._extract import BodyParam, Depends, Injected, PathParam, QueryParam, Source
+from ._immediate import is_immediate
 from ._signature import dependency_of, parameters_of, source_of, split_optional
 from ._source import is_async, locate, name_of, show, underlying
 from .errors import Location, RegistrationError
@@ -79,6 +80,8 @@ class Plan:
     """The slot of the handler's nursery."""
     path_only: bool
     """The handler takes exactly the path fields: what matching gives is what it is called with."""
+    immediate: bool
+    """And it cannot suspend, so that nothing needs to be able to stop it."""
 
 
 class _Compiler:
@@ -186,6 +189,7 @@ def compile_plan(
     call, _ = compiler.call(handler, mode)
     paths = [(slot, source.name) for slot, source in compiler.of(PathParam)]
     _check_fields(handler, fields, {name for _, name in paths})
+    path_only = len(paths) == len(compiler.sources) == len(call.keyword)
     bodies = compiler.of(BodyParam)
     injected = [(slot, source.key) for slot, source in compiler.of(Injected)]
     return Plan(
@@ -198,7 +202,8 @@ def compile_plan(
         body=bodies[0] if bodies else None,
         after_body=tuple(step for step, needs_body in compiler.steps if needs_body),
         nursery=next((slot for slot, key in injected if key == NURSERY), None),
-        path_only=len(paths) == len(compiler.sources) == len(call.keyword),
+        path_only=path_only,
+        immediate=path_only and mode is Mode.ASYNC and is_immediate(handler),
     )
 
 

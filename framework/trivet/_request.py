@@ -251,7 +251,7 @@ class Request:
     @property
     def _unread(self) -> bool:
         """Whether a body may still be on its way."""
-        return not (self._inbound is not None and self._inbound.complete) and self._announced
+        return expects_body(self.scope) and (self._inbound is None or not self._inbound.complete)
 
     @property
     def _announced(self) -> bool:

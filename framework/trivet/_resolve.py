@@ -39,6 +39,15 @@ def runner(plan: Plan, limiter: trio.CapacityLimiter) -> Run:
     fn = plan.handler.fn
     if not plan.path_only or plan.handler.mode is not Mode.ASYNC:
         return partial(_run, plan, limiter)
+    if plan.immediate:
+
+        def immediate(request: Request, scope: RequestScope) -> Awaitable[object]:
+            if scope.reason is not None:
+                raise scope.stopped()
+            called: Awaitable[object] = fn(**request.path_params)
+            return called
+
+        return immediate
     # Most handlers take path fields or nothing. These are plain functions that return the scope's own awaitable: a
     # coroutine around it would cost as much as all of binding.
     if not plan.paths:

@@ -38,7 +38,10 @@ client's kernel discard the answer (RFC 9112 section 9.6); nginx's `lingering_ti
 class Target:
     """What serves a request: a route, or the application's answer where there is none."""
 
-    __slots__ = ("options", "respond")
+    __slots__ = ("immediate", "options", "respond")
+
+    immediate: bool
+    """Nothing of it can suspend: there is nothing to watch for while it runs."""
 
     options: Resolved
     """The options in force."""
@@ -66,7 +69,7 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
         if replacement is None:
             return
         response = replacement
-    elif scope.depth:  # a middleware put this in the place of a stream
+    elif scope.frames:  # a middleware put this in the place of a stream
         error = await scope.leave(None)
         if error is not None:
             response = await _instead(error, request, answerer, target.options.catchers)

@@ -206,11 +206,16 @@ def find(
         if child is not None and (found := find(child, segments, depth + 1, method, values)) is not None:
             return found
         if text:  # a field never matches an empty segment
+            leaf = depth + 1 == end
             for edge in node.edges:
                 try:
                     value = edge.read(text)
                 except ValueError:
                     continue
+                if leaf and (here := edge.node.here) is not None:  # spare the usual end of a path a call
+                    route = here.by_method.get(method, here.any)
+                    if route is not None:
+                        return route, route.params((*values, value), segments)
                 found = find(edge.node, segments, depth + 1, method, (*values, value))
                 if found is not None:
                     return found

@@ -30,6 +30,7 @@ class NoRoute(Target):
     __slots__ = ()
 
     def __init__(self, options: Resolved, respond: Respond) -> None:
+        self.immediate = not options.middleware
         self.options = options
         self.respond = respond
 

@@ -370,6 +370,7 @@ async def test_the_watcher_of_an_answered_request_is_gone(autojump_clock: MockCl
 
     async with TestClient(app, link=False) as client:
         await client.get("/")
+        await trio.testing.wait_all_tasks_blocked()
         before = trio.lowlevel.current_statistics().tasks_living
         async with trio.open_nursery() as nursery:
             for _ in range(100):

@@ -1,0 +1,40 @@
+"""Which handlers run from start to end in one step of their task, so that nothing could ever stop them.
+
+An `async def` whose code has no `await`, `async with` or `async for` cannot be cancelled: it has no checkpoint. A
+cancel scope around it would cost as much as all of trivet's other work for such a request and could do nothing. That
+can be told at registration, so it is. The deadline still holds for everything around the handler, and
+`request.deadline` tells it as ever.
+
+One thing would differ: `trio.current_effective_deadline()` shows the scope that is not there. So a handler that could
+call it, directly or through a function of its module, counts as one that suspends. This file owns that judgement; when
+it is in doubt, it says no.
+"""
+
+from __future__ import annotations
+
+import dis
+import types
+from collections.abc import Callable
+from typing import Any, Final
+
+# What `await`, `async with`, `async for` and async comprehensions compile to, in any of the versions we run on.
+_SUSPENDING: Final = frozenset(
+    {"SEND", "YIELD_FROM", "GET_AWAITABLE", "GET_AITER", "GET_ANEXT", "BEFORE_ASYNC_WITH", "END_ASYNC_FOR"}
+)
+
+
+def is_immediate(fn: Callable[..., Any]) -> bool:
+    """Whether `fn` is a plain `async def` that cannot suspend, nor look at the scopes around it."""
+    if not isinstance(fn, types.FunctionType) or hasattr(fn, "__wrapped__"):
+        return False
+    code = fn.__code__
+    if any(isinstance(constant, types.CodeType) for constant in code.co_consts) or code.co_freevars:
+        return False  # functions within it, or around it: what they reach is not looked into
+    if any(instruction.opname in _SUSPENDING for instruction in dis.get_instructions(code)):
+        return False
+    return not any(_may_look(fn.__globals__.get(name)) for name in code.co_names)
+
+
+def _may_look(value: object) -> bool:
+    """Whether a global that a handler names could lead to Trio: a module or a function, and no class or value."""
+    return isinstance(value, types.ModuleType | types.FunctionType | types.MethodType)
