@@ -48,16 +48,17 @@ class Answerer:
         """The response to `error`; every leaf is logged.
 
         Raises:
-            BaseExceptionGroup: `error` itself, if it is a group that holds KeyboardInterrupt or SystemExit.
+            BaseException: `error` itself, if it is a group that holds KeyboardInterrupt or SystemExit, or nothing
+                but a cancellation: a scope that a middleware holds over `call_next` must get its own back, and
+                what comes from further out is for the outermost layer.
 
         Cancellation: a catcher has `cleanup_grace` seconds and is not cancelled otherwise.
         """
         if fatal(error):
             raise error
         found = leaves(error, (trio.Cancelled,))
-        if not found:  # nothing but a cancellation that is not ours: the server is being stopped
-            request._scope.cancel("drained")
-            found = [RequestCancelled("drained")]
+        if not found:
+            raise error
         outcomes = [await self._meet(leaf, request, catchers) for leaf in found]
         request._failed = True
         return choose([(is_bug, response.status, response) for is_bug, response in outcomes])

@@ -109,8 +109,9 @@ class App(Router):
 
     def _install(self, path: str, entry: Registered | MountedApp, levels: tuple[Level, ...]) -> None:
         if isinstance(entry, MountedApp):
-            mounted = Mounted(entry, path)
-            self._table.add(parse_mount(path), ANY_METHOD, mounted, entry.where)
+            prefix = parse_mount(path)
+            mounted = Mounted(entry, prefix.text)
+            self._table.add(prefix, ANY_METHOD, mounted, entry.where)
             self._mounted.append(mounted)
             return
         dependencies = [each for level in (self._level, *levels, entry.level) for each in level.dependencies]
@@ -200,7 +201,7 @@ class App(Router):
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request, from head to end."""
         began = trio.current_time()
-        path, found = self._unmatched.match(scope)
+        path, found = self._unmatched.match(scope)  # the path less root_path
         route: Endpoint | None = None
         target: Target
         params: Mapping[str, Any] = {}
@@ -214,7 +215,7 @@ class App(Router):
             target = self._unmatched.endpoint(found, path)
         options = target.options
         request_scope = RequestScope(began + options.timeout, self.cleanup_grace, _log_scope)
-        request = Request(self, scope, receive, path, params, route, options, request_scope)
+        request = Request(self, scope, receive, params, route, options, request_scope)
         outbound = Outbound(send)
         try:
             if request._attach():

@@ -25,13 +25,18 @@ def target_path(scope: Scope) -> bytes:
     Raises:
         InvalidInput: 400, the target is no path of this server.
     """
-    raw: bytes | None = scope.get("raw_path")
-    if raw is None:  # optional in ASGI; then the decoded path is all there is
-        raw = quote(scope["path"], safe=_PATH_SAFE).encode()
+    raw = raw_path(scope)
     if raw[:1] != b"/":
         raw = _other_form(raw, scope["method"])
     root: str = scope.get("root_path", "")
     return raw if not root else _below(raw, root)
+
+
+def raw_path(scope: Scope) -> bytes:
+    """The path as the client sent it, or, from a server that does not keep that, encoded again."""
+    raw: bytes | None = scope.get("raw_path")
+    # It is optional in ASGI; the decoded path is all there is then.
+    return quote(scope["path"], safe=_PATH_SAFE).encode() if raw is None else raw
 
 
 def _other_form(raw: bytes, method: str) -> bytes:

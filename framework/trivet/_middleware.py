@@ -13,17 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar, final
+from typing import Any, Generic, Protocol, TypeVar, final
 
 import trio
 
 from ._leaving import closed
 from .errors import RequestCancelled, ResponseError
 
-if TYPE_CHECKING:
-    from ._scope import RequestScope
-
 T = TypeVar("T")
+
+
+class Owner(Protocol):
+    """What a middleware sees of its request: a `RequestScope`, which documents each of these."""
+
+    deadline: float
+    grace: float
+    frames: list[Any]
+    armed: trio.CancelScope | None
+
+    def report(self, message: str, error: BaseException | None) -> None: ...
+    def stopped(self) -> RequestCancelled: ...
+    async def leave(self, error: BaseException, down_to: int) -> BaseException: ...
 
 
 @final
@@ -32,7 +42,7 @@ class MiddlewareFrame(Generic[T]):
 
     __slots__ = ("base", "called", "depth", "inner", "name", "request", "scope", "task")
 
-    request: RequestScope
+    request: Owner
     inner: Callable[[], Awaitable[T]]
 
     name: str
@@ -54,7 +64,7 @@ class MiddlewareFrame(Generic[T]):
     called: bool
     """`call_next` was awaited and `inner` ran: what the middleware does now is its second half."""
 
-    def __init__(self, request: RequestScope, inner: Callable[[], Awaitable[T]], name: str) -> None:
+    def __init__(self, request: Owner, inner: Callable[[], Awaitable[T]], name: str) -> None:
         self.request = request
         self.inner = inner
         self.name = name
@@ -77,12 +87,12 @@ class MiddlewareFrame(Generic[T]):
             error = exc
         else:
             request.armed = None
-            # In this order: reading `cancel_called` fires a deadline that has passed.
-            scope.deadline = inf
             if len(request.frames) == self.depth:
                 request.frames.pop()
                 scope.__exit__(None, None, None)
                 return value
+            # In this order: reading `cancel_called` fires a deadline that has passed.
+            scope.deadline = inf
             if not scope.cancel_called:
                 scope.shield = False
                 return value
@@ -149,12 +159,13 @@ class MiddlewareFrame(Generic[T]):
 
     def _overran(self) -> RequestCancelled:
         grace = self.request.grace
-        self.request.log(f"the middleware {self.name} ran on for longer than cleanup_grace = {grace:g} s", None)
+        self.request.report(f"the middleware {self.name} ran on for longer than cleanup_grace = {grace:g} s", None)
         return self.request.stopped()
 
     def _open_above(self) -> str:
         """The outermost dependency that is open above this frame; only a dependency keeps frames open."""
-        return next(frame.name for frame in self.request.frames[self.depth :] if not isinstance(frame, MiddlewareFrame))
+        above = self.request.frames[self.depth :]
+        return str(next(frame.name for frame in above if not isinstance(frame, MiddlewareFrame)))
 
     def _held(self) -> ResponseError:
         return ResponseError(

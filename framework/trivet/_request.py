@@ -17,7 +17,7 @@ import trio
 from ._body import JSONDecoder, check_content
 from ._bodystream import BodyStream
 from ._cookies import parse_cookies
-from ._head import expects_body, root_prefix
+from ._head import expects_body, raw_path, root_prefix
 from ._headers import Headers
 from ._inbound import Inbound
 from ._options import Resolved
@@ -79,7 +79,6 @@ class Request:
         app: Owner,
         scope: Scope,
         receive: Receive,
-        raw_path: bytes,
         path_params: Mapping[str, Any],
         route: RouteInfo | None,
         options: Resolved,
@@ -91,8 +90,6 @@ class Request:
         """The ASGI scope."""
         self.method: str = scope["method"]
         """The method as sent; `HEAD` where a GET handler answers it."""
-        self.raw_path = raw_path
-        """The path as sent, percent-encoded, without query."""
         self.path_params = path_params
         """The converted path fields by name."""
         self.route = route
@@ -105,6 +102,11 @@ class Request:
         return f"<Request {self.method} {self.path!a}>"
 
     # ---- the head
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path as sent, percent-encoded, without query; with the prefix that this application is mounted at."""
+        return raw_path(self.scope)
 
     @property
     def path(self) -> str:

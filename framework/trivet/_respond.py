@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ._answer import Answerer, Catchers
+from ._groups import fatal, leaves
 from ._options import Resolved
 from ._outbound import CUT, Cut, Outbound, ResponseCut
 from ._request import Request
@@ -53,8 +54,13 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
         ResponseCut: a stream failed, and the server has no other way to learn it.
         trio.Cancelled: a scope further out was cancelled; what could be sent has been sent.
     """
-    response = await target.respond(request)
     scope = request._scope
+    try:
+        response = await target.respond(request)
+    except BaseException as stopped:
+        if leaves(stopped, (trio.Cancelled,)):
+            raise
+        response = await _instead(stopped, request, answerer, target.options.catchers)
     if isinstance(response, Stream):
         replacement = await _stream(response, request, outbound, answerer, target.options.catchers)
         if replacement is None:
@@ -63,11 +69,11 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     elif scope.depth:  # a middleware put this in the place of a stream
         error = await scope.leave(None)
         if error is not None:
-            response = await answerer.answer(error, request, target.options.catchers)
+            response = await _instead(error, request, answerer, target.options.catchers)
     try:
         status, headers = response.start(request.method)
-    except (ResponseError, ValueError) as error:
-        response = answerer.refused(error, request)
+    except (ResponseError, ValueError) as refused:
+        response = answerer.refused(refused, request)
         status, headers = response.start(request.method)
     body = b"" if request.method == "HEAD" else response.body
     reason = scope.reason
@@ -81,7 +87,10 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     elif reason != "disconnected":
         # A deadline or a drain. If the cancellation came from further out (hypercorn's graceful_timeout), the answer
         # still goes out, shielded, and the cancellation goes on at the next checkpoint.
-        if not await scope.shielded(request._options.send_timeout, _stopped, status, headers, body, request, outbound):
+        patience = request._options.send_timeout
+        if patience is not None and request._unread:
+            patience += LINGER  # else a `send_timeout` shorter than that would cut an answer that is out already
+        if not await scope.shielded(patience, _stopped, status, headers, body, request, outbound):
             _cut(request)
         if trio.current_effective_deadline() == -math.inf:
             await trio.lowlevel.checkpoint()
@@ -122,15 +131,20 @@ async def _stream(
     except (ResponseError, ValueError) as refused:
         error, status = refused, 500
     if error is None and scope.reason is not None:
-        # It has been stopped before its first chunk: the dependencies learn why, and there is still time for a 503.
+        # A whole value would count, however late; this one has not begun, and must not now. The dependencies learn why,
+        # and there is still time for a 503.
         error = scope.stopped()
     if error is not None or request.method == "HEAD":
         error = await scope.leave(error)
         if error is not None:
             return await _instead(error, request, answerer, catchers)
-        if scope.reason != "disconnected":
-            scope.cancel("returned")
-            request._status = status
+        scope.cancel("returned")
+        if scope.reason == "disconnected":
+            return None
+        request._status = status
+        if request._unread:
+            await scope.alongside(request._incoming.discard, _early, status, headers, b"", request, outbound)
+        else:
             await outbound.start(status, headers)
             await outbound.body(b"", more=False)
         return None
@@ -177,7 +191,7 @@ async def _end_stream(error: BaseException | None, request: Request, outbound: O
             "%s %s failed after its head was sent: the response is cut, request %s",
             request.method, ascii(request.path), request.id, exc_info=error,
         )  # fmt: skip
-    if outside or not isinstance(error, Exception):
+    if outside or fatal(error):
         _cut_quietly(request)
         raise error
     if scope.reason != "disconnected":

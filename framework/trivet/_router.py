@@ -183,9 +183,10 @@ class Router:
     def _mount(self, prefix: str, other: Router | ASGIApp) -> None:
         self._check_open(f"the mount at {prefix!r}")
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            inner = prefix.strip("/")
+            remedy = f'app.mount("/{inner}", ...)' if inner else 'app.mount("", router)'
             raise RegistrationError(
-                f"{prefix!r} is not a prefix.\nIt starts with a slash and does not end in one: "
-                f'app.mount("/{prefix.strip("/")}", ...)'
+                f"{prefix!r} is not a prefix.\nIt starts with a slash and does not end in one:  {remedy}"
             )
         if isinstance(other, Router) and (other is self or other in self._ancestors()):
             raise RegistrationError(

@@ -65,7 +65,9 @@ class DisconnectSweep:
         self._nursery = None
 
     def add(self, watched: Watched) -> None:
-        """Note a request: it gets a watcher if it is still here in a while."""
+        """Note a request: it gets a watcher, unless it has one, if it is still here in a while."""
+        if watched.watcher is not None:
+            return  # it would stay in `_present` as long as it lives, and keep the sweep awake
         self._present.add(watched)
         if self._wake is not None:
             self._wake.set()

@@ -380,8 +380,8 @@ async def test_another_trivet_application(link: bool, autojump_clock: trio.testi
     outer = App(timeout=30)
     outer.mount("/in", inner)
     async with TestClient(outer, link=link, root_path="/root") as client:
-        assert (await client.get("/root/in/here/a%20b")).text == "/here/a b /root/in/here/a%20b state"
-        assert (await client.get("/root/in/none")).text == "inner /none"
+        assert (await client.get("/root/in/here/a%20b")).text == "/root/in/here/a b /root/in/here/a%20b state"
+        assert (await client.get("/root/in/none")).text == "inner /root/in/none"
         assert (await client.get("/root/in/")).text == "front"
         assert (await client.get("/root/in")).headers["location"] == "/root/in/"
         assert (await client.get("/root/in/dir")).headers["location"] == "/root/in/dir/"

@@ -621,8 +621,8 @@ async def test_request_tells_its_path_and_route() -> None:
     async with TestClient(app, root_path="/root") as client:
         assert (await client.get("/root/api/a%2Fb/5?q=1")).status_code == 204
     request = seen[0]
-    assert request.path == "/api/a/b/5"
-    assert request.raw_path == b"/api/a%2Fb/5"
+    assert request.path == "/root/api/a/b/5"
+    assert request.raw_path == b"/root/api/a%2Fb/5"
     assert dict(request.path_params) == {"name": "a/b", "n": 5}
     assert request.route is not None
     assert (request.route.path, request.route.name) == ("/api/{name}/{n:int}", "the name")

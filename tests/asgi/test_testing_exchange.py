@@ -541,7 +541,7 @@ async def test_end_of_the_block_drains(autojump_clock: trio.testing.MockClock) -
     log.clear()
     async with TestClient(app, drain_timeout=5) as client, client.open("POST", "/never"):
         await trio.testing.wait_all_tasks_blocked()
-    assert log == [("disconnected", 0), ("/never", 10)]
+    assert log == [("disconnected", 0), ("drained", 5), ("/never", 10)]
 
 
 async def test_own_error_after_the_client_left_is_not_lost() -> None:

@@ -40,7 +40,7 @@ class MemoryLink:
         "_abort",
         "_attached",
         "_closed",
-        "_reason",
+        "_reasons",
         "cleanup_grace",
         "drain_timeout",
         "draining",
@@ -59,17 +59,18 @@ class MemoryLink:
         self.send_timeout: float | None = SEND_TIMEOUT
         self._abort = abort
         self._attached: Callable[[Reason], object] | None = None
-        # Why the request should stop; the first reason wins.
-        self._reason: Reason | None = None
+        # Why the request should stop, each once: one that outlives its client can be drained later.
+        self._reasons: list[Reason] = []
         # The last body message was taken: nobody is told anything from then on.
         self._closed = False
 
     def attach(self, cancel: Callable[[Reason], object]) -> None:
         """Call `cancel` when the request should stop, at once when it should have already."""
-        if self._reason is None:
-            self._attached = cancel
-        elif not self._closed:
-            cancel(self._reason)
+        if self._closed:
+            return
+        self._attached = cancel
+        for reason in self._reasons:
+            cancel(reason)
 
     def detach(self) -> None:
         """Call nobody any more."""
@@ -81,11 +82,10 @@ class MemoryLink:
 
     def stop(self, reason: Reason) -> None:
         """Tell the application to stop; the server's side of `attach`."""
-        if self._reason is None and not self._closed:
-            self._reason = reason
-            cancel, self._attached = self._attached, None
-            if cancel is not None:
-                cancel(reason)
+        if reason not in self._reasons and not self._closed:
+            self._reasons.append(reason)
+            if self._attached is not None:
+                self._attached(reason)
 
     def close(self) -> None:
         """The last body message was taken."""

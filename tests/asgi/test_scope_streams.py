@@ -1,0 +1,331 @@
+"""Streams and uploads through the whole application: whole or visibly cut, and early answers that arrive."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trivet import App, Depends, HTTPError, Request, Sink, Stream
+from trivet.errors import ClientDisconnected
+from trivet.testing import TestClient
+
+both_servers = pytest.mark.parametrize("link", [True, False], ids=["link", "plain"])
+
+
+@both_servers
+async def test_a_stream_lives_past_the_deadline(link: bool, autojump_clock: MockClock) -> None:
+    """`timeout` is up to the head; each write has `send_timeout`, and pauses between writes have no bound."""
+    app, requests = App(timeout=2), list[Request]()
+
+    @app.get("/")
+    async def handler(request: Request) -> Stream:
+        requests.append(request)
+
+        async def feed(sink: Sink) -> None:
+            for part in ("a", b"b", "", "c"):
+                await trio.sleep(3600)
+                await sink.send(part)
+
+        return Stream(feed)
+
+    async with TestClient(app, link=link) as client:
+        assert (await client.get("/")).content == b"abc"
+    assert requests[0].ended == "returned"
+
+
+class Broken(BaseException):
+    """Not even an `Exception`."""
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), HTTPError(404), SystemExit(3), KeyboardInterrupt(), Broken()])
+@both_servers
+async def test_a_stream_that_fails_is_cut_and_the_server_lives(
+    error: BaseException, link: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never ended as if it were whole, whatever its source raises; nothing worse than an `Exception` gets out."""
+    app, requests = App(), list[Request]()
+
+    @app.get("/")
+    async def handler(request: Request) -> Stream:
+        requests.append(request)
+
+        async def feed(sink: Sink) -> None:
+            await sink.send("part")
+            raise error
+
+        return Stream(feed)
+
+    async with TestClient(app, link=link, raise_app_exceptions=False) as client:
+        async with client.open("GET", "/") as exchange:
+            assert await exchange.receive() == b"part"
+            assert await exchange.receive() is None
+            assert exchange.truncated
+            await exchange.wait_returned()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/")
+    assert requests[0].ended == "failed"
+    assert "failed after its head was sent" in caplog.text
+
+
+@both_servers
+async def test_a_group_with_an_interrupt_goes_on_to_the_server(link: bool) -> None:
+    """Ctrl-C landed in a task of the stream's: that is the operator's wish and no failure of a response."""
+    app, cut = App(), list[Any]()
+
+    @app.get("/")
+    async def handler() -> Stream:
+        async def feed(sink: Sink) -> None:
+            await sink.send("part")
+            raise BaseExceptionGroup("", [KeyboardInterrupt(), ValueError()])
+
+        return Stream(feed)
+
+    async def boundary(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except BaseExceptionGroup as group:
+            cut.append(group)
+            raise RuntimeError from None
+
+    async with (
+        TestClient(boundary, link=link, raise_app_exceptions=False) as client,
+        client.open("GET", "/") as exchange,
+    ):
+        await exchange.read()
+        assert exchange.truncated
+    assert [type(leaf) for leaf in cut[0].exceptions] == [KeyboardInterrupt, ValueError]
+
+
+@pytest.mark.parametrize(("sends", "whole"), [([b"12345"], True), ([b"12", b"345"], True), ([b"123"], False)])
+@both_servers
+async def test_a_content_length_is_kept_or_the_stream_is_cut(
+    sends: list[bytes], whole: bool, link: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A body that ends short of what its head has promised is incomplete."""
+    app = App()
+
+    @app.get("/")
+    async def handler() -> Stream:
+        async def feed(sink: Sink) -> None:
+            for part in sends:
+                await sink.send(part)
+
+        return Stream(feed, headers={"Content-Length": "5"})
+
+    async with (
+        TestClient(app, link=link, raise_app_exceptions=False) as client,
+        client.open("GET", "/") as exchange,
+    ):
+        assert await exchange.read() == b"".join(sends)
+        assert (exchange.complete, exchange.truncated) == (whole, not whole)
+        assert exchange.headers["content-length"] == "5"
+
+
+@both_servers
+async def test_more_than_the_content_length_is_refused_before_it_is_sent(
+    link: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bytes past the promised length would be read as the next answer."""
+    app = App()
+
+    @app.get("/")
+    async def handler() -> Stream:
+        async def feed(sink: Sink) -> None:
+            await sink.send("1234")
+            await sink.send("56")
+
+        return Stream(feed, headers={"Content-Length": "5"})
+
+    async with (
+        TestClient(app, link=link, raise_app_exceptions=False) as client,
+        client.open("GET", "/") as exchange,
+    ):
+        assert await exchange.read() == b"1234"
+        assert exchange.truncated
+    assert "more than its Content-Length of 5" in caplog.text
+
+
+@both_servers
+async def test_head_of_a_stream_does_not_begin_it(link: bool) -> None:
+    """The same head, no body, and the dependencies leave as they do after a success."""
+    app, log = App(), list[str]()
+
+    @asynccontextmanager
+    async def resource() -> AsyncIterator[None]:
+        yield
+        log.append("left")
+
+    @app.get("/")
+    async def handler(used: Annotated[None, Depends(resource)]) -> Stream:
+        async def feed(sink: Sink) -> None:
+            log.append("feed")
+
+        return Stream(feed, status=203, headers={"X-A": "1"}, media_type="text/csv")
+
+    async with TestClient(app, link=link) as client:
+        got, head = await client.get("/"), await client.head("/")
+    assert log == ["feed", "left", "left"]
+    assert (head.status_code, head.headers, head.content) == (got.status_code, got.headers, b"")
+
+
+async def test_sending_after_the_client_left_raises(autojump_clock: MockClock) -> None:
+    """A source that is out of reach of the cancellation learns it from the sink, as an `OSError`."""
+    app, log = App(), list[str]()
+
+    @app.get("/")
+    async def handler() -> Stream:
+        async def feed(sink: Sink) -> None:
+            with trio.CancelScope(shield=True):
+                try:
+                    while True:
+                        await sink.send("x")
+                        await trio.sleep(1)
+                except OSError as error:
+                    log.append(type(error).__name__)
+                    raise
+
+        return Stream(feed)
+
+    for link in (True, False):
+        async with TestClient(app, link=link) as client, client.open("GET", "/") as exchange:
+            assert await exchange.receive() == b"x"
+            exchange.leave()
+            await exchange.wait_returned()
+    assert log == [ClientDisconnected.__name__] * 2
+
+
+# --- uploads that nobody wants
+
+MEBIBYTE = 2**20
+
+
+def refusing() -> App:
+    """Every early answer that there is."""
+    app = App(max_body=MEBIBYTE)
+
+    async def login() -> None:
+        raise HTTPError(401)
+
+    @app.post("/auth")
+    async def auth(user: Annotated[None, Depends(login)], request: Request) -> bytes:
+        return await request.body()
+
+    @app.post("/large")
+    async def large(request: Request) -> bytes:
+        return await request.body()
+
+    @app.post("/ignored")
+    async def ignored() -> str:
+        return "thanks"
+
+    @app.post("/part", max_body=None)
+    async def part(request: Request) -> int:
+        return len(await anext(request.stream().__aiter__()))
+
+    @app.post("/deadline", timeout=1, send_timeout=0.5)
+    async def deadline() -> None:
+        await trio.sleep_forever()
+
+    @app.post("/stream")
+    @app.get("/stream")
+    async def stream() -> Stream:
+        async def feed(sink: Sink) -> None:
+            await sink.send("thanks")
+
+        return Stream(feed)
+
+    @app.post("/bug")
+    async def bug() -> None:
+        raise ValueError
+
+    return app
+
+
+EARLY = [
+    ("POST", "/auth", 401),
+    ("POST", "/large", 413),
+    ("POST", "/ignored", 200),
+    ("POST", "/part", 200),
+    ("POST", "/deadline", 503),
+    ("POST", "/stream", 200),
+    ("POST", "/bug", 500),
+    ("POST", "/missing", 404),
+    ("PUT", "/large", 405),
+    ("POST", "/large/", 307),
+    ("HEAD", "/stream", 200),
+]
+
+
+@pytest.mark.parametrize("size", [1000, 5 * MEBIBYTE])
+@pytest.mark.parametrize(("method", "path", "status"), EARLY)
+@both_servers
+async def test_an_early_answer_to_an_upload_arrives(
+    method: str, path: str, status: int, size: int, link: bool, autojump_clock: MockClock
+) -> None:
+    """To a client that writes all before it reads, past a queue of ten messages; and nothing is left behind."""
+    async with TestClient(refusing(), link=link) as client:
+        headers = {"Content-Length": str(size)}
+        if path == "/large" and size == 1000 and method == "POST":
+            status = 200
+        async with client.open(method, path, upload=True, headers=headers) as exchange:
+            await exchange.send_body(b"x" * size)
+            await exchange.end_body()
+            await exchange.read()
+            assert (exchange.status, exchange.complete) == (status, True)
+            await exchange.wait_returned()
+            assert exchange.error is None
+
+
+@pytest.mark.parametrize(("method", "path", "status"), EARLY)
+@both_servers
+async def test_an_upload_that_never_ends_is_waited_for_only_so_long(
+    method: str, path: str, status: int, link: bool, autojump_clock: MockClock
+) -> None:
+    """The answer is there before; the request is over within seconds, and complete."""
+    async with (
+        TestClient(refusing(), link=link) as client,
+        client.open(method, path, upload=True, headers={"Content-Length": str(5 * MEBIBYTE)}) as exchange,
+    ):
+        began = trio.current_time()
+        await exchange.send_body(b"x" * MEBIBYTE)
+        assert (await exchange.head())[0] == status
+        await exchange.read()
+        assert exchange.complete
+        await exchange.wait_returned()
+        assert trio.current_time() - began < 5
+
+
+@both_servers
+async def test_a_body_that_grows_too_large_is_413_while_it_comes(link: bool, autojump_clock: MockClock) -> None:
+    """Without a `Content-Length` the bytes are counted as they are read."""
+    async with TestClient(refusing(), link=link) as client, client.open("POST", "/large", upload=True) as exchange:
+        sent = 0
+        while await exchange.send_body(b"x" * 65536):
+            sent += 65536
+            if sent > 3 * MEBIBYTE:
+                await exchange.end_body()
+                break
+        assert (await exchange.head())[0] == 413
+        await exchange.read()
+        assert exchange.complete
+
+
+@both_servers
+async def test_a_client_that_leaves_its_refused_upload_leaves_nothing(link: bool, autojump_clock: MockClock) -> None:
+    """Lingering ends with the client."""
+    async with (
+        TestClient(refusing(), link=link) as client,
+        client.open("POST", "/auth", upload=True) as exchange,
+    ):
+        await exchange.send_body(b"x" * 1000)
+        assert (await exchange.head())[0] == 401
+        began = trio.current_time()
+        exchange.leave()
+        await exchange.wait_returned()
+        assert trio.current_time() - began < 1
