@@ -486,6 +486,14 @@ async def test_which_leaf_of_a_group_decides(
     assert errors_in(caplog) == logged
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+async def test_a_bug_beats_an_error_500_that_was_meant(backwards: bool) -> None:
+    """Both answer 500; it is the bug that is shown."""
+    leaves = [HTTPError(500, "meant"), KeyError("bug")]
+    response = await get(raising(lambda: group(leaves[::-1] if backwards else leaves), debug=True))
+    assert response.json()["detail"] == "KeyError: 'bug'"
+
+
 async def test_each_leaf_meets_its_catcher_once() -> None:
     """Catchers are asked leaf by leaf; a bug that nobody caught still beats what they made."""
     app, seen = App(), list[str]()

@@ -373,7 +373,7 @@ def bodies(**options: Any) -> App:
 
     @app.post("/default")
     async def default(items: dict[str, int] = {"a": 1}) -> int:  # noqa: B006
-        items["b"] = 2
+        items[f"k{len(items)}"] = 2
         return len(items)
 
     @app.post("/json")

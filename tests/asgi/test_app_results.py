@@ -272,8 +272,14 @@ async def test_a_response_that_cannot_be_sent_is_answered_below_middleware() -> 
 
 
 async def test_a_whole_answer_is_made_after_its_dependencies_have_left() -> None:
-    """A failed commit is an error, not a lie."""
-    app = App()
+    """A failed commit is an error, not a lie, and middleware sees it as what it is."""
+    app, seen = App(), list[int]()
+
+    @app.middleware
+    async def around(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        seen.append(response.status)
+        return response
 
     @asynccontextmanager
     async def commit() -> AsyncIterator[None]:
@@ -287,6 +293,7 @@ async def test_a_whole_answer_is_made_after_its_dependencies_have_left() -> None
     async with TestClient(app) as client:
         response = await client.get("/")
     assert (response.status_code, response.json()["detail"]) == (409, "somebody else was first")
+    assert seen == [409]
 
 
 async def test_a_stream_is_sent_as_it_comes() -> None:
