@@ -30,7 +30,7 @@ T = TypeVar("T")
 class MiddlewareFrame(Generic[T]):
     """One call of one middleware, from its start until all that `inner` left open above it is left."""
 
-    __slots__ = ("base", "called", "depth", "inner", "name", "request", "scope", "task")
+    __slots__ = ("base", "called", "depth", "holds", "inner", "name", "request", "scope", "task")
 
     request: RequestScope
     inner: Callable[[], Awaitable[T]]
@@ -51,6 +51,9 @@ class MiddlewareFrame(Generic[T]):
     base: object
     """Where the task stands when it is directly inside `scope`, see `standing`."""
 
+    holds: bool
+    """It has a scope or a nursery of its own around `call_next`."""
+
     called: bool
     """`call_next` was awaited and `inner` ran: what the middleware does now is its second half."""
 
@@ -62,6 +65,7 @@ class MiddlewareFrame(Generic[T]):
         self.depth = len(request.frames) + 1
         self.task = trio.lowlevel.current_task()
         self.base: object = None
+        self.holds = False
         self.called = False
 
     async def run(self, fn: Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]) -> T:
@@ -110,13 +114,13 @@ class MiddlewareFrame(Generic[T]):
         if self.called:
             scope.shield = False
         self.called = True
-        holds = standing() is not self.base
+        self.holds = standing() is not self.base
         try:
             value = await self.inner()
         except BaseException as exc:  # noqa: BLE001  # raised below
             error = exc
         else:
-            if len(request.frames) == self.depth or not holds:
+            if len(request.frames) == self.depth or not self.holds:
                 self._grant_grace()
                 return value
             error = self._held()
@@ -127,6 +131,16 @@ class MiddlewareFrame(Generic[T]):
             raise error
         finally:
             del error  # a traceback's frame that holds its own exception is a cycle
+
+    def cancels(self) -> bool:
+        """Whether a scope of the middleware's own has cancelled what runs in `call_next` now."""
+        if not self.holds:
+            return False
+        # Shielded for a moment, so that a scope further out does not count. No checkpoint: nobody notices.
+        shielded, self.scope.shield = self.scope.shield, True
+        cancelled = trio.current_effective_deadline() == -inf
+        self.scope.shield = shielded
+        return cancelled
 
     def close(self, error: BaseException | None) -> BaseException | None:
         """Close the frame when the middleware returned long ago, and return what the request ends with."""

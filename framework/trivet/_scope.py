@@ -43,7 +43,7 @@ import trio
 from . import _bounds
 from ._bounds import TooLate, bounded
 from ._dependency import DependencyFrame
-from ._leaving import Log, cancelled_from_outside, leaves
+from ._leaving import Log, cancelled_from_outside, leaves, without
 from ._middleware import MiddlewareFrame
 from .asgi import Reason
 from .errors import RequestCancelled
@@ -106,6 +106,16 @@ class RequestScope:
     def depth(self) -> int:
         """How many dependencies and middleware are open: for `leave(down_to=...)`."""
         return len(self.frames)
+
+    def is_for_middleware(self, error: BaseException) -> bool:
+        """Whether `error`, with which a handler or an inner middleware ended, must come out of `call_next`.
+
+        So must a cancellation, and nothing else, by a scope that a middleware has around `call_next` (`with
+        trio.fail_after(3)`): without it the scope could not tell that it had cancelled anything.
+        """
+        if without(error, trio.Cancelled) is not None:
+            return False
+        return any(isinstance(frame, MiddlewareFrame) and frame.cancels() for frame in self.frames)
 
     def cancel(self, reason: Reason) -> None:
         """End the request for `reason`: stop the code that is running forward, and start nothing new.
