@@ -20,7 +20,7 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("grammar", {"_scalars"}),
     ("text", {"_headers", "_percent", "_suggest", "_language", "_source", "_head", "_collect"}),
     ("values", {"_constraints", "_relate", "_cookies", "_query", "_groups", "_response_head", "_body", "_options"}),
-    ("scalars, response", {"_convert", "_response"}),
+    ("scalars, response", {"_convert", "_response", "_checks"}),
     ("syntax, results", {"_syntax", "_stream", "_redirect", "_results", "_problem"}),
     ("pattern, extract", {"_pattern", "_extract"}),
     ("conflict, signature", {"_conflict", "_tree", "_urls", "_signature"}),

@@ -48,16 +48,17 @@ class Answerer:
         """The response to `error`; every leaf is logged.
 
         Raises:
-            BaseExceptionGroup: `error` itself, if it is a group that holds KeyboardInterrupt or SystemExit.
+            BaseException: `error` itself, if it is a group that holds KeyboardInterrupt or SystemExit, or nothing
+                but a cancellation: a scope that a middleware holds over `call_next` must get its own back, and
+                what comes from further out is for the outermost layer.
 
         Cancellation: a catcher has `cleanup_grace` seconds and is not cancelled otherwise.
         """
         if fatal(error):
             raise error
         found = leaves(error, (trio.Cancelled,))
-        if not found:  # nothing but a cancellation that is not ours: the server is being stopped
-            request._scope.cancel("drained")
-            found = [RequestCancelled("drained")]
+        if not found:
+            raise error
         outcomes = [await self._meet(leaf, request, catchers) for leaf in found]
         request._failed = True
         return choose([(is_bug, response.status, response) for is_bug, response in outcomes])
@@ -70,8 +71,13 @@ class Answerer:
         if catcher is not None:
             try:
                 return False, to_response(await request._scope.in_grace(catcher, request, shown), None)
-            except Exception as error:  # noqa: BLE001 - a catcher that fails falls to the default, as Rocket's do
-                return True, self._failed_catcher(error, request)
+            except BaseException as error:  # a catcher that fails falls to the default, as Rocket's do
+                if fatal(error):
+                    raise
+                # `raise HTTPError(409) from exc` translates; no catcher sees it again, or two could go in circles.
+                leaf, known = error, self._errors.http_error(error)
+                if known is None:
+                    return True, self._failed_catcher(error, request)
         try:
             if known is not None:
                 return False, _problem.answer(known, instance=_urn(request))
@@ -80,13 +86,21 @@ class Answerer:
             _note(leaf, None, request)
         return True, _problem.bug(leaf, debug=self.debug, instance=_urn(request))
 
+    def plain(self, error: BaseException, request: Request) -> Response:
+        """The response to `error` without its catchers, which have had their say; it is logged already."""
+        known = self._http_error(error, request)
+        request._failed = True
+        if known is None:
+            return _problem.bug(error, debug=self.debug, instance=_urn(request))
+        return _problem.answer(known, instance=_urn(request))
+
     def refused(self, error: Exception, request: Request) -> Response:
         """The response in place of one that HTTP cannot carry."""
         _note(error, None, request)
         request._failed = True
         return _problem.bug(error, debug=self.debug, instance=_urn(request))
 
-    def _failed_catcher(self, error: Exception, request: Request) -> Response:
+    def _failed_catcher(self, error: BaseException, request: Request) -> Response:
         log.error("a catcher failed, request %s", request.id, exc_info=error)
         return _problem.bug(error, debug=self.debug, instance=_urn(request))
 

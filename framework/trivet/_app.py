@@ -18,10 +18,12 @@ import trio
 from . import _options
 from ._access import record
 from ._answer import Answerer, error_map
+from ._checks import check_wrapper
 from ._collect import collecting
 from ._endpoint import Endpoint, Mounted
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import mounted as run_mounted
+from ._lifespan import refuse as refuse_lifespan
 from ._options import CommonOptions, Level, Slash
 from ._outbound import Outbound, guarded
 from ._pattern import parse, parse_mount
@@ -61,6 +63,9 @@ class App(Router):
         options: those of `Router`; every route inherits them.
     """
 
+    _kind = "application"
+    _own_options = _options.OF_APPLICATION
+
     def __init__(
         self,
         *,
@@ -74,6 +79,8 @@ class App(Router):
         super().__init__(**options)
         if slash not in ("redirect", "strict"):
             raise RegistrationError(f'slash={slash!r}: write slash="redirect" or slash="strict".')
+        for name, value in (("cleanup_grace", cleanup_grace), ("drain_timeout", drain_timeout)):
+            _options.check_patience(name, value)
         self.debug = debug
         self.cleanup_grace = cleanup_grace
         self.drain_timeout = drain_timeout
@@ -102,13 +109,14 @@ class App(Router):
 
     def _install(self, path: str, entry: Registered | MountedApp, levels: tuple[Level, ...]) -> None:
         if isinstance(entry, MountedApp):
-            mounted = Mounted(entry, path)
-            self._table.add(parse_mount(path), ANY_METHOD, mounted, entry.where)
+            prefix = parse_mount(path)
+            mounted = Mounted(entry, prefix.text)
+            self._table.add(prefix, ANY_METHOD, mounted, entry.where)
             self._mounted.append(mounted)
             return
-        pattern = parse(path, path_types(entry.handler))
         dependencies = [each for level in (self._level, *levels, entry.level) for each in level.dependencies]
-        plan = compile_plan(entry.handler, tuple(pattern.fields), INJECTABLE, dependencies)
+        pattern = parse(path, path_types(entry.handler, dependencies))
+        plan = compile_plan(entry.handler, pattern.fields, INJECTABLE, dependencies)
         endpoint = Endpoint(entry, pattern, plan, (self._level, *levels, entry.level))
         self._table.add(pattern, entry.methods, endpoint, entry.where)
         self._urls.add(endpoint)
@@ -117,7 +125,7 @@ class App(Router):
         super()._check_open(what)
         if self._stack is not None:
             raise RegistrationError(
-                f"{what} comes too late: the application has started, and its table is frozen.\n"
+                f"{what} comes too late:\nthe application has started, and its table is frozen.\n"
                 "Register it while its module is imported."
             )
 
@@ -129,9 +137,13 @@ class App(Router):
         Args:
             middleware: a class or function that takes an ASGI application first and returns one.
             options: passed on to it.
+
+        Raises:
+            RegistrationError: it does not take these options, or the application has started.
         """
         with collecting():
             self._check_open(f"the ASGI middleware {getattr(middleware, '__qualname__', middleware)}")
+            check_wrapper(middleware, options)
             self._wrappers.append(partial(middleware, **options))
 
     def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
@@ -163,7 +175,13 @@ class App(Router):
         """The ASGI entry."""
         stack = self._stack
         if stack is None:
-            stack = self._freeze()
+            try:
+                stack = self._freeze()
+            except Exception as error:
+                if scope["type"] != "lifespan":
+                    raise
+                await refuse_lifespan(receive, send, error)
+                return
         if stack is self._bare and scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
@@ -183,7 +201,7 @@ class App(Router):
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request, from head to end."""
         began = trio.current_time()
-        path, found = self._unmatched.match(scope)
+        path, found = self._unmatched.match(scope)  # the path less root_path
         route: Endpoint | None = None
         target: Target
         params: Mapping[str, Any] = {}
@@ -197,7 +215,7 @@ class App(Router):
             target = self._unmatched.endpoint(found, path)
         options = target.options
         request_scope = RequestScope(began + options.timeout, self.cleanup_grace, _log_scope)
-        request = Request(self, scope, receive, path, params, route, options, request_scope)
+        request = Request(self, scope, receive, params, route, options, request_scope)
         outbound = Outbound(send)
         try:
             if request._attach():
@@ -235,14 +253,15 @@ class App(Router):
         self.draining = trio.Event()
         link = scope.get("extensions", {}).get(EXTENSION)
         if link is not None:
-            link.drain_timeout = self.drain_timeout
-            link.cleanup_grace = self.cleanup_grace
             self._answerer.debug = self.debug or link.debug
         async with AsyncExitStack() as stack:
             if self._lifespan is not None:
                 self._keep_state(await stack.enter_async_context(self._lifespan(self)), scope)
             for each in self._mounted:
                 each.state = dict(await stack.enter_async_context(run_mounted(each.app, scope, each.prefix)))
+            if link is not None:  # after those of mounted applications: the outermost decides
+                link.drain_timeout = self.drain_timeout
+                link.cleanup_grace = self.cleanup_grace
             try:
                 async with self._sweep.sweeping(), self.tasks.running(self.drain_timeout):
                     yield

@@ -21,6 +21,12 @@ T = TypeVar("T")
 
 FAULTS_MAX: Final = 100
 """How many faults one answer lists: a body of a million wrong items must not become a larger answer."""
+LOOKS_MAX: Final = 10_000
+"""How many members of wrong containers are looked at one by one, which costs far more than decoding them did."""
+DEPTH_MAX: Final = 16
+"""How deep faults are told apart: each level may look at all that is below it once more."""
+TOKEN_MAX: Final = 100
+"""Characters of a key in a pointer: a key of a megabyte must not be repeated in each of a hundred faults."""
 
 
 def check_content(content_type: str | None, content_encoding: str | None) -> None:
@@ -81,48 +87,74 @@ class JSONDecoder:
 
 
 def faults(document: Any, annotation: Any, first: msgspec.ValidationError) -> list[Fault]:
-    """Every place where the decoded `document` does not fit `annotation`; at least `first`."""
+    """Every place where the decoded `document` does not fit `annotation`, up to the bounds above; at least `first`."""
     try:
-        found = list(itertools.islice(_walk(document, annotation, ""), FAULTS_MAX))
+        found = list(itertools.islice(_Walk().faults(document, annotation, "", 0), FAULTS_MAX))
     except (msgspec.MsgspecError, RecursionError, TypeError, NameError):
         found = []  # a type that only msgspec itself can walk: its own first fault stands
     return found or [_fault("", first)]
 
 
-def _walk(value: Any, annotation: Any, pointer: str) -> Iterator[Fault]:
-    """The faults of `value` and of what it holds: containers are entered, all else is left to msgspec."""
-    plain = _plain(annotation)
-    fields = fields_of(plain)
-    origin, args = typing.get_origin(plain), typing.get_args(plain)
-    before = True
-    if fields is not None and isinstance(value, dict):
-        for fault in _walk_fields(typing.cast("dict[str, Any]", value), fields, pointer):
-            before = False
-            yield fault
-    elif origin in (list, set, frozenset) and isinstance(value, list):
-        for index, item in enumerate(typing.cast("typing.Sequence[Any]", value)):
-            for fault in _walk(item, args[0], f"{pointer}/{index}"):
-                before = False
-                yield fault
-    elif origin is dict and isinstance(value, dict):
-        for key, item in typing.cast("dict[str, Any]", value).items():
-            for fault in _walk(item, args[1], f"{pointer}/{_escape(key)}"):
-                before = False
-                yield fault
-    if before:  # nothing inside is wrong, or there is no inside: the whole decides (bounds, __post_init__, tags)
+class _Walk:
+    """One search for faults, which looks closer only where msgspec finds one.
+
+    A part that fits costs one call, however large it is. Of a part that does not, at most `LOOKS_MAX` members are
+    looked at one by one, `DEPTH_MAX` levels deep; beyond that the first fault stands for all.
+    """
+
+    __slots__ = ("_looks",)
+
+    def __init__(self) -> None:
+        self._looks = LOOKS_MAX
+
+    def faults(self, value: Any, annotation: Any, pointer: str, depth: int) -> Iterator[Fault]:
+        """The faults of `value` and of what it holds."""
+        self._looks -= 1
         try:
-            msgspec.convert(value, annotation)
+            msgspec.convert(value, annotation, str_keys=True)
+            return
         except msgspec.ValidationError as error:
-            yield _fault(pointer, error)
+            first = error
+        inside = False
+        for fault in self._inside(value, _plain(annotation), pointer, depth) if depth < DEPTH_MAX else ():
+            inside = True
+            yield fault
+        if not inside:  # or there is no inside: the whole decides (bounds, __post_init__, tags)
+            yield _fault(pointer, first)
+
+    def _inside(self, value: Any, plain: Any, pointer: str, depth: int) -> Iterator[Fault]:
+        fields = fields_of(plain)
+        if fields is not None and isinstance(value, dict):
+            yield from _field_names(typing.cast("dict[str, Any]", value), plain, fields, pointer)
+        for token, member, annotation in _members(value, plain, fields):
+            if self._looks <= 0:
+                return
+            yield from self.faults(member, annotation, f"{pointer}/{_escape(token)}", depth + 1)
 
 
-def _walk_fields(value: dict[str, Any], fields: Mapping[str, tuple[Any, bool]], pointer: str) -> Iterator[Fault]:
-    for name, (annotation, required) in fields.items():
-        place = f"{pointer}/{_escape(name)}"
-        if name in value:
-            yield from _walk(value[name], annotation, place)
-        elif required:
-            yield Fault("body", place, "is required")
+def _members(value: Any, plain: Any, fields: Mapping[str, tuple[Any, bool]] | None) -> Iterator[tuple[str, Any, Any]]:
+    """What a container holds, as far as each member has a type of its own: name, value, annotation."""
+    origin, args = typing.get_origin(plain), typing.get_args(plain)
+    if fields is not None and isinstance(value, dict):
+        found = typing.cast("dict[str, Any]", value)
+        yield from ((name, found[name], annotation) for name, (annotation, _) in fields.items() if name in found)
+    elif origin in (list, set, frozenset) and isinstance(value, list):
+        items = typing.cast("typing.Sequence[Any]", value)
+        yield from ((str(index), item, args[0]) for index, item in enumerate(items))
+    elif origin is dict and isinstance(value, dict):
+        yield from ((key, item, args[1]) for key, item in typing.cast("dict[str, Any]", value).items())
+
+
+def _field_names(
+    value: dict[str, Any], plain: type[Any], fields: Mapping[str, tuple[Any, bool]], pointer: str
+) -> Iterator[Fault]:
+    for name, (_, required) in fields.items():
+        if required and name not in value:
+            yield Fault("body", f"{pointer}/{_escape(name)}", "is required")
+    if issubclass(plain, msgspec.Struct) and plain.__struct_config__.forbid_unknown_fields:
+        for name in value:
+            if name not in fields:
+                yield Fault("body", f"{pointer}/{_escape(name)}", "is not a known field")
 
 
 def _plain(annotation: Any) -> Any:
@@ -183,13 +215,19 @@ def _unrequired(hint: Any) -> Any:
 
 
 def _escape(key: str) -> str:
-    """A reference token of a JSON Pointer (RFC 6901 section 3)."""
+    """A reference token of a JSON Pointer (RFC 6901 section 3); a long one is cut."""
+    key = key if len(key) <= TOKEN_MAX else f"{key[:TOKEN_MAX]}…"
     return key.replace("~", "~0").replace("/", "~1")
 
 
 def _fault(pointer: str, error: msgspec.ValidationError) -> Fault:
-    reason, _, path = str(error).partition(" - at `$")
-    for token in path.rstrip("`").replace("[", ".").replace("]", "").split("."):
+    """msgspec's own fault. It names a place as "$.a[0]", and one below a key that it does not name as "$[...]"."""
+    reason, _, place = str(error).rpartition(" - at ") if " - at " in str(error) else (str(error), "", "")
+    if place.startswith("`key` in "):
+        reason = f"a key does not fit: {reason[:1].lower()}{reason[1:]}"
+        place = place.removeprefix("`key` in ")
+    named = place.strip("`$").partition("[...]")[0]
+    for token in named.replace("[", ".").replace("]", "").split("."):
         if token:
             pointer += f"/{_escape(token)}"
     return Fault("body", pointer, _public(reason))
@@ -197,7 +235,7 @@ def _fault(pointer: str, error: msgspec.ValidationError) -> Fault:
 
 def _public(reason: str) -> str:
     """msgspec's text without what the client sent: it quotes bad enum and tag values."""
-    for quote in (" '", ' "'):
-        reason = reason.split(quote, 1)[0]
+    if reason.startswith(("Invalid enum value ", "Invalid value ")):
+        reason = "Is not one of the allowed values"
     reason = reason.removeprefix("JSON is malformed: ")
     return reason[:1].lower() + reason[1:]

@@ -78,7 +78,7 @@ def refuse_constraints(annotation: Any, constraints: Mapping[str, Any], allowed:
     wrong = [name for name in constraints if name not in allowed]
     if wrong:
         raise RegistrationError(
-            f"{show(annotation)}: Meta({wrong[0]}=...) says nothing about {show(unwrap(annotation)[0])}; "
+            f"{show(annotation)}: Meta({wrong[0]}=...) says nothing about {show(unwrap(annotation)[0])};\n"
             "constraints apply to int and float (ge, gt, le, lt, multiple_of) and to str "
             "(min_length, max_length, pattern)."
         )

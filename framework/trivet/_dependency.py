@@ -9,17 +9,31 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar, final
+from typing import Any, Generic, Protocol, TypeVar, final
 
 import trio
 
 from ._leaving import cancelled_from_outside, closed, exc_info, news, settled, without
+from .asgi import Reason
 from .errors import RequestCancelled
 
-if TYPE_CHECKING:
-    from ._scope import RequestScope
-
 T = TypeVar("T")
+
+
+class Owner(Protocol):
+    """What a dependency sees of its request: a `RequestScope`, which documents each of these."""
+
+    deadline: float
+    grace: float
+    reason: Reason | None
+    frames: list[Any]
+    armed: trio.CancelScope | None
+    leaving: trio.CancelScope | None
+
+    def report(self, message: str, error: BaseException | None) -> None: ...
+    def note_deadline(self) -> None: ...
+    def stopped(self) -> RequestCancelled: ...
+    def time_to_join(self) -> float: ...
 
 
 @final
@@ -28,7 +42,7 @@ class DependencyFrame(Generic[T]):
 
     __slots__ = ("cm", "entering", "joins", "keep", "name", "request")
 
-    request: RequestScope
+    request: Owner
 
     cm: AbstractAsyncContextManager[T, bool | None]
     """Left exactly once, by the task that entered it."""
@@ -49,9 +63,7 @@ class DependencyFrame(Generic[T]):
     """Idle until `cm` leaves; shielded from then on, with the grace as its deadline. Nothing else ever
     cancels it: what `cm` opened lives inside it and must still be whole when the request is cancelled."""
 
-    def __init__(
-        self, request: RequestScope, cm: AbstractAsyncContextManager[T, bool | None], name: str, joins: bool
-    ) -> None:
+    def __init__(self, request: Owner, cm: AbstractAsyncContextManager[T, bool | None], name: str, joins: bool) -> None:
         self.request = request
         self.cm = cm
         self.name = name
@@ -101,17 +113,29 @@ class DependencyFrame(Generic[T]):
             raised = exc
         request.armed = request.leaving = None
         raised = closed(entering, closed(keep, raised))
-        overran = keep.cancelled_caught
+        try:
+            return self._settled(error, shown, raised)
+        finally:
+            del error, shown, raised  # a traceback's frame that holds its own exception is a cycle
+
+    def _settled(
+        self, error: BaseException | None, shown: BaseException | None, raised: BaseException | None
+    ) -> BaseException | None:
+        """What the request ends with, `cm` having raised `raised` and both scopes being closed."""
+        request = self.request
+        overran = self.keep.cancelled_caught
         if overran:
-            request.log(f"the dependency {self.name} was not left within cleanup_grace = {request.grace:g} s", None)
+            grace = request.grace
+            request.report(f"the dependency {self.name} was not left within cleanup_grace = {grace:g} s", None)
         if error is None:
             if raised is None:
-                return request.stopped() if overran or entering.cancelled_caught else None
+                return request.stopped() if overran or self.entering.cancelled_caught else None
             if cancelled_from_outside(raised):
                 # Only a joining nursery has no shield: its children were cut, so the request did not go well.
                 return raised
         absorbs = trio.current_effective_deadline() != -inf
-        return settled(error, news(raised, shown, error), absorbs=absorbs, dependency=self.name, log=request.log)
+        new = news(raised, shown, error)
+        return settled(error, new, absorbs=absorbs, dependency=self.name, log=request.report)
 
     def _grant_grace(self, well: bool) -> None:
         request, keep = self.request, self.keep

@@ -104,8 +104,6 @@ async def _handle(
         error = await scope.leave(error, down_to=depth)
     if error is None:
         return response  # pyright: ignore[reportPossiblyUnboundVariable]
-    if scope.is_for_middleware(error):
-        raise error
     return await answerer.answer(error, request, options.catchers)
 
 
@@ -149,6 +147,4 @@ async def _around(
         failure: BaseException | None = error
     failure = await scope.leave(failure, down_to=depth)
     assert failure is not None
-    if scope.is_for_middleware(failure):
-        raise failure
     return await answerer.answer(failure, request, options.catchers)

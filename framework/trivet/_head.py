@@ -25,13 +25,18 @@ def target_path(scope: Scope) -> bytes:
     Raises:
         InvalidInput: 400, the target is no path of this server.
     """
-    raw: bytes | None = scope.get("raw_path")
-    if raw is None:  # optional in ASGI; then the decoded path is all there is
-        raw = quote(scope["path"], safe=_PATH_SAFE).encode()
+    raw = raw_path(scope)
     if raw[:1] != b"/":
         raw = _other_form(raw, scope["method"])
     root: str = scope.get("root_path", "")
     return raw if not root else _below(raw, root)
+
+
+def raw_path(scope: Scope) -> bytes:
+    """The path as the client sent it, or, from a server that does not keep that, encoded again."""
+    raw: bytes | None = scope.get("raw_path")
+    # It is optional in ASGI; the decoded path is all there is then.
+    return quote(scope["path"], safe=_PATH_SAFE).encode() if raw is None else raw
 
 
 def _other_form(raw: bytes, method: str) -> bytes:
@@ -47,17 +52,25 @@ def _other_form(raw: bytes, method: str) -> bytes:
 
 def _below(raw: bytes, root: str) -> bytes:
     """`raw` less `root`. A server may or may not have put the prefix into the path; only a whole one is taken off."""
-    prefix = quote(root.rstrip("/"), safe=_PATH_SAFE).encode()
+    prefix = root_prefix(root).encode()
     if raw.startswith(prefix) and raw[len(prefix) : len(prefix) + 1] in (b"/", b""):
         return raw[len(prefix) :]
     return raw
 
 
 def toggled_slash(path: bytes) -> bytes | None:
-    """The other form of a path: without its last slash, or with one. `None`: it has no other."""
-    if path in (b"", b"/"):
+    """The other form of a path: without its last slash, or with one. `None`: it has no other.
+
+    An empty path is that of a request for our root path itself, so `/` is its other form; not the other way round.
+    """
+    if path == b"/":
         return None
     return path[:-1] if path.endswith(b"/") else path + b"/"
+
+
+def root_prefix(root: str) -> str:
+    """A root path as it stands before a path in a URL: percent-encoded, without a slash at its end."""
+    return quote(root.rstrip("/"), safe=_PATH_SAFE)
 
 
 def redirect_target(root: str, path: bytes, query: bytes) -> str:
@@ -66,7 +79,7 @@ def redirect_target(root: str, path: bytes, query: bytes) -> str:
     It starts with exactly one slash: with two it would be a network-path reference (RFC 3986 section 4.2) and lead to
     whatever host a link put there.
     """
-    location = quote(root.rstrip("/"), safe=_PATH_SAFE) + path.decode("latin-1")
+    location = root_prefix(root) + path.decode("latin-1")
     location = "/" + location.lstrip("/\\")
     return f"{location}?{query.decode('latin-1')}" if query else location
 

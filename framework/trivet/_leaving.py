@@ -112,14 +112,13 @@ def settled(
     Args:
         error: what it ended with before.
         new: the dependency's own error, if any, by `news`.
-        absorbs: no scope outside of the dependency is cancelled, so that a `Cancelled` in `error` was its
-        own.
+        absorbs: no scope outside of the dependency is cancelled, so a `Cancelled` in `error` was its own.
         dependency: its name, for messages.
         log: is told an error that can go nowhere else.
     """
     cut = cancelled_from_outside(error)
     if cut and absorbs:
-        error = without(error, trio.Cancelled)
+        error, cut = without(error, trio.Cancelled), False
         if error is None and new is None:
             return NoResponse(
                 f"The dependency {dependency} cancelled the handler without an error: there is no response.\n"
@@ -129,9 +128,13 @@ def settled(
             )
     if new is None or error is None:
         return error if new is None else new
-    if isinstance(error, RequestCancelled) or (isinstance(error, Exception) and explains(new, error)):
+    failure = without(error, trio.Cancelled)
+    replaces = isinstance(failure, RequestCancelled) or (isinstance(failure, Exception) and explains(new, failure))
+    if replaces and not cut:
         return new
     if cut or isinstance(error, Exception):
-        return BaseExceptionGroup(f"the dependency {dependency} failed while the request was failing", [error, new])
+        # A cancellation from further out goes on, even if all that stood beside it is replaced.
+        kept = next(leaf for leaf in leaves(error) if isinstance(leaf, trio.Cancelled)) if replaces else error
+        return BaseExceptionGroup(f"the request failed, and so did its dependency {dependency}", [kept, new])
     log(f"the dependency {dependency} failed while {type(error).__name__} was ending the request", new)
     return error

@@ -35,9 +35,7 @@ async def answer(receive: Receive, send: Send, life: Callable[[], AbstractAsyncC
     try:
         await manager.__aenter__()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is sent, and logged with its traceback
-        text = "".join(traceback.format_exception(error))
-        log.critical("the application did not start\n%s", text)
-        await send({"type": "lifespan.startup.failed", "message": text})
+        await _refuse(send, error)
         return
     try:
         await send({"type": "lifespan.startup.complete"})
@@ -54,6 +52,18 @@ async def answer(receive: Receive, send: Send, life: Callable[[], AbstractAsyncC
         await send({"type": "lifespan.shutdown.failed", "message": text})
         return
     await send({"type": "lifespan.shutdown.complete"})
+
+
+async def refuse(receive: Receive, send: Send, error: Exception) -> None:
+    """Answer startup with a failure that happened before anything was entered."""
+    await receive()
+    await _refuse(send, error)
+
+
+async def _refuse(send: Send, error: Exception) -> None:
+    text = "".join(traceback.format_exception(error))
+    log.critical("the application did not start\n%s", text)
+    await send({"type": "lifespan.startup.failed", "message": text})
 
 
 @asynccontextmanager

@@ -13,26 +13,36 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar, final
+from typing import Any, Generic, Protocol, TypeVar, final
 
 import trio
 
 from ._leaving import closed
 from .errors import RequestCancelled, ResponseError
 
-if TYPE_CHECKING:
-    from ._scope import RequestScope
-
 T = TypeVar("T")
+
+
+class Owner(Protocol):
+    """What a middleware sees of its request: a `RequestScope`, which documents each of these."""
+
+    deadline: float
+    grace: float
+    frames: list[Any]
+    armed: trio.CancelScope | None
+
+    def report(self, message: str, error: BaseException | None) -> None: ...
+    def stopped(self) -> RequestCancelled: ...
+    async def leave(self, error: BaseException, down_to: int) -> BaseException: ...
 
 
 @final
 class MiddlewareFrame(Generic[T]):
     """One call of one middleware, from its start until all that `inner` left open above it is left."""
 
-    __slots__ = ("base", "called", "depth", "holds", "inner", "name", "request", "scope", "task")
+    __slots__ = ("base", "called", "depth", "inner", "name", "request", "scope", "task")
 
-    request: RequestScope
+    request: Owner
     inner: Callable[[], Awaitable[T]]
 
     name: str
@@ -51,13 +61,10 @@ class MiddlewareFrame(Generic[T]):
     base: object
     """Where the task stands when it is directly inside `scope`, see `standing`."""
 
-    holds: bool
-    """It has a scope or a nursery of its own around `call_next`."""
-
     called: bool
     """`call_next` was awaited and `inner` ran: what the middleware does now is its second half."""
 
-    def __init__(self, request: RequestScope, inner: Callable[[], Awaitable[T]], name: str) -> None:
+    def __init__(self, request: Owner, inner: Callable[[], Awaitable[T]], name: str) -> None:
         self.request = request
         self.inner = inner
         self.name = name
@@ -65,7 +72,6 @@ class MiddlewareFrame(Generic[T]):
         self.depth = len(request.frames) + 1
         self.task = trio.lowlevel.current_task()
         self.base: object = None
-        self.holds = False
         self.called = False
 
     async def run(self, fn: Callable[[Callable[[], Awaitable[T]]], Awaitable[T]]) -> T:
@@ -81,12 +87,12 @@ class MiddlewareFrame(Generic[T]):
             error = exc
         else:
             request.armed = None
-            # In this order: reading `cancel_called` fires a deadline that has passed.
-            scope.deadline = inf
             if len(request.frames) == self.depth:
                 request.frames.pop()
                 scope.__exit__(None, None, None)
                 return value
+            # In this order: reading `cancel_called` fires a deadline that has passed.
+            scope.deadline = inf
             if not scope.cancel_called:
                 scope.shield = False
                 return value
@@ -114,13 +120,13 @@ class MiddlewareFrame(Generic[T]):
         if self.called:
             scope.shield = False
         self.called = True
-        self.holds = standing() is not self.base
+        holds = standing() is not self.base
         try:
             value = await self.inner()
         except BaseException as exc:  # noqa: BLE001  # raised below
             error = exc
         else:
-            if len(request.frames) == self.depth or not self.holds:
+            if len(request.frames) == self.depth or not holds:
                 self._grant_grace()
                 return value
             error = self._held()
@@ -131,16 +137,6 @@ class MiddlewareFrame(Generic[T]):
             raise error
         finally:
             del error  # a traceback's frame that holds its own exception is a cycle
-
-    def cancels(self) -> bool:
-        """Whether a scope of the middleware's own has cancelled what runs in `call_next` now."""
-        if not self.holds:
-            return False
-        # Shielded for a moment, so that a scope further out does not count. No checkpoint: nobody notices.
-        shielded, self.scope.shield = self.scope.shield, True
-        cancelled = trio.current_effective_deadline() == -inf
-        self.scope.shield = shielded
-        return cancelled
 
     def close(self, error: BaseException | None) -> BaseException | None:
         """Close the frame when the middleware returned long ago, and return what the request ends with."""
@@ -163,12 +159,13 @@ class MiddlewareFrame(Generic[T]):
 
     def _overran(self) -> RequestCancelled:
         grace = self.request.grace
-        self.request.log(f"the middleware {self.name} ran on for longer than cleanup_grace = {grace:g} s", None)
+        self.request.report(f"the middleware {self.name} ran on for longer than cleanup_grace = {grace:g} s", None)
         return self.request.stopped()
 
     def _open_above(self) -> str:
         """The outermost dependency that is open above this frame; only a dependency keeps frames open."""
-        return next(frame.name for frame in self.request.frames[self.depth :] if not isinstance(frame, MiddlewareFrame))
+        above = self.request.frames[self.depth :]
+        return str(next(frame.name for frame in above if not isinstance(frame, MiddlewareFrame)))
 
     def _held(self) -> ResponseError:
         return ResponseError(

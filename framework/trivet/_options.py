@@ -139,6 +139,7 @@ def resolve(levels: Sequence[Level]) -> Resolved:
     )
 
 
+OF_APPLICATION: Final = ("slash", "debug", "lifespan", "cleanup_grace", "drain_timeout")
 SCALARS: Final = ("timeout", "send_timeout", "body_timeout", "max_body", "on_disconnect")
 LISTS: Final = ("middleware", "dependencies", "tags")
 
@@ -174,8 +175,13 @@ def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = "r
 
 def _unknown(name: str, allowed: Sequence[str], owner: str) -> str:
     close = get_close_matches(name, allowed, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"A {owner} takes: {', '.join(sorted(allowed))}."
-    return f"unknown option {name!r} of a {owner}.\n{hint}"
+    if close:
+        hint = f"Did you mean {close[0]!r}?"
+    elif name in OF_APPLICATION:
+        hint = f"It is one of the whole application:  App({name}=...)"
+    else:
+        hint = f"There are {', '.join(sorted(allowed))}."
+    return f"unknown option {name!r} of {'an' if owner[0] == 'a' else 'a'} {owner}.\n{hint}"
 
 
 def _check_seconds(name: str, value: object) -> None:
@@ -186,6 +192,16 @@ def _check_seconds(name: str, value: object) -> None:
             f"{name}={value!r} is not a number of seconds.\n"
             f"Write a positive number, {name}=2.5, or {name}=None for no bound."
         )
+
+
+def check_patience(name: str, value: object) -> None:
+    """Refuse what is no number of seconds; without a bound, one that does not end would hold up all others.
+
+    Raises:
+        RegistrationError: `value` is not a finite number from 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise RegistrationError(f"{name}={value!r} is not a number of seconds.\nWrite {name}=2.5, or {name}=0.")
 
 
 def _check_bytes(value: object) -> None:

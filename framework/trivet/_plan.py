@@ -84,7 +84,7 @@ class Plan:
 class _Compiler:
     """Collects slots and steps while it walks the graph depth first."""
 
-    def __init__(self, fields: Collection[str], injectable: Mapping[Any, str]) -> None:
+    def __init__(self, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> None:
         self.fields = fields
         self.injectable = injectable
         self.sources: list[Source | Callable[..., Any]] = []
@@ -158,7 +158,7 @@ class _Compiler:
 
 def compile_plan(
     handler: Callable[..., Any],
-    fields: Collection[str],
+    fields: Mapping[str, Converter],
     injectable: Mapping[Any, str],
     dependencies: Iterable[Any] = (),
 ) -> Plan:
@@ -166,7 +166,7 @@ def compile_plan(
 
     Args:
         handler: an async function, or a function to run in a worker thread.
-        fields: the names of the path's fields, each of which the handler or a dependency must take.
+        fields: the path's fields by name, each of which the handler or a dependency must take, and as what.
         injectable: types that stand for an object of the request, and the key of each.
         dependencies: `Depends(...)` that run before the handler's own, for their effect.
 
@@ -177,7 +177,11 @@ def compile_plan(
     compiler = _Compiler(fields, injectable)
     for each in dependencies:
         if not isinstance(each, Depends):
-            raise RegistrationError(f"dependencies=[{each!r}] is not a dependency.\nWrite Depends(provider).")
+            name = name_of(each) if callable(each) else repr(each)
+            raise RegistrationError(
+                f"dependencies=[{name}] holds no dependency.\n"
+                f"Write dependencies=[Depends({name if callable(each) else 'provider'})]."
+            )
         compiler.dependency(each, None)
     call, _ = compiler.call(handler, mode)
     paths = [(slot, source.name) for slot, source in compiler.of(PathParam)]
@@ -198,14 +202,15 @@ def compile_plan(
     )
 
 
-def path_types(handler: Callable[..., Any]) -> dict[str, Converter]:
-    """What the annotations of a handler and its providers say of each name, should it be a path field.
+def path_types(handler: Callable[..., Any], dependencies: Iterable[Any] = ()) -> dict[str, Converter]:
+    """What the annotations of a handler and of all providers say of each name, should it be a path field.
 
     The handler's own word comes first; a name that says nothing (no annotation) is left out, and means `str`.
     """
+    handler_mode(handler)
     found: dict[str, Converter] = {}
     seen: set[Callable[..., Any]] = set()
-    waiting = [handler]
+    waiting = [handler, *(each.provider for each in dependencies if isinstance(each, Depends))]
     while waiting:
         fn = waiting.pop(0)
         if fn in seen:
@@ -284,6 +289,6 @@ def _two_bodies(first: Location, second: Location, fn: Callable[..., Any], name:
             "or give a scalar type to the one that is meant for the query."
         )
     return (
-        f"two parameters want the body, which can be read once: one in {first}, {name!r} in {second}:\n{show(fn)}\n"
+        f"two parameters want the body, which can be read once: one in\n    {first}\nand {name!r} in\n{show(fn)}\n"
         "Read it in one provider and let both depend on that."
     )

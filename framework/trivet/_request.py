@@ -17,7 +17,7 @@ import trio
 from ._body import JSONDecoder, check_content
 from ._bodystream import BodyStream
 from ._cookies import parse_cookies
-from ._head import expects_body
+from ._head import expects_body, raw_path, root_prefix
 from ._headers import Headers
 from ._inbound import Inbound
 from ._options import Resolved
@@ -79,7 +79,6 @@ class Request:
         app: Owner,
         scope: Scope,
         receive: Receive,
-        raw_path: bytes,
         path_params: Mapping[str, Any],
         route: RouteInfo | None,
         options: Resolved,
@@ -91,8 +90,6 @@ class Request:
         """The ASGI scope."""
         self.method: str = scope["method"]
         """The method as sent; `HEAD` where a GET handler answers it."""
-        self.raw_path = raw_path
-        """The path as sent, percent-encoded, without query."""
         self.path_params = path_params
         """The converted path fields by name."""
         self.route = route
@@ -105,6 +102,11 @@ class Request:
         return f"<Request {self.method} {self.path!a}>"
 
     # ---- the head
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path as sent, percent-encoded, without query; with the prefix that this application is mounted at."""
+        return raw_path(self.scope)
 
     @property
     def path(self) -> str:
@@ -234,9 +236,8 @@ class Request:
             TypeError: a parameter is missing or unknown.
             ValueError: a value cannot be spelt so that the route matches it.
         """
-        root: str = self.scope.get("root_path", "")
         path: str = self.app.url_for(target, **params)
-        return root + path
+        return root_prefix(self.scope.get("root_path", "")) + path
 
     # ---- for the floors above: the package's own, not a handler's
 
@@ -250,8 +251,11 @@ class Request:
     @property
     def _unread(self) -> bool:
         """Whether a body may still be on its way."""
-        if self._inbound is not None and self._inbound.complete:
-            return False
+        return not (self._inbound is not None and self._inbound.complete) and self._announced
+
+    @property
+    def _announced(self) -> bool:
+        """Whether the head says that a body follows."""
         return expects_body(self.scope)
 
     @property

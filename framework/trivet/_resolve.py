@@ -7,6 +7,7 @@ stay open until its last chunk.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -81,8 +82,8 @@ def _fill_from_head(plan: Plan, request: Request, slots: list[Any]) -> None:
 
 
 async def _read(parameter: BodyParam, request: Request, scope: RequestScope) -> Any:
-    if parameter.default is not REQUIRED and not request._unread:
-        return parameter.default
+    if parameter.default is not REQUIRED and not request._announced:
+        return copy.deepcopy(parameter.default)  # no request changes another's
     headers = request.headers
     check_content(headers.get("content-type"), headers.get("content-encoding"))
     return parameter.decoder.decode(await scope.call(request.body))

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ._answer import Answerer, Catchers
-from ._groups import fatal
+from ._groups import fatal, leaves
 from ._options import Resolved
 from ._outbound import CUT, Cut, Outbound, ResponseCut
 from ._request import Request
@@ -24,7 +24,7 @@ from ._response import Response
 from ._scope import TooLate, bounded, cancelled_from_outside
 from ._stream import Stream
 from .asgi import RawHeaders
-from .errors import ClientDisconnected, ResponseError
+from .errors import ClientDisconnected, RequestCancelled, ResponseError
 
 log = logging.getLogger("trivet")
 
@@ -54,8 +54,13 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
         ResponseCut: a stream failed, and the server has no other way to learn it.
         trio.Cancelled: a scope further out was cancelled; what could be sent has been sent.
     """
-    response = await target.respond(request)
     scope = request._scope
+    try:
+        response = await target.respond(request)
+    except BaseException as stopped:
+        if leaves(stopped, (trio.Cancelled,)):
+            raise
+        response = await _instead(stopped, request, answerer, target.options.catchers)
     if request._link is None and not scope.depth and trio.current_effective_deadline() == -math.inf:
         # Hypercorn's graceful_timeout, past a handler that was shielded: what it returned still counts.
         scope.cancel("drained")
@@ -67,11 +72,11 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     elif scope.depth:  # a middleware put this in the place of a stream
         error = await scope.leave(None)
         if error is not None:
-            response = await answerer.answer(error, request, target.options.catchers)
+            response = await _instead(error, request, answerer, target.options.catchers)
     try:
         status, headers = response.start(request.method)
-    except (ResponseError, ValueError) as error:
-        response = answerer.refused(error, request)
+    except (ResponseError, ValueError) as refused:
+        response = answerer.refused(refused, request)
         status, headers = response.start(request.method)
     body = b"" if request.method == "HEAD" else response.body
     reason = scope.reason
@@ -129,11 +134,13 @@ async def _stream(
     except (ResponseError, ValueError) as refused:
         error, status = refused, 500
     if error is None and scope.reason is not None:
-        error = scope.stopped()  # a whole value would count, however late; this one has not begun, and must not now
+        # A whole value would count, however late; this one has not begun, and must not now. The dependencies learn why,
+        # and there is still time for a 503.
+        error = scope.stopped()
     if error is not None or request.method == "HEAD":
         error = await scope.leave(error)
         if error is not None:
-            return await answerer.answer(error, request, catchers)
+            return await _instead(error, request, answerer, catchers)
         scope.cancel("returned")
         if scope.reason == "disconnected":
             return None
@@ -156,6 +163,16 @@ async def _stream(
     error = await scope.leave(error)
     await _end_stream(error, request, outbound)
     return None
+
+
+async def _instead(error: BaseException, request: Request, answerer: Answerer, catchers: Catchers) -> Response:
+    """The whole response in place of a stream that cannot begin."""
+    if not (request._failed and isinstance(error, RequestCancelled)):
+        response = await answerer.answer(error, request, catchers)
+        if not isinstance(response, Stream):
+            return response
+    # The stream was itself what a catcher or a middleware made of this error: nothing of theirs can be fed any more.
+    return answerer.plain(error, request)
 
 
 async def _end_stream(error: BaseException | None, request: Request, outbound: Outbound) -> None:

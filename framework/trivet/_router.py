@@ -7,22 +7,23 @@ matches nothing and runs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, Unpack
+from typing import Any, ClassVar, TypeAlias, TypeVar, Unpack
 
 import trio
 
 from . import _options
+from ._checks import check_catcher, check_middleware, check_middlewares, checked_methods, checked_status, placing
 from ._collect import collecting
 from ._options import CommonOptions, Level, RouteOptions
 from ._plan import NURSERY
 from ._request import Request
 from ._response import Response
-from ._source import is_async, locate, show
+from ._source import caller, locate
 from .asgi import ASGIApp
-from .errors import Location, RegistrationError, RouteConflict
+from .errors import Location, RegistrationError
 
 H = TypeVar("H", bound=Callable[..., Any])
 M = TypeVar("M", bound=Callable[[Any, Any], Awaitable[Any]])
@@ -32,9 +33,6 @@ Next: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 # What a handler may ask for by type, and the key that `_resolve` knows it by.
 INJECTABLE: Mapping[Any, str] = {Request: "request", trio.Nursery: NURSERY}
-
-TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-STANDARD = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,13 @@ class Router:
         RegistrationError: an unknown option or a value that it does not take.
     """
 
+    # For messages: what this is, and the options that its own constructor takes.
+    _kind: ClassVar[str] = "router"
+    _own_options: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, **options: Unpack[CommonOptions]) -> None:
-        self._level = _options.level(options, owner="router")
+        self._level = _options.level(options, self._own_options, owner=self._kind)
+        check_middlewares(self._level)
         self._entries: list[tuple[str, Registered | MountedApp, tuple[Level, ...]]] = []
         self._parents: list[tuple[Router, str]] = []
 
@@ -128,7 +131,7 @@ class Router:
         """
 
         def register(handler: H) -> H:
-            with collecting(), placing(handler):
+            with collecting():
                 self._register(path, methods, handler, options)
             return handler
 
@@ -136,19 +139,26 @@ class Router:
 
     def _register(self, path: str, methods: Sequence[str], handler: Callable[..., Any], options: RouteOptions) -> None:
         self._check_open(f"the route {path!r}")
+        with placing(handler):
+            registered = self._registered(path, methods, handler, options)
+        self._add(path, registered, ())
+
+    def _registered(
+        self, path: str, methods: Sequence[str], handler: Callable[..., Any], options: RouteOptions
+    ) -> Registered:
         level = _options.level(options, ("status", "name", "summary", "include_in_schema"))
-        registered = Registered(
+        check_middlewares(level)
+        return Registered(
             path=path,
-            methods=_check_methods(methods, handler),
+            methods=checked_methods(methods, handler),
             handler=handler,
             name=options.get("name") or str(getattr(handler, "__name__", type(handler).__name__)),
             level=level,
-            status=_check_status(options.get("status"), handler),
+            status=checked_status(options.get("status"), handler),
             summary=options.get("summary", ""),
             include_in_schema=options.get("include_in_schema", True),
             where=locate(handler),
         )
-        self._add(path, registered, ())
 
     # ---- mounting
 
@@ -173,16 +183,21 @@ class Router:
     def _mount(self, prefix: str, other: Router | ASGIApp) -> None:
         self._check_open(f"the mount at {prefix!r}")
         if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            inner = prefix.strip("/")
+            remedy = f'app.mount("/{inner}", ...)' if inner else 'app.mount("", router)'
             raise RegistrationError(
-                f"{prefix!r} is not a prefix.\nIt starts with a slash and does not end in one: "
-                f'app.mount("/{prefix.strip("/")}", ...)'
+                f"{prefix!r} is not a prefix.\nIt starts with a slash and does not end in one:  {remedy}"
+            )
+        if isinstance(other, Router) and (other is self or other in self._ancestors()):
+            raise RegistrationError(
+                f"mounting this router at {prefix!r} would put it inside itself.\n"
+                "Mount it on another one, or on the app."
             )
         if isinstance(other, Router) and not callable(other):
-            if other is self or other in self._ancestors():
-                raise RegistrationError(f"mounting this router at {prefix!r} would put it inside itself.")
             other._parents.append((self, prefix))
             for path, entry, levels in list(other._entries):
-                self._add(prefix + path, entry, (other._level, *levels))
+                with collecting():  # one by one: `trivet check` reports the faults of all
+                    self._add(prefix + path, entry, (other._level, *levels))
             return
         if not callable(other):
             raise RegistrationError(
@@ -191,11 +206,16 @@ class Router:
             )
         if not prefix:
             raise RegistrationError('an ASGI application needs a prefix: app.mount("/old", other)')
-        self._add(prefix, MountedApp(prefix, other, _where_is(other)), ())
+        self._add(prefix, MountedApp(prefix, other, _mounted_from(other)), ())
 
     def _add(self, path: str, entry: Registered | MountedApp, levels: tuple[Level, ...]) -> None:
         """Take an entry, from ourselves or from a router mounted here, and pass it on."""
-        self._install(path, entry, levels)
+        if isinstance(entry, Registered):
+            # Here as well: what is wrong with a route of a router may show only where that is mounted.
+            with placing(entry.handler):
+                self._install(path, entry, levels)
+        else:
+            self._install(path, entry, levels)
         self._entries.append((path, entry, levels))
         for parent, prefix in self._parents:
             parent._add(prefix + path, entry, (self._level, *levels))
@@ -240,73 +260,33 @@ class Router:
         """
         if isinstance(what, int):
             if not 400 <= what <= 599:
-                raise RegistrationError(f"catch({what}): an error has a status from 400 to 599.")
+                raise RegistrationError(f"catch({what}): an error has a status from 400 to 599.\nWrite catch(404).")
         elif not (isinstance(what, type) and issubclass(what, BaseException)):
-            raise RegistrationError(f"catch({what!r}): name an exception class or a status.")
+            raise RegistrationError(
+                f"catch({what!r}): this is neither an exception class nor a status.\n"
+                "Write catch(KeyError), or catch(404)."
+            )
 
         def register(fn: H) -> H:
             with collecting():
                 self._check_open(f"the catcher {locate(fn)}")
+                check_catcher(fn)
                 if what in self._level.catchers:
                     first = locate(self._level.catchers[what])
-                    raise RegistrationError(f"two catchers for {what} on one level: {first} and {locate(fn)}.")
+                    raise RegistrationError(
+                        f"two catchers for {_spell(what)} on one level:\n    {first}\n    {locate(fn)}\n"
+                        "Remove one, or register it on the router whose routes it is meant for."
+                    )
                 self._level.catchers[what] = fn
             return fn
 
         return register
 
 
-def check_middleware(fn: M) -> M:
-    """Refuse what cannot be called as `await fn(request, call_next)`."""
-    if not callable(fn) or not is_async(fn):
-        raise RegistrationError(
-            f"this is not a middleware:\n{show(fn) if callable(fn) else f'    {fn!r}'}\n"
-            "Write\n\n    async def timing(request: Request, call_next: Next) -> Response:\n"
-            "        response = await call_next(request)\n        return response\n\n"
-            "ASGI middleware is added with app.wrap(Middleware, **options)."
-        )
-    return fn
+def _spell(what: type[BaseException] | int) -> str:
+    return str(what) if isinstance(what, int) else what.__name__
 
 
-@contextmanager
-def placing(handler: Callable[..., Any]) -> Generator[None]:
-    """Show where the handler is in every registration error of the body that does not say so itself."""
-    try:
-        yield
-    except RegistrationError as error:
-        where = locate(handler)
-        if not isinstance(error, RouteConflict) and f"{where.file}:{where.line}" not in str(error):
-            raise type(error)(f"{error}\n{show(handler)}") from None
-        raise
-
-
-def _check_methods(methods: Sequence[str], handler: Callable[..., Any]) -> frozenset[str]:
-    if isinstance(methods, str) or not methods:
-        raise RegistrationError(
-            f'methods={methods!r} is not a list of methods:\n{show(handler)}\nWrite methods=["GET"].'
-        )
-    for method in methods:
-        if not method or not TOKEN.issuperset(method):
-            raise RegistrationError(f"{method!r} is not a method (RFC 9110 section 9.1):\n{show(handler)}")
-        if method != method.upper() and method.upper() in STANDARD:
-            raise RegistrationError(
-                f"methods are case-sensitive, and {method!r} is not {method.upper()!r}:\n{show(handler)}\n"
-                f'Write methods=["{method.upper()}"].'
-            )
-    return frozenset(methods)
-
-
-def _check_status(status: int | None, handler: Callable[..., Any]) -> int | None:
-    if status is not None and not 200 <= status <= 599:
-        raise RegistrationError(f"status={status!r} cannot be a response's status (200 to 599):\n{show(handler)}")
-    return status
-
-
-def _where_is(app: object) -> Location:
-    """Where an ASGI application comes from: as near as Python knows."""
-    if callable(app):
-        place = locate(app)
-        if place.line:
-            return place
-    kind = type(app)
-    return Location(f"{kind.__module__}.{kind.__qualname__} object", "mounted", 0)
+def _mounted_from(app: object) -> Location:
+    """The line that mounts an ASGI application: it has no line of its own that would say more."""
+    return caller(f"{type(app).__qualname__}" if not inspect.isfunction(app) else app.__qualname__)

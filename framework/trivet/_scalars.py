@@ -52,11 +52,16 @@ def int_parser(low: int = -INT_LIMIT, high: int = INT_LIMIT) -> Callable[[str], 
     width = min(max(len(str(abs(low))), len(str(abs(high)))), _PYTHON_INT_DIGITS)
     too_low = f"must be at least {low}"
     too_high = f"must be at most {high}"
+    bounded = (low, high) != (-INT_LIMIT, INT_LIMIT)
 
     def parse(text: str) -> int:
         digits = text[1:] if text and text[0] == "-" else text
         if len(digits) > width:
-            raise ValueError(f"must be an integer of at most {width} digits")
+            if not bounded:
+                raise ValueError(f"must be an integer of at most {width} digits")
+            if not (digits.isdecimal() and digits.isascii()) or digits[0] == "0":
+                raise ValueError("must be an integer")
+            raise ValueError(too_low if text[0] == "-" else too_high)
         if not (digits.isdecimal() and digits.isascii()) or (digits[0] == "0" and len(text) > 1):
             raise ValueError("must be an integer")
         value = int(text)

@@ -43,7 +43,7 @@ import trio
 from . import _bounds
 from ._bounds import TooLate, bounded
 from ._dependency import DependencyFrame
-from ._leaving import Log, cancelled_from_outside, leaves, without
+from ._leaving import Log, cancelled_from_outside, leaves
 from ._middleware import MiddlewareFrame
 from .asgi import Reason
 from .errors import RequestCancelled
@@ -66,15 +66,13 @@ class RequestScope:
         log: is told what can be told to nobody else: a message, and the exception, if there is one.
     """
 
-    __slots__ = ("armed", "deadline", "fed", "frames", "grace", "leaving", "log", "reason")
+    __slots__ = ("_log", "armed", "deadline", "fed", "frames", "grace", "leaving", "reason")
 
     deadline: float
     """Absolute, on Trio's clock. The scope's owner may change it while nothing of the application runs."""
 
     grace: float
     """Seconds."""
-
-    log: Log
 
     reason: Reason | None
     """Why the request ended or is ending; `None` while it goes well. Written once: the first reason wins."""
@@ -95,7 +93,7 @@ class RequestScope:
     def __init__(self, deadline: float, grace: float, log: Log) -> None:
         self.deadline = deadline
         self.grace = grace
-        self.log = log
+        self._log = log
         self.reason = None
         self.frames = []
         self.armed = None
@@ -106,16 +104,6 @@ class RequestScope:
     def depth(self) -> int:
         """How many dependencies and middleware are open: for `leave(down_to=...)`."""
         return len(self.frames)
-
-    def is_for_middleware(self, error: BaseException) -> bool:
-        """Whether `error`, with which a handler or an inner middleware ended, must come out of `call_next`.
-
-        So must a cancellation, and nothing else, by a scope that a middleware has around `call_next` (`with
-        trio.fail_after(3)`): without it the scope could not tell that it had cancelled anything.
-        """
-        if without(error, trio.Cancelled) is not None:
-            return False
-        return any(isinstance(frame, MiddlewareFrame) and frame.cancels() for frame in self.frames)
 
     def cancel(self, reason: Reason) -> None:
         """End the request for `reason`: stop the code that is running forward, and start nothing new.
@@ -255,11 +243,15 @@ class RequestScope:
         """
         with trio.CancelScope(relative_deadline=self.grace, shield=True):
             return await fn(*args)
-        self.log(f"{_name_of(fn)} ran for longer than cleanup_grace = {self.grace:g} s", None)
+        self.report(f"{_name_of(fn)} ran for longer than cleanup_grace = {self.grace:g} s", None)
         raise self.stopped()
 
     alongside = staticmethod(_bounds.alongside)
     shielded = staticmethod(_bounds.shielded)
+
+    def report(self, message: str, error: BaseException | None) -> None:
+        """Tell the log what can be told to nobody else."""
+        self._log(message, error)
 
     def note_deadline(self) -> None:
         """One of our own scopes was cancelled: if nobody gave a reason, time was it."""

@@ -6,6 +6,7 @@ from the query; models from the JSON body) and the message for each way to break
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
@@ -56,8 +57,11 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
     except (TypeError, ValueError) as error:
         raise RegistrationError(f"{fn!r} has no signature to read: {error}\nPass a function.") from None
     hints = annotations_of(fn)
+    filled = _filled(fn)
     found: list[Parameter] = []
     for parameter in signature.parameters.values():
+        if parameter.name in filled:
+            continue
         taken = Parameter(fn, parameter, hints.get(parameter.name, parameter.empty))
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise taken.refuse(
@@ -74,6 +78,11 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
     return found
 
 
+def _filled(fn: object) -> Mapping[str, Any]:
+    """What a partial has filled in by name: it still stands in its signature, as a default."""
+    return fn.keywords if isinstance(fn, functools.partial) else {}
+
+
 def dependency_of(parameter: Parameter) -> Depends | None:
     """The `Depends` in the parameter's `Annotated`, if it has one."""
     if typing.get_origin(parameter.annotation) is typing.Annotated:
@@ -88,12 +97,12 @@ def dependency_of(parameter: Parameter) -> Depends | None:
     return None
 
 
-def source_of(parameter: Parameter, fields: Collection[str], injectable: Mapping[Any, str]) -> Source:
+def source_of(parameter: Parameter, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> Source:
     """Where the value of `parameter` comes from.
 
     Args:
         parameter: what is asked for; not a dependency.
-        fields: the names of the route's path fields.
+        fields: the route's path fields by name.
         injectable: types that stand for an object of the request, and the key of each.
 
     Raises:
@@ -105,6 +114,7 @@ def source_of(parameter: Parameter, fields: Collection[str], injectable: Mapping
                 "is a path field and has a default, which could never be used",
                 f"Drop the default, or take {{{parameter.name}}} out of the path.",
             )
+        _check_field(parameter, fields[parameter.name])
         return PathParam(parameter.name)
     annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
@@ -122,6 +132,24 @@ def source_of(parameter: Parameter, fields: Collection[str], injectable: Mapping
     if converter is not None:
         return _query(parameter, converter, None, default)
     return _list_or_body(parameter, inner, default)
+
+
+def _check_field(parameter: Parameter, field: Converter) -> None:
+    """Refuse a parameter that is annotated as something else than what the path field gives."""
+    if parameter.annotation in (inspect.Parameter.empty, Any, object):
+        return
+    inner, _ = split_optional(parameter.annotation)
+    converter = converter_for(inner)
+    if converter is None:
+        raise parameter.refuse(
+            f"is a path field, and {_spell(parameter.annotation)} is not a type that a segment of a path can spell",
+            f"Annotate it as a scalar:  {parameter.name}: str,\nor take {{{parameter.name}}} out of the path.",
+        )
+    if converter.base != field.base:
+        raise parameter.refuse(
+            f"is a path field of type {field.name}, which is what this would be given too",
+            f"Let all who take it agree:  {parameter.name}: {field.name}",
+        )
 
 
 def _list_or_body(parameter: Parameter, inner: Any, default: Any) -> Source:
@@ -149,8 +177,10 @@ def _query(
     default: Any,
 ) -> QueryParam:
     if default is not REQUIRED and default is not None:
-        items = [default] if container is None else default
+        items = [default] if container is None or isinstance(default, str) else default
         try:
+            if container is not None and isinstance(default, str):
+                raise TypeError("one text is not several")
             for item in items:
                 converter.parse(converter.format(item))
         except (ValueError, TypeError) as error:

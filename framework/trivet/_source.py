@@ -65,16 +65,48 @@ def _short(file: str) -> str:
     return file if relative.startswith("..") else relative
 
 
+def caller(name: str) -> Location:
+    """The line outside of this package that is being run: where the application calls us."""
+    package = os.path.dirname(__file__)
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and os.path.dirname(frame.f_code.co_filename) == package:
+        frame = frame.f_back
+    if frame is None:
+        return Location(name, "?", 0)
+    return Location(name, _short(frame.f_code.co_filename), frame.f_lineno)
+
+
 def show(fn: Callable[..., Any]) -> str:
     """The signature as written, with its place: the first line of most registration errors."""
     where = locate(fn)
     asynchronous = is_async(fn) or inspect.isasyncgenfunction(underlying(fn))
     prefix = "async def" if asynchronous else "class" if inspect.isclass(fn) else "def"
     try:
-        signature = str(inspect.signature(fn)).replace("'", "")
+        signature = str(_unquoted(inspect.signature(fn)))
     except (TypeError, ValueError):
         signature = "(...)"
-    return f"    {prefix} {where.name.rpartition('.')[2]}{signature}\n    {where.file}:{where.line}"
+    return f"    {prefix} {where.name.rpartition('.')[2]}{signature}\n    {_place(where)}"
+
+
+def _place(where: Location) -> str:
+    return f"{where.file}:{where.line}" if where.line else "(built in)"
+
+
+class _Bare(str):
+    """An annotation that is a string, shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _unquoted(signature: inspect.Signature) -> inspect.Signature:
+    def bare(annotation: Any) -> Any:
+        return _Bare(annotation) if isinstance(annotation, str) else annotation
+
+    parameters = [each.replace(annotation=bare(each.annotation)) for each in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=bare(signature.return_annotation))
 
 
 def is_async(fn: Callable[..., Any]) -> bool:
@@ -107,7 +139,10 @@ def annotations_of(fn: Callable[..., Any]) -> Mapping[str, Any]:
             return found
         raise RegistrationError(_unresolved(fn, error)) from None
     except Exception as error:
-        raise RegistrationError(f"the annotations of this cannot be evaluated: {error}\n{show(fn)}") from error
+        raise RegistrationError(
+            f"the annotations of this cannot be evaluated: {error}\n{show(fn)}\n"
+            "Correct it: trivet reads annotations when the handler is registered."
+        ) from error
 
 
 def _with_frames(target: Any) -> Mapping[str, Any] | None:

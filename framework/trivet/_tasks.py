@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVarTuple
+from typing import Final, TypeVarTuple
+from weakref import WeakSet
 
 import trio
 
 Ts = TypeVarTuple("Ts")
 
 log = logging.getLogger("trivet")
+
+NURSERIES: Final[WeakSet[trio.Nursery]] = WeakSet()
+"""The nurseries of all running applications, mounted ones too: what runs there may outlive its request."""
 
 
 class Tasks:
@@ -67,6 +71,7 @@ class Tasks:
         try:
             async with trio.open_nursery() as nursery:
                 self.nursery = nursery
+                NURSERIES.add(nursery)
                 yield
                 nursery.cancel_scope.deadline = trio.current_time() + drain_timeout
         finally:

@@ -28,6 +28,10 @@ async def sleepy(scope: Any, receive: Any, send: Any) -> None:
     await answer(send)
 
 
+def h2_get(path: str) -> list[tuple[str, str]]:
+    return [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "x")]
+
+
 async def test_a_drain_lets_requests_finish() -> None:
     """New connections are refused, idle ones closed, and the last response says that the connection ends."""
     async with serving(http(sleepy)) as served, await served.connect() as idle, await served.connect() as busy:
@@ -137,6 +141,59 @@ async def test_a_request_that_was_told_has_its_grace_and_no_more() -> None:
     assert 0.35 < cancelled[0] - began < 0.8
 
 
+async def test_a_callback_that_fails_hurts_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    """It is called from tasks of the server: what it raises is logged, by whichever way it is called."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        def fail(reason: str) -> None:
+            raise ValueError(reason)
+
+        scope["extensions"]["trivet"].attach(fail)
+        await trio.sleep(0.5)
+        await answer(send)
+
+    options = {"drain_timeout": 0.1, "cleanup_grace": 5}
+    async with (
+        serving(http(handler), options=options) as served,
+        await served.connect() as parked,
+        await served.connect() as stays,
+    ):
+        await parked.send_all(get() + b"G")
+        await stays.send_all(get())
+        await trio.sleep(0.05)
+        await parked.send_eof()
+        await trio.sleep(0.05)
+        assert "'disconnected' failed" in caplog.text
+        served.stop.set()
+        assert (await read_all(stays)).endswith(b"ok")
+    assert "'drained' failed" in caplog.text
+
+
+async def test_a_drain_over_http2() -> None:
+    """The stream in progress is answered, a new one refused so that it may be sent again, and GOAWAY ends it."""
+    async with serving(http(sleepy)) as served, await served.connect() as stream:
+        client = h2.connection.H2Connection(config=h2.config.H2Configuration(client_side=True))
+        client.initiate_connection()
+        client.send_headers(1, h2_get("/0.3"), end_stream=True)
+        await stream.send_all(client.data_to_send())
+        await trio.sleep(0.1)
+        served.stop.set()
+        await trio.sleep(0.05)
+        client.send_headers(3, h2_get("/"), end_stream=True)
+        await stream.send_all(client.data_to_send())
+        events: list[Any] = []
+        with trio.fail_after(1):
+            async for data in stream:
+                events += client.receive_data(data)
+    seen = [(type(event), event.stream_id) for event in events if hasattr(event, "stream_id")]
+    assert (h2.events.StreamEnded, 1) in seen
+    assert (h2.events.StreamReset, 3) in seen
+    assert {event.error_code for event in events if isinstance(event, h2.events.StreamReset)} == {
+        ErrorCodes.REFUSED_STREAM
+    }
+    assert isinstance(events[-1], h2.events.ConnectionTerminated)
+
+
 async def test_hurry_skips_the_wait() -> None:
     """A second signal: what is left of the drain time is skipped, the grace is not."""
     told = Told()
@@ -223,8 +280,7 @@ async def test_a_client_that_resets_streams_faster_than_they_end_is_disconnected
         client = h2.connection.H2Connection(config=h2.config.H2Configuration(client_side=True))
         client.initiate_connection()
         for number in range(1, 41, 2):
-            headers = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")]
-            client.send_headers(number, headers, end_stream=True)
+            client.send_headers(number, h2_get("/"), end_stream=True)
             client.reset_stream(number)
         await stream.send_all(client.data_to_send())
         events: list[h2.events.Event] = []

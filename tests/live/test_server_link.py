@@ -78,6 +78,31 @@ async def test_a_response_that_was_taken_is_not_told_anything() -> None:
     assert reasons == []
 
 
+@pytest.mark.parametrize("attach", ["before", "after"])
+async def test_work_after_the_response_is_not_told_of_the_drain(attach: str) -> None:
+    """Once the last body message is taken there is nothing to stop, whenever it was attached."""
+    reasons: list[str] = []
+    over = trio.Event()
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        link = scope["extensions"]["trivet"]
+        if attach == "before":
+            link.attach(reasons.append)
+        await answer(send)
+        if attach == "after":
+            link.attach(reasons.append)
+        await link.draining.wait()
+        await trio.sleep(0.3)
+        over.set()
+
+    async with serving(http(handler), options={"drain_timeout": 0.1}) as served, await served.connect() as stream:
+        await stream.send_all(get())
+        await read_until(stream, b"ok")
+        served.stop.set()
+        await over.wait()
+    assert reasons == []
+
+
 async def test_detached_is_not_told() -> None:
     """After `detach` the request runs on in peace."""
     reasons: list[str] = []

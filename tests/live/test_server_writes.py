@@ -175,6 +175,33 @@ async def test_an_http2_window_of_zero_stops_the_application() -> None:
         assert flood.told.reasons == ["disconnected"]
 
 
+async def test_an_http2_client_that_reads_slowly_is_not_reset() -> None:
+    """A window that opens little by little is progress, for a single wait that takes longer than `send_timeout`."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"]["trivet"].send_timeout = 0.4
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": CHUNK})
+
+    async with serving(http(handler)) as served, await served.connect() as stream:
+        client = h2_client()
+        client.send_headers(
+            1, [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "x")], end_stream=True
+        )
+        await stream.send_all(client.data_to_send())
+        received, ended = 0, False
+        while not ended:
+            client.increment_flow_control_window(8192, 1)
+            client.increment_flow_control_window(8192)
+            await stream.send_all(client.data_to_send())
+            await trio.sleep(0.1)
+            for event in client.receive_data(await stream.receive_some(65_536)):
+                assert not isinstance(event, h2.events.StreamReset)
+                received += len(event.data or b"") if isinstance(event, h2.events.DataReceived) else 0
+                ended = ended or isinstance(event, h2.events.StreamEnded)
+    assert received == len(CHUNK)
+
+
 async def test_an_http2_client_that_leaves_frees_its_handlers() -> None:
     """Blocked in `send` or not, each handler ends when the connection does."""
     floods = [Flood(None) for _ in range(3)]
@@ -194,3 +221,49 @@ async def test_an_http2_client_that_leaves_frees_its_handlers() -> None:
             for flood in floods:
                 await flood.over.wait()
                 assert flood.told.reasons == ["disconnected"]
+
+
+async def test_an_unread_upload_stops_its_client() -> None:
+    """Over HTTP/1.1 the reader stops reading, over HTTP/2 the window stays shut, until the application reads."""
+    release = trio.Event()
+    sizes: list[int] = []
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        await release.wait()
+        size, more = 0, True
+        while more:
+            message = await receive()
+            sizes.append(len(message["body"]))
+            size, more = size + sizes[-1], message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d" % size})
+
+    length = 40_000_000
+    async with serving(http(handler)) as served, await served.connect() as stream:
+        async with trio.open_nursery() as nursery:
+            head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % length
+            nursery.start_soon(stream.send_all, head + b"x" * length)
+            await trio.sleep(0.3)
+            assert len(nursery.child_tasks) == 1  # what it could not send is not held by us
+            release.set()
+        assert b"%d" % length in await read_all(stream)
+    assert max(sizes) < 200_000
+
+    release = trio.Event()
+    async with serving(http(handler)) as served, await served.connect() as stream:
+        client = h2.connection.H2Connection(config=h2.config.H2Configuration(client_side=True, header_encoding=None))
+        client.initiate_connection()
+        client.send_headers(1, [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "x")])
+        for _ in range(4):
+            client.send_data(1, b"x" * 16_000)
+        await stream.send_all(client.data_to_send())
+        with trio.move_on_after(0.2):
+            while True:
+                client.receive_data(await stream.receive_some(65_536))
+        assert client.local_flow_control_window(1) == 65_535 - 64_000
+        release.set()
+        with trio.fail_after(2):
+            while client.local_flow_control_window(1) < 32_000:
+                client.receive_data(await stream.receive_some(65_536))
+        client.end_stream(1)
+        await stream.send_all(client.data_to_send())

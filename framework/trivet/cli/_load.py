@@ -86,10 +86,11 @@ def _attribute(module: ModuleType, path: str, module_name: str) -> Any:
 
 def _no_attribute(holder: Any, name: str, path: str, module_name: str) -> str:
     message = f"the module {module_name!r} has no {path!r}."
-    names = [other for other in dir(holder) if not other.startswith("_")]
-    near = difflib.get_close_matches(name, names, n=1) or [
-        other for other in names if type(getattr(holder, other, None)).__name__ in ("App", "Starlette", "Quart")
-    ]
+    # What was imported, the class App itself say, is not what was meant.
+    values = {other: getattr(holder, other, None) for other in dir(holder) if not other.startswith("_")}
+    names = [other for other, value in values.items() if not inspect.isclass(value) and not inspect.ismodule(value)]
+    apps = [other for other in names if type(values[other]).__name__ in ("App", "Starlette", "Quart", "QuartTrio")]
+    near = difflib.get_close_matches(name, apps, n=1) or apps or difflib.get_close_matches(name, names, n=1)
     if near:
         return f"{message}\nDid you mean  {module_name}:{near[0]}  ?"
     return f"{message}\nIt must hold the application:  {path} = App()"

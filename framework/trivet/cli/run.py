@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import logging
 import os
 import signal
@@ -111,8 +112,9 @@ async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Pare
     signals = (signal.SIGTERM,) if parent is not None else (signal.SIGTERM, signal.SIGINT)
     if parent is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor passes it on
+    bounds = itertools.chain([drain + grace], itertools.repeat(grace))  # the second signal skips the drain
     async with (
-        stopping_on(signals, lambda: watchdog.arm(drain + grace)) as stopping,
+        stopping_on(signals, lambda: watchdog.arm(next(bounds))) as stopping,
         trio.open_nursery() as helpers,
     ):
         if parent is not None:

@@ -5,6 +5,8 @@ It knows ASGI, hypercorn and Trio, never `App`. They meet at ASGI plus the `triv
     _serve        the life of a server: startup, accept, drain
     _lifespan     the application's startup and shutdown
     _connection   the tasks of one connection; containment of what goes wrong in it
+    _application  one application task: what is answered when the application does not
+    _seam         what a protocol owes its connection, so that another can take the place of hypercorn's
     _h1 _h2       HTTP/1.1 and HTTP/2: hypercorn's protocols, made safe; _quic: HTTP/3, contained
     _http_stream _ws_stream      one request, one WebSocket
     _inbox        what `receive` returns;  _link: what `Link` promises

@@ -28,9 +28,10 @@ from hypercorn.protocol.h11 import H2ProtocolAssumedError
 
 from ._address import endpoint
 from ._application import run_application
+from ._handshake import Transport, alpn_of
 from ._seam import HTTPProtocol, Stream
 from ._state import Server, log
-from ._stream import BoundedStream, Stalled
+from ._stream import RECEIVE_SIZE, BoundedStream, Stalled
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 4 * 2**20
@@ -38,8 +39,6 @@ LINGER_BYTES = 4 * 2**20
 
 CLOSE_SECONDS = 1.0
 """For TLS's close_notify."""
-
-Transport: TypeAlias = "BoundedStream | trio.SSLStream[BoundedStream]"
 
 
 ChooseProtocol: TypeAlias = "Callable[[Connection, str], HTTPProtocol]"
@@ -92,7 +91,7 @@ class Connection:
             self.server.left(self)
 
     async def _run(self) -> None:
-        alpn = await self._shake_hands()
+        alpn = await alpn_of(self.transport, self.server.config.ssl_handshake_timeout, self._handshake)
         if alpn is None:
             return
         sock = self.bytes.socket
@@ -117,20 +116,6 @@ class Connection:
             nursery.cancel_scope.cancel()  # what is left are the protocol's own helpers
         await self._close()
 
-    async def _shake_hands(self) -> str | None:
-        """The ALPN name the client chose, or None if there is nobody to talk to."""
-        if isinstance(self.transport, BoundedStream):
-            return "http/1.1"
-        done = False
-        with self._handshake:
-            self._handshake.deadline = trio.current_time() + self.server.config.ssl_handshake_timeout
-            try:
-                await self.transport.do_handshake()
-                done = True
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # a scanner, or a client that does not trust our certificate: no fault of ours
-        return (self.transport.selected_alpn_protocol() or "http/1.1") if done else None
-
     async def _use(self, protocol: HTTPProtocol) -> None:
         self._protocol = protocol
         self.bytes.shielded = protocol.shielded
@@ -139,15 +124,10 @@ class Connection:
     # Reading -----------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        read_timeout = self.server.config.read_timeout or inf
         with self._reading:
             while True:
                 try:
-                    if read_timeout == inf:
-                        data = await self.transport.receive_some(65_536)
-                    else:
-                        with trio.fail_after(read_timeout):
-                            data = await self.transport.receive_some(65_536)
+                    data = await self._receive()
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     await self._lost()
                     return
@@ -161,6 +141,12 @@ class Connection:
                 await self._feed(bytes(data))
                 if not data:
                     return
+
+    async def _receive(self) -> bytes | bytearray:
+        if self.server.config.read_timeout is None:
+            return await self.transport.receive_some(RECEIVE_SIZE)
+        with trio.fail_after(self.server.config.read_timeout):
+            return await self.transport.receive_some(RECEIVE_SIZE)
 
     async def _feed(self, data: bytes) -> None:
         try:

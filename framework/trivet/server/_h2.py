@@ -15,14 +15,14 @@ order of streams is `priority`'s. What it changes:
 - During a drain new streams are refused with REFUSED_STREAM: the client may send them again elsewhere.
 - A client that opens and resets streams faster than their applications end (CVE-2023-44487) is disconnected.
 
-What remains: one WebSocket that does not read (RFC 8441) stops the reader of its connection; requests that were
-refused in a drain may be answered after the GOAWAY of an idle connection only by sending them again. A proxy that
-speaks HTTP/1.1 to us is still the better place for HTTP/2.
+What remains: one WebSocket that does not read (RFC 8441) stops the reader of its connection, and a head that h2 finds
+malformed costs the connection, not the stream. A proxy that speaks HTTP/1.1 to us is the better place for HTTP/2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,6 +38,7 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.utils import filter_pseudo_headers
 from priority.priority import DuplicateStreamError, MissingStreamError
 
+from ._fields import http2_fields
 from ._http_stream import RequestStream
 from ._outflow import Outflow
 from ._state import log
@@ -45,9 +46,6 @@ from ._ws_stream import WebSocketStream
 
 if TYPE_CHECKING:
     from ._connection import Connection
-
-_FORBIDDEN = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
-"""RFC 9113 section 8.2.2: they belong to HTTP/1.1, and h2 would refuse the whole response for one of them."""
 
 
 class HTTP2(H2Protocol):
@@ -166,6 +164,11 @@ class HTTP2(H2Protocol):
         except h2.exceptions.ProtocolError:
             pass  # the connection is closing: no more data is wanted
 
+    async def _application_read(self, stream_id: int, length: int) -> None:
+        """Open the stream's window, and the connection's, by what the application has read."""
+        self._acknowledge(stream_id, length)
+        await self._flush()
+
     async def _request(self, event: h2.events.RequestReceived) -> None:
         stream_id = event.stream_id
         if self.context.terminated.is_set():
@@ -197,7 +200,7 @@ class HTTP2(H2Protocol):
 
         stream = (WebSocketStream if websocket else RequestStream)(self.wire, self, stream_id)
         if isinstance(stream, RequestStream):
-            stream.inbox.taken = _Window(self, stream_id)
+            stream.inbox.taken = partial(self._application_read, stream_id)
         self.streams[stream_id] = stream
         self.stream_buffers[stream_id] = Outflow()
         try:
@@ -248,19 +251,8 @@ class HTTP2(H2Protocol):
         return state is None or state.closed
 
     async def _begin(self, event: Response) -> None:
-        headers = [(b":status", b"%d" % event.status_code)]
-        has_date = False
-        for name, value in event.headers:
-            lower = name.lower()
-            if lower in _FORBIDDEN:
-                continue
-            if b"\r" in value or b"\n" in value or b"\0" in value:
-                # HTTP/1.1 refuses it (h11); a proxy that translates would let the client see two headers.
-                raise ValueError(f"the response header {name!r} holds a line break or NUL: {value!r}")
-            has_date = has_date or lower == b"date"
-            headers.append((lower, value))
         ours = self.wire.server.response_headers("h2")
-        headers += [header for header in ours if header[0] != b"date"] if has_date else ours
+        headers = http2_fields(event.status_code, event.headers, ours)
         try:
             self.connection.send_headers(event.stream_id, cast(Any, headers))
         except h2.exceptions.ProtocolError:
@@ -317,17 +309,3 @@ class HTTP2(H2Protocol):
         except h2.exceptions.ProtocolError:
             self._release(stream_id)  # closed meanwhile by the other side
         await self._flush()
-
-
-class _Window:
-    """Opens a stream's window, and the connection's, by what the application has read."""
-
-    __slots__ = ("_protocol", "_stream_id")
-
-    def __init__(self, protocol: HTTP2, stream_id: int) -> None:
-        self._protocol = protocol
-        self._stream_id = stream_id
-
-    async def __call__(self, length: int) -> None:
-        self._protocol._acknowledge(self._stream_id, length)
-        await self._protocol._flush()

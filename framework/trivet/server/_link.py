@@ -6,11 +6,14 @@ protocol calls `client_left`, `drain_over` and `response_taken`; an application 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import trio
 
 from trivet.asgi import Reason
+
+log = logging.getLogger("trivet.server")
 
 
 class RequestLink:
@@ -51,15 +54,21 @@ class RequestLink:
         """The client is gone, or has ended its half of the connection."""
         if not self._left:
             self._left = True
-            if self._cancel is not None:
-                self._cancel("disconnected")
+            self._tell("disconnected")
 
     def drain_over(self) -> None:
         """The drain time has passed and this request is still there."""
         if not self._drained:
             self._drained = True
-            if self._cancel is not None:
-                self._cancel("drained")
+            self._tell("drained")
+
+    def _tell(self, reason: Reason) -> None:
+        if self._cancel is not None:
+            try:
+                self._cancel(reason)
+            except Exception:
+                # It runs in whatever task noticed, often one that serves all connections: what it raises ends here.
+                log.exception("the callback of a request that was to be told %r failed", reason)
 
     def response_taken(self) -> None:
         """The application has handed over the last of its response: never tell it anything again."""

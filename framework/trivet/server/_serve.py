@@ -23,9 +23,10 @@ from hypercorn.config import Config, Sockets
 from trivet.asgi import ASGIApp
 
 from ._address import urls_of
-from ._connection import Connection, Transport
+from ._connection import Connection
 from ._h1 import HTTP1
 from ._h2 import HTTP2
+from ._handshake import Transport
 from ._lifespan import Lifespan, LifespanFailed
 from ._link import LifespanLink
 from ._quic import serve_quic
@@ -144,6 +145,8 @@ class _Service:
         server = self._server
         if sockets is None:
             sockets = server.config.create_sockets()
+        # Inherited sockets too are announced as `alt-svc`, which hypercorn does for those it has created itself.
+        server.config._set_quic_addresses(sockets.quic_sockets)
         async with trio.open_nursery() as helpers:
             helpers.start_soon(server.hangups.run)
             async with trio.open_nursery() as connections:

@@ -9,7 +9,6 @@ import copy
 import logging
 from time import time
 from typing import TYPE_CHECKING, Any
-from wsgiref.handlers import format_date_time
 
 import trio
 from hypercorn.config import Config
@@ -75,7 +74,6 @@ class Server:
         self.lifespan_state = ConnectionState({})
         self.connections: set[Connection] = set()
         self.quiet = trio.Event()  # set once the drain has begun and no connection is left
-        self._fixed = [header for header in config.response_headers("") if header[0] not in (b"date", b"server")]
         self._headers: dict[str, tuple[int, list[tuple[bytes, bytes]]]] = {}
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
@@ -84,11 +82,7 @@ class Server:
         cached = self._headers.get(protocol)
         if cached is not None and cached[0] == now:
             return cached[1]
-        headers = list(self._fixed)
-        if self.config.include_date_header:
-            headers.append((b"date", format_date_time(now).encode("ascii")))
-        if self.config.include_server_header:
-            headers.append((b"server", f"hypercorn-{protocol}".encode("ascii")))
+        headers = self.config.response_headers(protocol)
         self._headers[protocol] = (now, headers)
         return headers
 

@@ -17,6 +17,8 @@ from weakref import WeakSet
 import trio
 import trio.testing
 
+from trivet._tasks import NURSERIES
+
 __all__ = ["LeakDetector", "Lineage", "TaskLeak"]
 
 TRIO_DIRECTORY: Final = str(Path(trio.__file__).parent)
@@ -121,7 +123,7 @@ class LeakDetector(trio.abc.Instrument):
             return True
         background = self._background()
         while nursery is not None:
-            if nursery is background:
+            if nursery is background or nursery in NURSERIES:
                 return True
             nursery = nursery.parent_task.parent_nursery
         return False

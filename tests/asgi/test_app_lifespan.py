@@ -1,0 +1,306 @@
+"""The application's life: startup and its failures, state, background tasks, and the order of leaving."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trivet import App, Request
+from trivet.errors import RegistrationError
+from trivet.testing import LifespanFailed, TestClient
+
+both_servers = pytest.mark.parametrize("link", [True, False], ids=["link", "plain"])
+
+
+@both_servers
+async def test_what_it_yields_is_request_state_copied(link: bool) -> None:
+    """Each request has a copy to write to; what is in it is shared."""
+    shared: list[int] = []
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[dict[str, Any]]:
+        yield {"shared": shared, "n": 1}
+
+    app = App(lifespan=lifespan)
+
+    @app.get("/")
+    async def handler(request: Request) -> int:
+        request.state["n"] += 1
+        request.state["shared"].append(1)
+        request.state["new"] = 1
+        return request.state["n"]  # type: ignore[no-any-return]
+
+    async with TestClient(app, link=link) as client:
+        assert [(await client.get("/")).json() for _ in range(2)] == [2, 2]
+    assert shared == [1, 1]
+
+
+async def test_a_server_that_has_no_state_gets_by() -> None:
+    """`state` is optional in ASGI: the application keeps its own."""
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[dict[str, Any]]:
+        yield {"n": 1}
+
+    app = App(lifespan=lifespan)
+
+    @app.get("/")
+    async def handler(request: Request) -> int:
+        request.state["n"] += 1
+        return request.state["n"]  # type: ignore[no-any-return]
+
+    async def stateless(scope: Any, receive: Any, send: Any) -> None:
+        scope.pop("state", None)
+        await app(scope, receive, send)
+
+    async with TestClient(stateless) as client:
+        assert [(await client.get("/")).json() for _ in range(2)] == [2, 2]
+
+
+async def test_without_lifespan_requests_are_served() -> None:
+    """A server that runs no lifespan protocol gets answers, disconnects included; state is empty."""
+    app = App(timeout=5)
+    cancelled: list[str] = []
+
+    @app.get("/")
+    async def handler(request: Request) -> int:
+        return len(request.state)
+
+    @app.get("/wait")
+    async def wait(request: Request) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.append(str(request.ended))
+
+    async def no_lifespan(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        await app(scope, receive, send)
+
+    async with TestClient(no_lifespan, link=False) as client:
+        assert (await client.get("/")).json() == 0
+        async with client.open("GET", "/wait") as exchange:
+            await trio.testing.wait_all_tasks_blocked()
+            exchange.leave()
+            await exchange.wait_returned()
+    assert cancelled == ["disconnected"]
+
+
+@both_servers
+async def test_a_startup_failure_is_sent_with_its_traceback(link: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """`startup.failed`, so that the server stops; the log has the traceback too."""
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        raise ConnectionRefusedError("no database")
+        yield
+
+    with pytest.raises(LifespanFailed, match=r"(?s)Traceback.*test_app_lifespan.*ConnectionRefusedError: no database"):
+        async with TestClient(App(lifespan=lifespan), link=link):
+            raise AssertionError("unreachable")
+    assert "the application did not start" in caplog.text
+    assert "no database" in caplog.text
+
+
+@pytest.mark.parametrize("state", [5, "text", ["a"]])
+async def test_a_lifespan_yields_a_mapping_or_nothing(state: Any) -> None:
+    """Anything else is a startup failure that shows the remedy; the lifespan is left."""
+    left: list[bool] = []
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[Any]:
+        try:
+            yield state
+        finally:
+            left.append(True)
+
+    with pytest.raises(LifespanFailed, match=r'yield \{"db": db\}'):
+        async with TestClient(App(lifespan=lifespan)):
+            raise AssertionError("unreachable")
+    assert left == [True]
+
+
+async def test_asgi_middleware_that_cannot_be_made_is_a_startup_failure() -> None:
+    """It is made when the table is frozen: a server that took that for "no lifespan" would answer nothing but 500."""
+
+    def broken(app: Any) -> Any:
+        raise ValueError("no key")
+
+    app = App()
+    app.wrap(broken)
+    with pytest.raises(LifespanFailed, match=r"(?s)Traceback.*ValueError: no key"):
+        async with TestClient(app):
+            raise AssertionError("unreachable")
+
+
+@both_servers
+async def test_a_shutdown_failure_is_sent_and_logged(link: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """The server hears that we did not stop cleanly."""
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        yield
+        raise KeyError("cannot flush")
+
+    with pytest.raises(LifespanFailed, match="cannot flush"):
+        async with TestClient(App(lifespan=lifespan), link=link):
+            pass
+    assert "did not stop cleanly" in caplog.text
+
+
+@both_servers
+async def test_order_of_leaving(link: bool, autojump_clock: trio.testing.MockClock) -> None:
+    """Requests, then background tasks, then the lifespan."""
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        log.append("up")
+        yield
+        log.append("lifespan")
+
+    app = App(lifespan=lifespan, drain_timeout=5)
+
+    async def background() -> None:
+        await trio.sleep(4)
+        log.append("task")
+
+    @app.get("/")
+    async def handler(request: Request) -> str:
+        app.tasks.start_soon(background)
+        await trio.sleep(2)
+        log.append("request")
+        return ""
+
+    async with TestClient(app, link=link) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, "/")
+        await trio.sleep(1)
+    assert log == ["up", "request", "task", "lifespan"]
+
+
+# ---- app.tasks
+
+
+@both_servers
+async def test_a_task_outlives_its_request(link: bool, autojump_clock: trio.testing.MockClock) -> None:
+    """The answer does not wait for it, and a client that leaves does not stop it."""
+    app, done = App(), list[int]()
+
+    async def work(n: int) -> None:
+        await trio.sleep(3)
+        done.append(n)
+
+    @app.post("/{n}")
+    async def handler(n: int) -> tuple[int, None]:
+        app.tasks.start_soon(work, n)
+        return 202, None
+
+    async with TestClient(app, link=link) as client:
+        start = trio.current_time()
+        assert (await client.post("/7")).status_code == 202
+        assert trio.current_time() == start
+        await trio.sleep(5)
+        assert done == [7]
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), ExceptionGroup("g", [KeyError("x")]), BaseExceptionGroup("g", [KeyError("x")])]
+)
+async def test_a_task_that_fails_is_logged_and_takes_nothing_with_it(
+    error: Exception, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    """With its name and traceback; the others go on."""
+    app, done = App(), list[int]()
+
+    async def failing() -> None:
+        raise error
+
+    async def work() -> None:
+        await trio.sleep(1)
+        done.append(1)
+
+    @app.get("/")
+    async def handler() -> str:
+        app.tasks.start_soon(work)
+        app.tasks.start_soon(failing)
+        return "x"
+
+    async with TestClient(app) as client:
+        assert (await client.get("/")).text == "x"
+        await trio.sleep(2)
+        assert (await client.get("/")).text == "x"
+    assert len(done) == 2
+    first, _ = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "failing" in first.getMessage()
+    assert first.exc_info
+
+
+async def test_tasks_are_drained_then_cancelled(autojump_clock: trio.testing.MockClock) -> None:
+    """At shutdown each has `drain_timeout` to end by itself; cleanup still runs after that."""
+    app, log = App(drain_timeout=3), list[str]()
+
+    async def work(name: str, seconds: float) -> None:
+        try:
+            await trio.sleep(seconds)
+            log.append(f"{name} done")
+        except trio.Cancelled:
+            log.append(f"{name} cancelled")
+            raise
+
+    async with TestClient(app):
+        app.tasks.start_soon(work, "quick", 2)
+        app.tasks.start_soon(work, "slow", 100)
+        start = trio.current_time()
+    assert log == ["quick done", "slow cancelled"]
+    assert trio.current_time() - start == pytest.approx(3)
+
+
+async def test_tasks_need_a_running_application() -> None:
+    """Before startup and after shutdown it is an error that says why."""
+    app = App()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="while the application is not running"):
+            app.tasks.start_soon(trio.sleep, 1)
+        async with TestClient(app):
+            app.tasks.start_soon(trio.sleep, 0)
+
+
+async def test_draining_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    """`request.draining` is set when the server begins to stop, so that a long answer can come to its end."""
+    app, log = App(), list[str]()
+
+    @app.get("/")
+    async def handler(request: Request) -> str:
+        assert not request.draining.is_set()
+        await request.draining.wait()
+        log.append("told")
+        return "x"
+
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, "/")
+        await trio.sleep(1)
+        client.drain()
+    assert log == ["told"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"slash": "both"}, {"timeout": 0}, {"timeout": -1}, {"timeout": "3"}, {"timeout": True},
+        {"timeout": float("nan")}, {"send_timeout": 0}, {"body_timeout": 0}, {"max_body": -1}, {"max_body": 1.5},
+        {"max_body": True}, {"on_disconnect": "ignore"}, {"on_disconnect": None}, {"cleanup_grace": -1},
+        {"cleanup_grace": None}, {"cleanup_grace": float("inf")}, {"drain_timeout": "1"}, {"timeot": 3},
+        {"middleware": "x"}, {"tags": "x"}, {"dependencies": 5},
+    ],
+)  # fmt: skip
+def test_options_of_the_application_are_checked(options: dict[str, Any]) -> None:
+    """A value that an option does not take is refused where it is written, with the remedy."""
+    with pytest.raises(RegistrationError):
+        App(**options)

@@ -1,0 +1,248 @@
+"""What type checkers must conclude about code that uses trivet. Never run: pyright and mypy, both strict, check it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, Any, assert_type
+
+import msgspec
+import trio
+
+from trivet import (
+    HTML,
+    JSON,
+    App,
+    Depends,
+    HTTPError,
+    Next,
+    Reason,
+    Redirect,
+    Request,
+    RequestCancelled,
+    Response,
+    Router,
+    Sink,
+    Stream,
+    Text,
+)
+from trivet.asgi import ASGIApp, Notice, Receive, Scope, Send
+
+
+class Item(msgspec.Struct):
+    name: str
+
+
+@asynccontextmanager
+async def lifespan(app: App) -> AsyncGenerator[Mapping[str, Any]]:
+    yield {"db": 1}
+
+
+@asynccontextmanager
+async def lifespan_of_nothing(app: App) -> AsyncGenerator[None]:
+    yield
+
+
+app = App(timeout=10, on_disconnect="finish", lifespan=lifespan, slash="strict", tags=["a"], max_body=None)
+App(lifespan=lifespan_of_nothing)
+App(timeout="10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+App(timeot=10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+App(on_disconnect="stop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Router(debug=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+# ---- decorators return the handler unchanged, types and all
+
+
+@app.get("/{name}", timeout=2, status=201, name="hello")
+async def hello(name: str, excited: bool = False) -> str:
+    return name
+
+
+@app.post("/items")
+async def create(item: Item, request: Request, nursery: trio.Nursery) -> tuple[int, Item]:
+    return 201, item
+
+
+@app.put("/items")
+@app.patch("/items/{id}")
+@app.route("/brew", methods=["BREW"])
+def threaded(id: int) -> dict[str, int]:  # noqa: A002
+    return {"id": id}
+
+
+async def check_decorators() -> None:
+    assert_type(await hello("x"), str)
+    assert_type(await hello(name="x", excited=True), str)
+    assert_type(threaded(1), dict[str, int])
+    await hello(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await hello()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+@app.get("/x", timeot=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+async def unknown_option() -> None: ...
+
+
+class Group:
+    async def method(self, a: int) -> str:
+        return ""
+
+    async def __call__(self) -> bytes:
+        return b""
+
+
+assert_type(app.get("/method")(Group().method), Callable[[int], Any]) if False else None
+app.get("/object")(Group())
+
+# ---- dependencies
+
+
+async def user(request: Request) -> str:
+    return ""
+
+
+@asynccontextmanager
+async def session(name: Annotated[str, Depends(user)]) -> AsyncGenerator[Item]:
+    yield Item(name)
+
+
+@contextmanager
+def blocking() -> Generator[int]:
+    yield 1
+
+
+@app.get("/dependencies", dependencies=[Depends(user)])
+async def dependent(
+    a: Annotated[Item, Depends(session)], b: Annotated[int, Depends(blocking)], c: Annotated[Item, Depends(Item)]
+) -> str:
+    assert_type(a, Item)
+    assert_type(b, int)
+    return a.name
+
+
+Depends(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# ---- the request
+
+
+async def of_request(request: Request) -> None:
+    assert_type(request.method, str)
+    assert_type(request.path, str)
+    assert_type(request.raw_path, bytes)
+    assert_type(request.url, str)
+    assert_type(request.headers["x"], str)
+    assert_type(request.headers.get("x"), str | None)
+    assert_type(request.query.getlist("x"), list[str])
+    assert_type(request.cookies, Mapping[str, str])
+    assert_type(await request.body(), bytes)
+    assert_type(await request.json(Item), Item)
+    assert_type(await request.json(list[Item]), list[Item])
+    assert_type(await request.json(), Any)
+    async for chunk in request.stream():
+        assert_type(chunk, bytes)
+    assert_type(request.deadline, float)
+    assert_type(request.time_left(), float)
+    assert_type(request.ended, Reason | None)
+    assert_type(request.draining, Notice)
+    assert_type(request.url_for(hello, name="x"), str)
+    assert_type(request.url_for("hello", name="x"), str)
+    if request.client is not None:
+        assert_type(request.client.host, str)
+        assert_type(request.client.port, int)
+    if request.route is not None:
+        assert_type(request.route.path, str)
+    request.method.nothing  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore
+
+
+# ---- results
+
+
+def results() -> None:
+    assert_type(JSON(Item("x")), JSON[Item])
+    assert_type(JSON([1]), JSON[list[int]])
+    response: Response = Text("x", status=201, headers={"a": "b"})
+    response = HTML("x")
+    response = Redirect("/")
+    response.headers["x-a"] = "1"
+    response.headers["x-a"] = 1  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+    response.set_cookie("a", "b", max_age=5, samesite="strict")
+    response.set_cookie("a", samesite="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(response.status, int)
+    covariant: JSON[object] = JSON(Item("x"))
+    del covariant
+    Stream([b"x"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def feed(sink: Sink) -> None:
+    await sink.send("text")
+    await sink.send(b"bytes")
+    await sink.send(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@app.get("/stream")
+async def streaming() -> Stream:
+    return Stream(feed, media_type="text/plain")
+
+
+def errors() -> None:
+    error = HTTPError(409, "in use", headers={"a": "b"}, users=["ann"])
+    assert_type(error.status, int)
+    HTTPError("409")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(RequestCancelled("deadline").reason, Reason)
+    RequestCancelled("bored")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# ---- middleware, catchers, tasks, ASGI
+
+
+@app.middleware
+async def timing(request: Request, call_next: Next) -> Response:
+    response = await call_next(request)
+    assert_type(response, Response)
+    return response
+
+
+assert_type(timing, Callable[[Request, Next], Any]) if False else None
+
+
+async def check_middleware(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> None:
+    assert_type(await timing(request, call_next), Response)
+
+
+@app.middleware  # type: ignore[type-var]
+def not_async(request: Request, call_next: Next) -> Response:  # pyright: ignore[reportArgumentType]
+    raise NotImplementedError
+
+
+@app.catch(KeyError)
+async def missing(request: Request, exc: KeyError, /) -> tuple[int, str]:
+    return 404, str(exc)
+
+
+@app.catch(404)
+async def not_found(request: Request, exc: HTTPError, /) -> Response:
+    return Text("x", status=exc.status)
+
+
+async def check_catchers(request: Request) -> None:
+    assert_type(await missing(request, KeyError()), tuple[int, str])
+
+
+async def work(n: int, text: str) -> None: ...
+
+
+def tasks() -> None:
+    app.tasks.start_soon(work, 1, "x")
+    app.tasks.start_soon(work, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Wrapper:
+    def __init__(self, app: ASGIApp, *, level: int = 1) -> None: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+app.wrap(Wrapper, level=2)
+app.mount("/api", Router())
+app.mount("/asgi", Wrapper(app))
+served: ASGIApp = app
+assert_type(app.url_for(hello, name="x"), str)

@@ -1,0 +1,216 @@
+"""`trivet routes` and `trivet check`: what they print, and their exit status."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trivet.cli import main
+
+Module = Callable[[str], str]
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
+    """Write a module into an empty working directory; returns its name, which no other test uses."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+
+    def write(text: str, name: str = "cli_example") -> str:
+        (tmp_path / f"{name}.py").write_text(text)
+        importlib.invalidate_caches()
+        return name
+
+    yield write
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+GOOD = """
+from trivet import App, Router
+
+app = App(timeout=5)
+router = Router(on_disconnect="cancel")
+
+@app.get("/")
+async def index() -> str:
+    return ""
+
+@app.route("/items/{id}", methods=["GET", "DELETE"], timeout=None)
+async def item(id: int) -> None: ...
+
+@router.post("/new", timeout=2.5)
+async def create() -> None: ...
+
+app.mount("/api", router)
+
+async def other(scope, receive, send): ...
+
+app.mount("/old", other)
+"""
+
+
+def test_routes_prints_a_table(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
+    """Method, path, handler, place, timeout and disconnect policy, as requests meet them."""
+    assert main(["routes", module(GOOD)]) == 0
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    table = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    assert table == [
+        ["METHODS", "PATH", "HANDLER", "WHERE", "TIMEOUT", "ON DISCONNECT"],
+        ["GET,HEAD", "/", "index", "cli_example.py:7", "5 s", "cancel"],
+        [
+            "DELETE,GET,HEAD", "/items/{id}", "item", "cli_example.py:11", "none",
+            "DELETE: finish, GET: cancel, HEAD: cancel",
+        ],
+        ["POST", "/api/new", "create", "cli_example.py:14", "2.5 s", "cancel"],
+        ["*", "/old/...", "other", "cli_example.py:21", "its own", "its own"],
+    ]  # fmt: skip
+
+
+def test_check_is_content_with_what_is_right(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 0, and it says so."""
+    assert main(["check", module(GOOD) + ":app"]) == 0
+    assert capsys.readouterr().out == "cli_example:app: no faults\n"
+
+
+BAD = """
+from __future__ import annotations
+from typing import TYPE_CHECKING, Literal
+from trivet import App, Router, Depends
+
+if TYPE_CHECKING:
+    from somewhere import Model
+
+app, router = App(), Router()
+
+@app.get("/a/{x}")
+async def first(x: str) -> None: ...
+
+@app.get("/{y}/b")
+async def conflicting(y: str) -> None: ...
+
+@app.post("/m")
+async def unresolved(model: Model) -> None: ...
+
+@app.get("/two")
+async def two(a: dict[str, int], b: dict[str, int]) -> None: ...
+
+@app.get("/three")
+async def generator():
+    yield 1
+
+@app.get("/four", timeot=5)
+async def option() -> None: ...
+
+@router.get("/a/one")
+async def fine() -> None: ...
+
+@router.get("/a/{z}")
+async def again(z: str) -> None: ...
+
+@router.get("/broken/{")
+async def broken() -> None: ...
+
+app.mount("", router)
+
+@router.get("/late/{q}")
+async def late() -> None: ...
+
+@app.get("/shadowed/{kind}")
+async def shadowed(kind: Literal["a", "b"]) -> None: ...
+
+@app.get("/shadowed/a")
+async def a() -> None: ...
+
+@app.get("/shadowed/b")
+async def b() -> None: ...
+
+@app.middleware
+def not_middleware(request): ...
+
+@app.catch(404)
+def not_catcher(request, exc): ...
+"""
+
+
+def test_check_reports_every_fault_at_once(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
+    """Conflicts, signatures, annotations, options, mounted routes and what cannot be reached, numbered; exit 1."""
+    assert main(["check", module(BAD)]) == 1
+    out = capsys.readouterr().out
+    expected = [
+        "two routes take the same request",  # conflicting
+        "the annotation 'Model' cannot be resolved",
+        "two parameters want the body",
+        "a handler cannot be a generator",
+        "unknown option 'timeot'",
+        "two routes take the same request",  # again, at the mount
+        "'{' without '}'",  # broken, at the mount
+        "{q}, which the handler does not take",  # late, by way of the router
+        "this is not a middleware",
+        "this is not a catcher",
+        "no request can reach /shadowed/{kind}",
+    ]
+    position = 0
+    for number, text in enumerate(expected, 1):
+        position = out.index(f"{number}. ", position)
+        assert text in out[position : out.find(f"\n{number + 1}. ", position)]
+    assert out.rstrip().endswith(f"cli_example: {len(expected)} faults")
+    # Each says where.
+    assert out.count("cli_example.py:") >= len(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("from trivet import App\napp = App(timeout=0)\n", "timeout=0 is not a number of seconds"),
+        ("raise KeyError('at import')\n", "importing it raised KeyError: 'at import'"),
+        ("app = (\n", "importing it raised SyntaxError"),
+        (
+            "from trivet import App\napp = App()\n@app.get('/', x=1)\nasync def f(): ...\nraise ValueError('later')\n",
+            "unknown option 'x'",
+        ),
+    ],
+)
+def test_check_reports_what_stops_the_import(
+    module: Module, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be collected ends the report, with what was found before it; exit 1."""
+    assert main(["check", module(text)]) == 1
+    assert message in capsys.readouterr().out
+
+
+def test_check_leaves_nothing_behind(module: Module) -> None:
+    """Collecting ends with the command: the next wrong registration raises again."""
+    from trivet import App
+    from trivet.errors import RegistrationError
+
+    main(["check", module(BAD)])
+    with pytest.raises(RegistrationError):
+
+        @App().get("/{x}")
+        async def handler() -> None: ...
+
+
+@pytest.mark.parametrize("command", ["check", "routes"])
+@pytest.mark.parametrize(
+    ("text", "reference", "message"),
+    [
+        ("", "no_such_module", "there is no module 'no_such_module'"),
+        ("", "cli_exampel", "Did you mean  cli_example:app"),
+        ("from trivet import App\napplication = App()\n", "cli_example", "Did you mean  cli_example:application"),
+        ("def app(scope, receive, send): ...\n", "cli_example", "not a trivet App"),
+        ("app = 5\n", "cli_example", "is no application"),
+    ],
+)
+def test_what_is_no_application_is_explained(
+    module: Module, command: str, text: str, reference: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, with the likely meaning; exit 1."""
+    module(text)
+    assert main([command, reference]) == 1
+    assert message in capsys.readouterr().err

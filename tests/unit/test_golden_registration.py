@@ -1,0 +1,540 @@
+"""Every message that a wrong registration can give, as a user meets it: `tests/golden/registration/`.
+
+Each shows what came, where (file and line), and the remedy. A case is a function that registers wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import pytest
+
+from tests.harness import Golden
+from trivet import App, Depends, Next, Request, Response, Router
+from trivet.errors import RegistrationError
+
+if TYPE_CHECKING:
+    import trio
+
+    from trivet.nowhere import Model  # type: ignore[import-not-found]
+
+CASES: dict[str, Callable[[], object]] = {}
+# A message about an option, a prefix or a status has no handler: the traceback shows the line of the call.
+WITHOUT_PLACE = {
+    "option_unknown", "option_unknown_far", "option_seconds", "option_bytes", "option_policy", "option_list",
+    "option_slash", "option_patience", "mount_prefix", "mount_itself", "mount_something", "mount_without_prefix",
+    "catch_status", "catch_something", "wrap_something", "handler_something",
+}  # fmt: skip
+
+
+def case(fn: Callable[[], object]) -> Callable[[], object]:
+    CASES[fn.__name__] = fn
+    return fn
+
+
+class Item(msgspec.Struct):
+    name: str
+
+
+class Opaque:
+    pass
+
+
+async def plain() -> None: ...
+
+
+# ---- paths and conflicts
+
+
+@case
+def conflict() -> None:
+    app = App()
+
+    @app.get("/users/{name}")
+    async def by_name(name: str) -> None: ...
+
+    @app.get("/{collection}/me")
+    async def me(collection: str) -> None: ...
+
+
+@case
+def conflict_same_path() -> None:
+    app = App()
+
+    @app.route("/users", methods=["GET", "POST"])
+    async def users() -> None: ...
+
+    @app.post("/users")
+    async def create(item: Item) -> None: ...
+
+
+@case
+def conflict_at_mount() -> None:
+    app, router = App(), Router()
+
+    @app.get("/api/{x}/b")
+    async def first(x: str) -> None: ...
+
+    @router.get("/a/{y}")
+    async def second(y: str) -> None: ...
+
+    app.mount("/api", router)
+
+
+@case
+def conflict_of_mounts() -> None:
+    app = App()
+    app.mount("/old", App())
+    app.mount("/old", App())
+
+
+@case
+def field_unknown() -> None:
+    @App().get("/users/{id}/{extra}")
+    async def user(id: int) -> None: ...  # noqa: A002
+
+
+@case
+def field_default() -> None:
+    @App().get("/users/{id}")
+    async def user(id: int = 5) -> None: ...  # noqa: A002
+
+
+@case
+def field_not_a_scalar() -> None:
+    @App().get("/users/{ids}")
+    async def users(ids: list[int]) -> None: ...
+
+
+@case
+def field_types_disagree() -> None:
+    @App().get("/users/{id:int}")
+    async def user(id: str) -> None: ...  # noqa: A002
+
+
+@case
+def field_types_of_provider_disagree() -> None:
+    async def owner(id: str) -> None: ...  # noqa: A002
+
+    @App().get("/users/{id}", dependencies=[Depends(owner)])
+    async def user(id: int) -> None: ...  # noqa: A002
+
+
+@case
+def path_does_not_parse() -> None:
+    @App().get("/users/{id")
+    async def user(id: int) -> None: ...  # noqa: A002
+
+
+@case
+def path_does_not_parse_at_mount() -> None:
+    router = Router()
+
+    @router.get("users")
+    async def users() -> None: ...
+
+    App().mount("", router)
+
+
+# ---- parameters
+
+
+@case
+def parameter_without_annotation() -> None:
+    @App().get("/")
+    async def search(q) -> None: ...  # type: ignore[no-untyped-def]
+
+
+@case
+def parameter_args() -> None:
+    @App().get("/")
+    async def search(*terms: str) -> None: ...
+
+
+@case
+def parameter_kwargs() -> None:
+    @App().get("/")
+    async def search(**terms: str) -> None: ...
+
+
+@case
+def parameter_container_without_item_type() -> None:
+    @App().get("/")
+    async def search(tags: list) -> None: ...  # type: ignore[type-arg]
+
+
+@case
+def parameter_dict_without_item_type() -> None:
+    @App().post("/")
+    async def search(filters: dict) -> None: ...  # type: ignore[type-arg]
+
+
+@case
+def parameter_tuple_without_item_type() -> None:
+    @App().get("/")
+    async def search(tags: tuple = ("a",)) -> None: ...  # type: ignore[type-arg]
+
+
+@case
+def parameter_default_does_not_fit() -> None:
+    @App().get("/")
+    async def search(page: int = "one") -> None: ...  # type: ignore[assignment]
+
+
+@case
+def parameter_default_is_no_list() -> None:
+    @App().get("/")
+    async def search(tags: list[str] = "abc") -> None: ...  # type: ignore[assignment]
+
+
+@case
+def parameter_type_unknown() -> None:
+    @App().get("/")
+    async def search(thing: Opaque) -> None: ...
+
+
+@case
+def parameter_union() -> None:
+    @App().get("/")
+    async def search(q: int | str) -> None: ...
+
+
+@case
+def parameter_depends_as_default() -> None:
+    @App().get("/")
+    async def search(user: str = Depends(plain)) -> None: ...  # type: ignore[assignment]
+
+
+@case
+def parameter_depends_itself() -> None:
+    @App().get("/")
+    async def search(user: Annotated[str, Depends]) -> None: ...
+
+
+@case
+def parameter_constraint_impossible() -> None:
+    @App().get("/")
+    async def search(q: Annotated[bool, msgspec.Meta(ge=1)]) -> None: ...
+
+
+@case
+def annotation_unresolved() -> None:
+    @App().post("/")
+    async def create(item: Model) -> None: ...
+
+
+@case
+def annotation_broken() -> None:
+    @App().post("/")
+    async def create(item: Item[int]) -> None: ...  # type: ignore[type-arg]
+
+
+@case
+def two_bodies() -> None:
+    @App().post("/")
+    async def create(item: Item, other: dict[str, int]) -> None: ...
+
+
+@case
+def two_bodies_in_two_functions() -> None:
+    async def audited(item: Item) -> None: ...
+
+    @App().post("/")
+    async def create(item: Item, audit: Annotated[None, Depends(audited)]) -> None: ...
+
+
+# ---- providers
+
+
+@case
+def provider_bare_generator() -> None:
+    def session() -> Iterator[int]:
+        yield 1
+
+    @App().get("/")
+    async def search(s: Annotated[int, Depends(session)]) -> None: ...
+
+
+@case
+def provider_bare_async_generator() -> None:
+    async def session(request: Request) -> AsyncIterator[int]:
+        yield 1
+
+    @App().get("/", dependencies=[Depends(session)])
+    async def search() -> None: ...
+
+
+@case
+def provider_not_callable() -> None:
+    @App().get("/")
+    async def search(s: Annotated[int, Depends(5)]) -> None: ...  # type: ignore[arg-type]
+
+
+@case
+def provider_cycle() -> None:
+    async def a(b: Annotated[int, Depends(lambda: 1)]) -> int:
+        return b
+
+    async def b(a: Annotated[int, Depends(a)]) -> int:
+        return a
+
+    a.__annotations__["b"] = Annotated[int, Depends(b)]
+
+    @App().get("/")
+    async def search(a: Annotated[int, Depends(a)]) -> None: ...
+
+
+@case
+def provider_takes_nursery() -> None:
+    import trio
+
+    async def background(nursery: trio.Nursery) -> None: ...
+
+    background.__annotations__["nursery"] = trio.Nursery
+
+    @App().get("/", dependencies=[Depends(background)])
+    async def search() -> None: ...
+
+
+@case
+def dependencies_without_depends() -> None:
+    @App().get("/", dependencies=[plain])
+    async def search() -> None: ...
+
+
+# ---- handlers
+
+
+@case
+def handler_generator() -> None:
+    @App().get("/")
+    async def events() -> AsyncIterator[str]:
+        yield "x"
+
+
+@case
+def handler_something() -> None:
+    App().get("/")("handler")  # type: ignore[type-var]
+
+
+@case
+def methods_text() -> None:
+    App().route("/", methods="GET")(plain)
+
+
+@case
+def methods_empty() -> None:
+    App().route("/", methods=[])(plain)
+
+
+@case
+def methods_lower_case() -> None:
+    App().route("/", methods=["get"])(plain)
+
+
+@case
+def methods_not_a_token() -> None:
+    App().route("/", methods=["GET /"])(plain)
+
+
+@case
+def status_impossible() -> None:
+    App().get("/", status=101)(plain)
+
+
+@case
+def status_text() -> None:
+    App().get("/", status="201")(plain)  # type: ignore[arg-type]
+
+
+# ---- options
+
+
+@case
+def option_unknown() -> None:
+    App(timeot=3)  # type: ignore[call-arg]
+
+
+@case
+def option_unknown_far() -> None:
+    Router(colour="red")  # type: ignore[call-arg]
+
+
+@case
+def option_unknown_of_route() -> None:
+    App().get("/", sumary="x")(plain)  # type: ignore[call-arg]
+
+
+@case
+def option_of_app_on_route() -> None:
+    App().get("/", cleanup_grace=3)(plain)  # type: ignore[call-arg]
+
+
+@case
+def option_seconds() -> None:
+    App(timeout=0)
+
+
+@case
+def option_seconds_of_route() -> None:
+    App().get("/", timeout="3s")(plain)  # type: ignore[arg-type]
+
+
+@case
+def option_bytes() -> None:
+    App(max_body="2MB")  # type: ignore[arg-type]
+
+
+@case
+def option_policy() -> None:
+    App(on_disconnect="ignore")  # type: ignore[arg-type]
+
+
+@case
+def option_list() -> None:
+    App(tags="users")
+
+
+@case
+def option_slash() -> None:
+    App(slash="both")  # type: ignore[arg-type]
+
+
+@case
+def option_patience() -> None:
+    App(cleanup_grace=None)  # type: ignore[arg-type]
+
+
+# ---- mounting
+
+
+@case
+def mount_prefix() -> None:
+    App().mount("api/", Router())
+
+
+@case
+def mount_itself() -> None:
+    router = Router()
+    router.mount("/again", router)
+
+
+@case
+def mount_something() -> None:
+    App().mount("/api", "module:app")  # type: ignore[arg-type]
+
+
+@case
+def mount_without_prefix() -> None:
+    App().mount("", App())
+
+
+# ---- middleware and catchers
+
+
+@case
+def middleware_of_two_kinds() -> None:
+    @App().middleware
+    async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+@case
+def middleware_not_async() -> None:
+    @App().middleware  # type: ignore[type-var]
+    def timing(request: Request, call_next: Next) -> Response: ...  # type: ignore[empty-body]
+
+
+@case
+def middleware_in_options() -> None:
+    async def timing(request: Request) -> Response: ...  # type: ignore[empty-body]
+
+    Router(middleware=[timing])  # type: ignore[list-item]
+
+
+@case
+def catch_status() -> None:
+    App().catch(200)
+
+
+@case
+def catch_something() -> None:
+    App().catch(KeyError())  # type: ignore[arg-type]
+
+
+@case
+def catch_twice() -> None:
+    app = App()
+
+    @app.catch(404)
+    async def one(request: Request, exc: Exception) -> None: ...
+
+    @app.catch(404)
+    async def two(request: Request, exc: Exception) -> None: ...
+
+
+@case
+def catcher_not_async() -> None:
+    @App().catch(404)
+    def missing(request: Request, exc: Exception) -> None: ...
+
+
+@case
+def wrap_something() -> None:
+    App().wrap("GZipMiddleware")  # type: ignore[arg-type]
+
+
+@case
+def wrap_with_wrong_options() -> None:
+    def limited(app: Any, *, limit: int) -> Any:
+        return app
+
+    App().wrap(limited, limits=3)
+
+
+# ---- after the start
+
+
+def started() -> App:
+    app = App()
+    app._freeze()
+    return app
+
+
+@case
+def late_route() -> None:
+    started().get("/late")(plain)
+
+
+@case
+def late_middleware() -> None:
+    @started().middleware
+    async def timing(request: Request, call_next: Next) -> Response: ...  # type: ignore[empty-body]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_message(name: str, golden: Golden) -> None:
+    """The registration fails at its line with exactly this message."""
+    with pytest.raises(RegistrationError) as caught:
+        CASES[name]()
+    golden(f"registration/{name}", f"{type(caught.value).__name__}: {caught.value}")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in WITHOUT_PLACE and not name.startswith("late_")])
+def test_a_message_about_a_function_shows_its_file_and_line(name: str) -> None:
+    """What is wrong with a handler, provider, middleware or catcher says where that was written."""
+    with pytest.raises(RegistrationError, match=r"test_golden_registration\.py:\d+"):
+        CASES[name]()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_message_is_for_people(name: str) -> None:
+    """No object addresses, no machinery of ours, and lines that fit a terminal."""
+    with pytest.raises(RegistrationError) as caught:
+        CASES[name]()
+    text = str(caught.value)
+    assert " at 0x" not in text
+    assert "<class '" not in text
+    assert "_plan" not in text
+    assert max(map(len, text.splitlines())) <= 160
