@@ -166,7 +166,11 @@ async def _stream(
 
 
 async def _instead(error: BaseException, request: Request, answerer: Answerer, catchers: Catchers) -> Response:
-    """The whole response in place of a stream that cannot begin."""
+    """The whole response in place of one that cannot be sent."""
+    if not leaves(error, (trio.Cancelled,)):
+        # Nothing but a cancellation that is not ours: the server is being stopped. It goes on when the answer is out.
+        request._scope.cancel("drained")
+        error = RequestCancelled("drained")
     if not (request._failed and isinstance(error, RequestCancelled)):
         response = await answerer.answer(error, request, catchers)
         if not isinstance(response, Stream):
