@@ -105,7 +105,7 @@ class Answerer:
         return _problem.bug(error, debug=self.debug, instance=_urn(request))
 
     def _http_error(self, leaf: BaseException, request: Request) -> HTTPError | None:
-        if isinstance(leaf, RequestCancelled) and leaf.reason == "deadline" and request._waits_for_body:
+        if isinstance(leaf, RequestCancelled) and leaf.reason == "deadline" and request._waited_for_body:
             # RFC 9110 section 15.5.9: it was the client that was slow.
             return HTTPError(408, "The request's body took too long.", headers={"connection": "close"})
         return self._errors.http_error(leaf)

@@ -15,6 +15,7 @@ its own final `send`; `http.disconnect` comes behind unread body; and it also co
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -45,7 +46,7 @@ class Inbound:
         "_slot",
         "_watched",
         "gone",
-        "waiting",
+        "interrupted",
     )
 
     def __init__(self, receive: Receive, max_body: int | None, on_disconnect: Callable[[], object]) -> None:
@@ -59,9 +60,9 @@ class Inbound:
         self._complete = False
         # The client left. Latched: hypercorn says it once, and the next `receive` blocks for ever.
         self.gone = False
-        # The handler waits for body right now, or did when it was cancelled: tells 408 from 503. Not reset on the way
-        # out of a cancelled read, on purpose.
-        self.waiting = False
+        # When a read was cancelled last, on Trio's clock. If that was at the request's deadline, the answer is 408 and
+        # not 503; if it was earlier, the handler had its own reason (`move_on_after` around a read).
+        self.interrupted = -math.inf
         # A direct read is under way; the watcher stays out until it is over.
         self._reading = False
         # `watch` is the reader.
@@ -101,9 +102,11 @@ class Inbound:
             elif self.gone:
                 raise ClientDisconnected("the client left before the end of its request body")
             else:
-                self.waiting = True
-                await (self._wait() if self._watched else self._take())
-                self.waiting = False
+                try:
+                    await (self._wait() if self._watched else self._take())
+                except trio.Cancelled:
+                    self.interrupted = trio.current_time()
+                    raise
                 continue
             if chunk:
                 self._received += len(chunk)

@@ -259,9 +259,9 @@ class Request:
         return expects_body(self.scope)
 
     @property
-    def _waits_for_body(self) -> bool:
-        """Whether the handler waits for body, or did when it was cancelled."""
-        return self._inbound is not None and self._inbound.waiting
+    def _waited_for_body(self) -> bool:
+        """Whether the handler waited for body when its deadline passed."""
+        return self._inbound is not None and self._inbound.interrupted >= self._scope.deadline
 
     @property
     def _gone(self) -> bool:

@@ -64,6 +64,9 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
         if leaves(stopped, (trio.Cancelled,)):
             raise
         response = await _instead(stopped, request, answerer, target.options.catchers)
+    if request._link is None and not scope.depth and trio.current_effective_deadline() == -math.inf:
+        # Hypercorn's graceful_timeout, past a handler that was shielded: what it returned still counts.
+        scope.cancel("drained")
     if isinstance(response, Stream):
         replacement = await _stream(response, request, outbound, answerer, target.options.catchers)
         if replacement is None:

@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trivet import App, Depends, HTTPError, Request, RequestCancelled, Router, Sink, Stream
+from trivet import App, Depends, HTTPError, Next, Request, RequestCancelled, Response, Router, Sink, Stream, Text
 from trivet.testing import TestClient
 
 both_servers = pytest.mark.parametrize("link", [True, False], ids=["link", "plain"])
@@ -124,6 +124,21 @@ async def test_408_when_the_body_was_what_we_waited_for(
         got, headers = await exchange.head()
         assert got == status
         assert headers.get("connection") == ("close" if status == 408 else None)
+
+
+@both_servers
+async def test_a_read_that_the_handler_gave_up_itself_is_no_408(link: bool, autojump_clock: MockClock) -> None:
+    """What the request waited for when its deadline passed decides, not what it had waited for earlier."""
+    app = App(timeout=5)
+
+    @app.post("/")
+    async def handler(request: Request) -> None:
+        with trio.move_on_after(1):
+            await request.body()
+        await trio.sleep_forever()
+
+    async with TestClient(app, link=link) as client, client.open("POST", "/", upload=True) as exchange:
+        assert (await exchange.head())[0] == 503
 
 
 @both_servers
@@ -370,6 +385,109 @@ async def test_a_slow_reader_is_not_dropped_while_it_makes_progress(autojump_clo
         assert (size, exchange.complete, exchange.dropped) == (40 * 65536, True, False)
 
 
+# --- scopes of a middleware's own
+
+
+async def outermost(request: Request, call_next: Next) -> Response:
+    return await call_next(request)
+
+
+async def fails_after(request: Request, call_next: Next) -> Response:
+    with trio.fail_after(1):
+        return await call_next(request)
+
+
+async def moves_on(request: Request, call_next: Next) -> Response:
+    with trio.move_on_after(1):
+        return await call_next(request)
+    return Text("fallback")
+
+
+async def in_nursery(request: Request, call_next: Next) -> Response:
+    async def stop() -> None:
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop)
+        response = await call_next(request)
+        nursery.cancel_scope.cancel()
+        return response
+    return Text("fallback")
+
+
+async def innermost(request: Request, call_next: Next) -> Response:
+    response = await call_next(request)
+    response.headers["x-seen"] = str(response.status)
+    return response
+
+
+@pytest.mark.parametrize(
+    ("middleware", "status", "text", "reason"),
+    [
+        (fails_after, 504, None, "failed"),
+        (moves_on, 200, "fallback", "returned"),
+        (in_nursery, 200, "fallback", "returned"),
+    ],
+)
+@both_servers
+async def test_a_middlewares_own_scope_gets_its_cancellation_back(
+    middleware: Any, status: int, text: str | None, reason: str, link: bool, autojump_clock: MockClock
+) -> None:
+    """A limit on `call_next` works as it does around any other call, through other middleware and dependencies."""
+    app, log = App(middleware=[outermost, middleware, innermost]), list[Any]()
+
+    @asynccontextmanager
+    async def resource() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            log.append("left")
+
+    @app.get("/{seconds}")
+    async def handler(seconds: float, request: Request, used: Annotated[None, Depends(resource)]) -> str:
+        log.append(request)
+        await trio.sleep(seconds)
+        return "in time"
+
+    async with TestClient(app, link=link) as client:
+        response = await client.get("/10")
+        assert (response.status_code, response.text) == (status, text or response.text)
+        assert [log[0].ended, log[1]] == [reason, "left"]
+        response = await client.get("/0.5")
+        assert (response.status_code, response.text, response.headers["x-seen"]) == (200, "in time", "200")
+
+
+@pytest.mark.parametrize("middleware", [fails_after, moves_on, in_nursery])
+@pytest.mark.parametrize("reason", ["deadline", "drained"])
+@both_servers
+async def test_a_middlewares_own_scope_does_not_hide_why_the_request_ended(
+    middleware: Any, reason: str, link: bool, autojump_clock: MockClock
+) -> None:
+    """The deadline and the drain go past it, the latter even where it comes from further out."""
+    app, requests = App(timeout=0.5 if reason == "deadline" else None), list[Request]()
+
+    @app.get("/", middleware=[outermost, middleware, innermost])
+    async def handler(request: Request) -> None:
+        requests.append(request)
+        await trio.sleep_forever()
+
+    async with TestClient(app, link=link) as client, client.open("GET", "/") as exchange:
+        if reason == "drained":
+            await trio.sleep(0.5)
+            client.cancel_requests()
+        status, _ = await exchange.head()
+        if middleware is in_nursery and reason == "drained" and not link:
+            # The nursery's own task was cut as well, and that cancels the nursery: its fallback is as good an answer.
+            assert status in (503, 200)
+        else:
+            assert status == 503
+        await exchange.read()
+        assert exchange.complete
+        await exchange.wait_returned()
+    assert requests[0].ended == reason
+
+
 # --- the drain
 
 
@@ -410,6 +528,24 @@ async def test_a_drain_ends_requests_with_503(link: bool, autojump_clock: MockCl
     assert "RequestCancelled" in seen
     if link:
         assert "drained" in seen
+
+
+@both_servers
+async def test_a_value_counts_after_the_drain_time_too(link: bool, autojump_clock: MockClock) -> None:
+    """On a plain server the answer has to pass a cancellation from further out; it arrives."""
+    app, requests = App(timeout=None), list[Request]()
+
+    @app.get("/")
+    async def handler(request: Request) -> str:
+        requests.append(request)
+        return await late_shielded()
+
+    async with TestClient(app, link=link) as client, client.open("GET", "/") as exchange:
+        await trio.sleep(1)
+        client.cancel_requests()
+        assert (await exchange.head())[0] == 200
+        assert (await exchange.read(), exchange.complete) == (b"late", True)
+    assert requests[0].ended == "drained"
 
 
 async def test_draining_is_told_before_anything_is_cancelled(autojump_clock: MockClock) -> None:
@@ -467,6 +603,30 @@ async def test_a_stream_that_was_drained_is_cut(autojump_clock: MockClock) -> No
         client.cancel_requests()
         assert await exchange.receive() is None
         assert exchange.truncated
+
+
+@both_servers
+async def test_a_stream_without_dependencies_returned_after_the_drain_time_is_503(
+    link: bool, autojump_clock: MockClock
+) -> None:
+    """So it is where the cancellation comes from further out."""
+    app = App()
+
+    @app.get("/")
+    async def handler() -> Stream:
+        await late_shielded()
+
+        async def feed(sink: Sink) -> None:
+            await sink.send("x")
+
+        return Stream(feed)
+
+    async with TestClient(app, link=link) as client, client.open("GET", "/") as exchange:
+        await trio.sleep(1)
+        client.cancel_requests()
+        assert (await exchange.head())[0] == 503
+        await exchange.read()
+        assert exchange.complete
 
 
 async def test_a_stream_returned_after_the_drain_time_is_503(autojump_clock: MockClock) -> None:

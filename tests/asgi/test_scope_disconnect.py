@@ -381,7 +381,7 @@ async def test_the_watcher_of_an_answered_request_is_gone(autojump_clock: MockCl
             exchange.leave()
             await exchange.wait_returned()
         await trio.testing.wait_all_tasks_blocked()
-        assert trio.lowlevel.current_statistics().tasks_living == before
+        assert trio.lowlevel.current_statistics().tasks_living <= before
 
 
 async def test_a_task_that_outlives_its_request_fails_the_test() -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trivet import App, Depends, HTTPError, Request, Sink, Stream
+from trivet import App, Depends, HTTPError, Next, Request, Response, Sink, Stream
 from trivet.errors import ClientDisconnected
 from trivet.testing import TestClient
 
@@ -208,6 +208,11 @@ MEBIBYTE = 2**20
 def refusing() -> App:
     """Every early answer that there is."""
     app = App(max_body=MEBIBYTE)
+
+    @app.middleware
+    async def slow(request: Request, call_next: Next) -> Response:
+        await trio.sleep(0.3)  # meanwhile the server's queue fills
+        return await call_next(request)
 
     async def login() -> None:
         raise HTTPError(401)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -153,7 +154,7 @@ async def test_a_direct_read_under_way_keeps_the_watcher_out() -> None:
 
 @pytest.mark.parametrize("watched", [False, True])
 async def test_a_cancelled_read_loses_nothing(watched: bool) -> None:
-    """The next read goes on where that one was; `waiting` tells that the client was waited for."""
+    """The next read goes on where that one was; `interrupted` tells when the client was waited for last."""
     server = Server()
     async with trio.open_nursery() as nursery:
         if watched:
@@ -163,10 +164,11 @@ async def test_a_cancelled_read_loses_nothing(watched: bool) -> None:
             scope.cancel()
             await server.inbound.read()
         assert scope.cancelled_caught
-        assert server.inbound.waiting
+        interrupted = server.inbound.interrupted
+        assert -math.inf < interrupted <= trio.current_time()
         server.put(part(b"a", more=False))
         assert await read_all(server.inbound) == b"a"
-        assert not server.inbound.waiting
+        assert server.inbound.interrupted == interrupted
         nursery.cancel_scope.cancel()
 
 
