@@ -64,9 +64,8 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
         if leaves(stopped, (trio.Cancelled,)):
             raise
         response = await _instead(stopped, request, answerer, target.options.catchers)
-    if request._link is None and not scope.depth and trio.current_effective_deadline() == -math.inf:
-        # Hypercorn's graceful_timeout, past a handler that was shielded: what it returned still counts.
-        scope.cancel("drained")
+    if not target.immediate and _stopped_from_outside(request):
+        scope.cancel("drained")  # what the handler returned all the same still counts, and is sent under a shield
     if isinstance(response, Stream):
         replacement = await _stream(response, request, outbound, answerer, target.options.catchers)
         if replacement is None:
@@ -100,6 +99,11 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
             _cut(request)
         if trio.current_effective_deadline() == -math.inf:
             await trio.lowlevel.checkpoint()
+
+
+def _stopped_from_outside(request: Request) -> bool:
+    """Whether hypercorn's graceful_timeout has passed, and a handler that was shielded has not seen it."""
+    return request._link is None and not request._scope.frames and trio.current_effective_deadline() == -math.inf
 
 
 async def _stopped(status: int, headers: RawHeaders, body: bytes, request: Request, outbound: Outbound) -> None:
