@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -126,7 +126,7 @@ def _setting(options: argparse.Namespace, core: int | None) -> str:
 
 
 @contextmanager
-def _generator(core: int | None) -> Iterator[Connection]:
+def _generator(core: int | None) -> Generator[Connection]:
     # Spawned, not forked: it shares nothing with this process, and it is the same on every system.
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()

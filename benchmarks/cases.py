@@ -75,5 +75,11 @@ class Case:
 CASES: Final = (
     Case("static", "/hello", ("/hello",), "text/plain"),
     Case("typed", "/items/{item_id}, an int", tuple(f"/items/{number}" for number in _ITEMS), "application/json"),
+    Case(
+        "awaits",
+        "/waits/{item_id}, the same but for one checkpoint in the handler",
+        tuple(f"/waits/{number}" for number in _ITEMS),
+        "application/json",
+    ),
     Case("json", "/profile", ("/profile",), "application/json"),
 )

@@ -25,7 +25,7 @@ from .cases import CASES, Case
 from .peers import BASE, PEERS, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from trivet.asgi import ASGIApp, Message, Scope
 
@@ -122,7 +122,7 @@ def _scopes(case: Case, count: int) -> list[Scope]:
 
 
 @asynccontextmanager
-async def _started(peer: Peer) -> AsyncIterator[ASGIApp]:
+async def _started(peer: Peer) -> AsyncGenerator[ASGIApp]:
     """The application between its startup and its shutdown."""
     module, _, name = peer.target.partition(":")
     app: ASGIApp = getattr(import_module(module), name)

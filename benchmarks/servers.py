@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class Server:
 
 
 @contextmanager
-def running(peers: Sequence[Peer], core: int | None, cases: Sequence[Case]) -> Iterator[list[Server]]:
+def running(peers: Sequence[Peer], core: int | None, cases: Sequence[Case]) -> Generator[list[Server]]:
     """Start a server for each peer and check its answers; all are ended with the body.
 
     Args:
@@ -65,7 +65,7 @@ def running(peers: Sequence[Peer], core: int | None, cases: Sequence[Case]) -> I
 
 
 @contextmanager
-def _process(peer: Peer, core: int | None) -> Iterator[tuple[Peer, Address, subprocess.Popen[bytes], IO[bytes]]]:
+def _process(peer: Peer, core: int | None) -> Generator[tuple[Peer, Address, subprocess.Popen[bytes], IO[bytes]]]:
     # The socket is bound here and handed over, so that no other program can take the port in between.
     with tempfile.TemporaryFile() as log:
         with socket.socket() as listener:

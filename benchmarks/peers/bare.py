@@ -4,12 +4,14 @@ the two header fields that everybody else sends as well."""
 from __future__ import annotations
 
 import msgspec
+import trio
 
 from benchmarks.cases import GREETING, PROFILE
 from trivet.asgi import Receive, Scope, Send
 
 _encode = msgspec.json.Encoder().encode
 _ITEMS = "/items/"
+_WAITS = "/waits/"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -26,6 +28,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         body = _encode(PROFILE)
     else:
         try:
+            if path.startswith(_WAITS):
+                await trio.lowlevel.checkpoint()
+                path = _ITEMS + path[len(_WAITS) :]
             if not path.startswith(_ITEMS):
                 raise ValueError
             body = _encode({"item_id": int(path[len(_ITEMS) :])})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
@@ -19,6 +20,12 @@ async def hello() -> str:
 
 @app.get("/items/{item_id}")
 async def item(item_id: int) -> dict[str, int]:
+    return {"item_id": item_id}
+
+
+@app.get("/waits/{item_id}")
+async def waits(item_id: int) -> dict[str, int]:
+    await trio.lowlevel.checkpoint()
     return {"item_id": item_id}
 
 

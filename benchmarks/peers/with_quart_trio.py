@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
 from quart import Response
 from quart_trio import QuartTrio
 
@@ -19,6 +20,12 @@ async def hello() -> Response:
 
 @app.get("/items/<int:item_id>")
 async def item(item_id: int) -> dict[str, int]:
+    return {"item_id": item_id}
+
+
+@app.get("/waits/<int:item_id>")
+async def waits(item_id: int) -> dict[str, int]:
+    await trio.lowlevel.checkpoint()
     return {"item_id": item_id}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -18,8 +19,20 @@ async def item(request: Request) -> Response:
     return JSONResponse({"item_id": request.path_params["item_id"]})
 
 
+async def waits(request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
+    return JSONResponse({"item_id": request.path_params["item_id"]})
+
+
 async def profile(request: Request) -> Response:
     return JSONResponse(PROFILE)
 
 
-app = Starlette(routes=[Route("/hello", hello), Route("/items/{item_id:int}", item), Route("/profile", profile)])
+app = Starlette(
+    routes=[
+        Route("/hello", hello),
+        Route("/items/{item_id:int}", item),
+        Route("/waits/{item_id:int}", waits),
+        Route("/profile", profile),
+    ]
+)

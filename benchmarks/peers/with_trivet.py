@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from benchmarks.cases import GREETING, PROFILE
 from trivet import App
 
@@ -15,6 +17,11 @@ def routes(app: App) -> App:
 
     @app.get("/items/{item_id}")
     async def item(item_id: int) -> dict[str, int]:
+        return {"item_id": item_id}
+
+    @app.get("/waits/{item_id}")
+    async def waits(item_id: int) -> dict[str, int]:
+        await trio.lowlevel.checkpoint()
         return {"item_id": item_id}
 
     @app.get("/profile")

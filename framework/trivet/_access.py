@@ -15,18 +15,13 @@ from ._request import Request
 log = logging.getLogger("trivet.access")
 
 
-def record(request: Request, began: float) -> None:
-    """Log a request that is over.
-
-    Args:
-        request: the request.
-        began: when its head was complete, on Trio's clock.
-    """
+def record(request: Request) -> None:
+    """Log a request that is over."""
     if not log.isEnabledFor(logging.INFO):
         return
     reason = request.ended
     status = 499 if reason == "disconnected" else request._status
-    milliseconds = (trio.current_time() - began) * 1000
+    milliseconds = (trio.current_time() - request._began) * 1000
     # ascii(): a path may hold control characters once decoded, and a line of the log must stay one line.
     log.info(
         "%s %s %d %s %.1fms", request.method, ascii(request.path)[1:-1], status, reason or "failed", milliseconds,

@@ -215,7 +215,7 @@ class App(Router):
             target = self._unmatched.endpoint(found, path)
         options = target.options
         request_scope = RequestScope(began + options.timeout, self.cleanup_grace, _log_scope)
-        request = Request(self, scope, receive, params, route, options, request_scope)
+        request = Request(self, scope, receive, params, route, options, request_scope, began)
         outbound = Outbound(send)
         try:
             if request._attach():
@@ -231,7 +231,7 @@ class App(Router):
             else:  # no lifespan, so nobody sweeps: this request has a watcher of its own
                 await RequestScope.alongside(request.watch, serve, target, request, outbound, self._answerer)
         finally:
-            record(request, began)
+            record(request)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """WebSockets of mounted applications; trivet's own routes for them come with `app.websocket`."""

@@ -83,6 +83,7 @@ class Request:
         route: RouteInfo | None,
         options: Resolved,
         request_scope: RequestScope,
+        began: float,
     ) -> None:
         self.app: Any = app
         """The application."""
@@ -97,6 +98,8 @@ class Request:
         self._scope = request_scope
         self._receive = receive
         self._options = options
+        # When its head was complete, on Trio's clock.
+        self._began = began
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!a}>"

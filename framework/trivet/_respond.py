@@ -30,6 +30,9 @@ log = logging.getLogger("trivet")
 
 Respond: TypeAlias = Callable[[Request], Awaitable[Response]]
 
+A_WHILE: Final = 0.1
+"""Seconds."""
+
 LINGER: Final = 2.0
 """Seconds that we go on reading an upload that is not wanted after its answer was sent. Closing at once would make the
 client's kernel discard the answer (RFC 9112 section 9.6); nginx's `lingering_timeout` is 5 s between two reads."""
@@ -102,8 +105,16 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
 
 
 def _stopped_from_outside(request: Request) -> bool:
-    """Whether hypercorn's graceful_timeout has passed, and a handler that was shielded has not seen it."""
-    return request._link is None and not request._scope.frames and trio.current_effective_deadline() == -math.inf
+    """Whether hypercorn's graceful_timeout has passed, and a handler that was shielded has not seen it.
+
+    Asked of requests that took a while: for others it is too unlikely to look through all scopes each time.
+    """
+    return (
+        request._link is None
+        and not request._scope.frames
+        and trio.current_time() - request._began > A_WHILE
+        and trio.current_effective_deadline() == -math.inf
+    )
 
 
 async def _stopped(status: int, headers: RawHeaders, body: bytes, request: Request, outbound: Outbound) -> None:

@@ -108,7 +108,7 @@ def test_the_table_of_the_request_is_what_it_has() -> None:
     rows = table(PAGE.text, "attribute", "what it is")
     listed = {re.sub(r"await |\(.*", "", name) for row in rows for name in re.findall(r"`([^`]+)`", row["attribute"])}
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    request = trivet.Request(None, scope, None, {}, None, None, None)  # type: ignore[arg-type]
+    request = trivet.Request(None, scope, None, {}, None, None, None, 0.0)  # type: ignore[arg-type]
     public = {name for name in dir(request) if not name.startswith("_")}
     assert listed == public - {"watch", "watcher"}  # the disconnect sweep's, public to it only
 
