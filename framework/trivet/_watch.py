@@ -24,6 +24,12 @@ PERIOD = 0.05
 since the server keeps a disconnect until somebody reads it."""
 
 
+LAG_FACTOR = 10
+"""How many times its lag the sweep waits longer."""
+
+PAUSE_MAX = 1.0
+"""Seconds between two looks, however late the loop is: a client that leaves is noticed at last."""
+
 FAILED = "the watcher of a request failed: that its client leaves will not be noticed"
 
 
@@ -120,12 +126,17 @@ class DisconnectSweep:
 
     async def _sweep(self) -> None:
         seen: set[Watched] = set()
+        pause = PERIOD
         while True:
             if not self._present:
                 seen.clear()
                 self._wake = trio.Event()
                 await self._wake.wait()
-            await trio.sleep(PERIOD)
+            due = trio.current_time() + pause
+            await trio.sleep_until(due)
+            # An overloaded loop is late, and all its requests are old: a task more for each would be the last thing
+            # it needs. So the later it is, the longer the next pause.
+            pause = min(PERIOD + LAG_FACTOR * (trio.current_time() - due), PAUSE_MAX)
             for watched in seen & self._present:
                 self.watch_now(watched)
             seen = self._present.copy()

@@ -222,3 +222,26 @@ async def test_watchers_end_with_the_sweep(autojump_clock: MockClock) -> None:
         sweep.watch_now(client)
         await trio.sleep(1)
     assert client.log == ["watched from 0.00", "stopped at 1.00"]
+
+
+async def test_a_loop_that_is_late_is_looked_at_less_often(autojump_clock: trio.testing.MockClock) -> None:
+    """When the loop lags, requests are old because of that, and no watcher is started for them until later."""
+    sweep = DisconnectSweep(lambda message, error: None)
+
+    class Old:
+        watcher: trio.CancelScope | None = None
+
+        async def watch(self) -> None:
+            await trio.sleep_forever()
+
+    async with sweep.sweeping():
+        first, second = Old(), Old()
+        sweep.add(first)
+        await trio.testing.wait_all_tasks_blocked()
+        autojump_clock.jump(PERIOD * 1.8)  # the loop was blocked: the first look comes 0.8 periods late
+        await trio.testing.wait_all_tasks_blocked()
+        sweep.add(second)
+        await trio.sleep(PERIOD * 3)
+        assert second.watcher is None
+        await trio.sleep(PERIOD * 20)
+        assert second.watcher is not None
