@@ -62,8 +62,9 @@ def check_wrapper(middleware: Callable[..., Any], options: Mapping[str, Any]) ->
     except ValueError:  # no signature to read
         return
     except TypeError as error:
+        reason = str(error).replace("keyword-only ", "")  # Python 3.12 says that, 3.11 does not
         raise RegistrationError(
-            f"this cannot be called with an ASGI application and {dict(options)!r}: {error}\n{show(middleware)}\n"
+            f"this cannot be called with an ASGI application and {dict(options)!r}: {reason}\n{show(middleware)}\n"
             "Write  app.wrap(CORSMiddleware, allow_origins=[...]);  what takes (request, call_next) is added with\n"
             "@app.middleware."
         ) from None
