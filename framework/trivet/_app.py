@@ -157,7 +157,16 @@ class App(Router):
         return self._urls.build(target, params)
 
     def _freeze(self) -> ASGIApp:
-        """Compute what requests need; from here on registration is an error."""
+        """Compute what requests need; from here on registration is an error.
+
+        Raises:
+            RuntimeError: the server runs another event loop than Trio's. It is told at startup, so that it stops.
+        """
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                "trivet runs on Trio, and this server runs another event loop.\n"
+                "Start it with  trivet run module:app  or  hypercorn --worker-class trio module:app"
+            )
         for entry in self._table.entries():
             if isinstance(entry.value, Endpoint):
                 entry.value.freeze(self._answerer, self.thread_limiter)

@@ -94,6 +94,14 @@ def placing(handler: Callable[..., Any]) -> Generator[None]:
         raise
 
 
+def check_path(path: object) -> None:
+    """Refuse a decorator that was written without its path: Python would call it with the handler."""
+    if callable(path):
+        raise RegistrationError(f'a route has no path:\n{show(path)}\nThe decorator takes it:  @app.get("/")')
+    if not isinstance(path, str):
+        raise RegistrationError(f'{path!r} is not a path.\nWrite  @app.get("/")')
+
+
 def checked_methods(methods: Sequence[str], handler: Callable[..., Any]) -> frozenset[str]:
     """The methods of a route, if each is one."""
     if isinstance(methods, str) or not methods:

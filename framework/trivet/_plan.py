@@ -258,7 +258,10 @@ def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
     """
     asked = f"\nIt is asked for here:\n{show(user)}" if user is not None else ""
     if not callable(provider):
-        raise RegistrationError(f"Depends({provider!r}) is not a provider: it cannot be called.{asked}")
+        raise RegistrationError(
+            f"Depends({provider!r}) is not a provider: it cannot be called.{asked}\n"
+            "Pass the function itself, without calling it:  Depends(provider)"
+        )
     if inspect.isasyncgenfunction(provider) or inspect.isgeneratorfunction(provider):
         decorator = "asynccontextmanager" if inspect.isasyncgenfunction(provider) else "contextmanager"
         raise RegistrationError(

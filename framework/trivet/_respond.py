@@ -247,6 +247,19 @@ def _cut_quietly(request: Request) -> bool:
     return cut is None and request._link is not None
 
 
+def _octets(chunk: object) -> bytes:
+    if isinstance(chunk, str):
+        return chunk.encode()
+    if isinstance(chunk, bytes | bytearray):
+        return bytes(chunk)
+    if isinstance(chunk, memoryview):
+        return chunk.tobytes()
+    raise ResponseError(  # bytes() would take a number for a length, and send that many zeros
+        f"sink.send() takes str or bytes, not {type(chunk).__name__}.\n"
+        "Encode a value first:  await sink.send(msgspec.json.encode(value))"
+    )
+
+
 def _declared_length(headers: RawHeaders) -> int | None:
     for name, value in headers:
         if name == b"content-length":
@@ -275,7 +288,7 @@ class StreamSink:
 
         Cancellation: the chunk may have been sent or not; the stream cannot go on.
         """
-        data = chunk.encode() if isinstance(chunk, str) else bytes(chunk)
+        data = _octets(chunk)
         request, outbound = self._request, self._outbound
         if request._gone:
             raise ClientDisconnected("the client left")

@@ -15,7 +15,15 @@ from typing import Any, ClassVar, TypeAlias, TypeVar, Unpack
 import trio
 
 from . import _options
-from ._checks import check_catcher, check_middleware, check_middlewares, checked_methods, checked_status, placing
+from ._checks import (
+    check_catcher,
+    check_middleware,
+    check_middlewares,
+    check_path,
+    checked_methods,
+    checked_status,
+    placing,
+)
 from ._collect import collecting
 from ._options import CommonOptions, Level, RouteOptions
 from ._plan import NURSERY
@@ -129,6 +137,9 @@ class Router:
                 application has started.
             RouteConflict: another route matches the same request, and neither is more specific.
         """
+
+        with collecting():
+            check_path(path)
 
         def register(handler: H) -> H:
             with collecting():

@@ -29,6 +29,10 @@ CONTAINERS: Final[Mapping[Any, Callable[[list[Any]], Collection[Any]]]] = {
 }
 
 
+# Whose markers a ported handler may still bear. To ignore them would be to drop its constraints silently.
+_FOREIGN: Final = frozenset({"fastapi", "pydantic", "pydantic_core", "annotated_types", "litestar"})
+
+
 class Parameter:
     """One parameter of a signature with its resolved annotation."""
 
@@ -89,6 +93,13 @@ def dependency_of(parameter: Parameter) -> Depends | None:
         for extra in typing.get_args(parameter.annotation)[1:]:
             if isinstance(extra, Depends):
                 return extra
+            root = type(extra).__module__.partition(".")[0]
+            if root in _FOREIGN:
+                raise parameter.refuse(
+                    f"is marked with {type(extra).__name__} of {root}, which trivet does not read",
+                    "Where a value comes from is told by its type; bounds are msgspec's:\n\n"
+                    f"    {parameter.name}: Annotated[int, msgspec.Meta(ge=1)]",
+                )
             if extra is Depends:
                 raise parameter.refuse(
                     "is marked with Depends itself, without a provider",
@@ -206,6 +217,11 @@ def _body(parameter: Parameter, default: Any) -> BodyParam:
         decoder = JSONDecoder(annotation) if known else None
     except (TypeError, NameError, RecursionError) as error:
         raise parameter.refuse(f"cannot be read from a JSON body ({error})", remedy) from None
+    if decoder is None and hasattr(annotation, "model_validate"):
+        raise parameter.refuse(
+            f"is a pydantic model ({_spell(annotation)}), which trivet does not read",
+            f"Make it a msgspec Struct:\n\n    class {_spell(annotation)}(msgspec.Struct):\n        ...",
+        )
     if decoder is None:
         raise parameter.refuse(f"has a type that trivet cannot bind ({_spell(annotation)})", remedy)
     return BodyParam(parameter.name, decoder, default)
