@@ -83,6 +83,11 @@ class Inbound:
         """Whether nothing of the body has been handed out yet."""
         return not self._received and not self._complete
 
+    @property
+    def begun(self) -> bool:
+        """Whether some of the body has been handed out."""
+        return self._received > 0
+
     async def read(self) -> bytes | None:
         """The next part of the body, `None` at its end.
 
