@@ -87,7 +87,9 @@ def _fill_from_head(plan: Plan, request: Request, slots: list[Any]) -> None:
         for slot, parameter in plan.queries:
             slots[slot] = parameter.read(query, faults)
         if faults:
-            raise InvalidInput(422, "the query does not fit", faults)
+            # A parameter that the handler and its dependencies all ask for is still one parameter.
+            first = {fault.name: fault for fault in reversed(faults)}
+            raise InvalidInput(422, "the query does not fit", [fault for fault in faults if fault is first[fault.name]])
 
 
 async def _read(parameter: BodyParam, request: Request, scope: RequestScope) -> Any:
