@@ -826,6 +826,24 @@ async def test_a_body_can_be_read_again(link: bool) -> None:
             assert (await client.post("/", content=content)).json() == [content, content]
 
 
+@both_servers
+async def test_two_tasks_cannot_read_one_body(link: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Trio's rule for streams. One would wait for a message that never comes, and the client get the blame: 408."""
+    app = App()
+
+    @app.post("/")
+    async def handler(request: Request) -> str:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(request.body)
+            nursery.start_soon(request.body)
+        return "both"
+
+    async with TestClient(app, link=link) as client, client.open("POST", "/", upload=True) as exchange:
+        await exchange.send_body(b"first")
+        assert (await exchange.head())[0] == 500
+    assert "BusyResourceError: another task is reading the body" in caplog.text
+
+
 # ---- who asks
 
 
