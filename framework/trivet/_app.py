@@ -18,7 +18,7 @@ import trio
 from . import _options
 from ._access import record
 from ._answer import Answerer, error_map
-from ._checks import check_wrapper
+from ._checks import check_lifespan, check_wrapper
 from ._collect import collecting
 from ._endpoint import Endpoint, Mounted
 from ._lifespan import answer as answer_lifespan
@@ -79,6 +79,8 @@ class App(Router):
         super().__init__(**options)
         if slash not in ("redirect", "strict"):
             raise RegistrationError(f'slash={slash!r}: write slash="redirect" or slash="strict".')
+        if lifespan is not None:
+            check_lifespan(lifespan)
         for name, value in (("cleanup_grace", cleanup_grace), ("drain_timeout", drain_timeout)):
             _options.check_patience(name, value)
         self.debug = debug
@@ -87,7 +89,7 @@ class App(Router):
         self.tasks = Tasks()
         """Background tasks, which outlive the request that starts them."""
         self.thread_limiter = trio.CapacityLimiter(THREADS)
-        """How many `def` handlers and providers run at once."""
+        """How many `def` handlers and providers run at once; the second half of a `@contextmanager` always may."""
         self.draining = trio.Event()
         """Set when the application stops; under `trivet run` as soon as the drain begins."""
         self._lifespan = lifespan

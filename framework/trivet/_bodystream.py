@@ -6,6 +6,8 @@ is `_inbound`'s business.
 
 from __future__ import annotations
 
+import trio
+
 from ._inbound import Inbound, too_large
 from ._scope import TooLate, bounded
 from .errors import HTTPError
@@ -14,31 +16,42 @@ from .errors import HTTPError
 class BodyStream:
     """The body, chunk by chunk; an iterator and no generator, so that nothing is left to finalise (PEP 525)."""
 
-    __slots__ = ("_body_timeout", "_content_length", "_inbound", "_max_body")
+    __slots__ = ("_body_timeout", "_content_length", "_inbound", "_kept", "_max_body")
 
     def __init__(
-        self, inbound: Inbound, content_length: str | None, max_body: int | None, body_timeout: float | None
+        self,
+        inbound: Inbound,
+        content_length: str | None,
+        max_body: int | None,
+        body_timeout: float | None,
+        kept: bytes | None = None,
     ) -> None:
         self._inbound = inbound
         self._content_length = content_length
         self._max_body = max_body
         self._body_timeout = body_timeout
+        # The whole body, if it was read before: by a middleware that checks its signature, say.
+        self._kept = kept
 
     def __aiter__(self) -> BodyStream:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._kept:
+            chunk, self._kept = self._kept, None
+            await trio.lowlevel.checkpoint()
+            return chunk
         if self._inbound.untouched:
             self._check_length()
         try:
-            chunk = await bounded(self._body_timeout, self._inbound.read)
+            taken = await bounded(self._body_timeout, self._inbound.read)
         except TooLate:
             raise HTTPError(
                 408, f"the body made no progress for {self._body_timeout:g} seconds", headers={"connection": "close"}
             ) from None
-        if chunk is None:
+        if taken is None:
             raise StopAsyncIteration
-        return chunk
+        return taken
 
     def _check_length(self) -> None:
         """Refuse a body that says that it is too large before any of it is read."""

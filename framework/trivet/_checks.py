@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ._options import Level
-from ._source import is_async, locate, show
+from ._source import is_async, locate, show, underlying
 from .errors import RegistrationError, RouteConflict
 
 M = TypeVar("M", bound=Callable[[Any, Any], Awaitable[Any]])
@@ -51,6 +51,19 @@ def check_catcher(fn: Callable[..., Any]) -> None:
             "Write\n\n    async def on(request: Request, exc: KeyError) -> tuple[int, str]:\n"
             '        return 404, "there is no such thing"'
         )
+
+
+def check_lifespan(fn: Any) -> None:
+    """Refuse what cannot be entered as `async with lifespan(app)`: else it would only show at startup, and dimly."""
+    generator = inspect.isasyncgenfunction(fn)
+    if callable(fn) and not generator and not is_async(fn) and not inspect.isgeneratorfunction(underlying(fn)):
+        return
+    came = "a bare generator" if generator else "no async context manager"
+    raise RegistrationError(
+        f"the lifespan is {came}:\n{show(fn) if callable(fn) else f'    {fn!r}'}\n"
+        "Write\n\n    @asynccontextmanager\n    async def lifespan(app: App) -> AsyncIterator[dict[str, Any]]:\n"
+        '        async with connect() as db:\n            yield {"db": db}'
+    )
 
 
 def check_wrapper(middleware: Callable[..., Any], options: Mapping[str, Any]) -> None:

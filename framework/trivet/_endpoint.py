@@ -69,7 +69,7 @@ class Endpoint(Target):
         self.options = self.resolve()
         self.immediate = self.plan.immediate and not self.options.middleware
         core = partial(_handle, runner(self.plan, limiter), self.registered.status, self.options, answerer)
-        self.respond = compose(core, self.options, answerer)
+        self.respond = compose(core, self.options, answerer, names_of(self.options))
 
 
 class Mounted:
@@ -109,11 +109,16 @@ async def _handle(
     return await answerer.answer(error, request, options.catchers)
 
 
-def compose(core: Respond, options: Resolved, answerer: Answerer) -> Respond:
-    """`core` inside its middleware, outermost first."""
+def names_of(options: Resolved) -> tuple[str, ...]:
+    """What `compose` calls each middleware in messages: looked up once, for it costs more than a request does."""
+    return tuple(str(locate(middleware)) for middleware in options.middleware)
+
+
+def compose(core: Respond, options: Resolved, answerer: Answerer, names: Sequence[str]) -> Respond:
+    """`core` inside its middleware, outermost first; `names` are theirs."""
     respond = core
-    for middleware in reversed(options.middleware):
-        respond = partial(_around, middleware, str(locate(middleware)), respond, options, answerer)
+    for middleware, name in zip(reversed(options.middleware), reversed(names), strict=True):
+        respond = partial(_around, middleware, name, respond, options, answerer)
     return respond
 
 

@@ -104,12 +104,4 @@ class PathParam:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Provided:
-    """The value of the dependency at `index` of the plan."""
-
-    name: str
-    index: int
-
-
-Source = PathParam | QueryParam | BodyParam | Injected | Provided
+Source = PathParam | QueryParam | BodyParam | Injected

@@ -17,6 +17,8 @@ ASTERISK: Final = b"*"
 
 # What RFC 3986 lets stand in a path, beside what `quote` never touches.
 _PATH_SAFE: Final = "/:@!$&'()*+,;=~"
+# And in what a client has encoded already; a query may have a question mark as well.
+_RAW_SAFE: Final = _PATH_SAFE + "%?"
 
 
 # RFC 9112 section 6.3. A length of zero announces no body; no transfer coding is called "0".
@@ -31,27 +33,27 @@ def target_path(scope: Scope) -> bytes:
     """
     raw = raw_path(scope)
     if raw[:1] != b"/":
-        raw = _other_form(raw, scope["method"])
+        if raw != ASTERISK or scope["method"] != "OPTIONS":
+            raise InvalidInput(400, "the request target is not a path")
+        return raw
     root: str = scope.get("root_path", "")
     return raw if not root else _below(raw, root)
 
 
 def raw_path(scope: Scope) -> bytes:
-    """The path as the client sent it, or, from a server that does not keep that, encoded again."""
+    """The path as the client sent it, or, from a server that does not keep that, encoded again.
+
+    Absolute form (a client that takes us for a proxy) has a path, and that is it.
+    """
     raw: bytes | None = scope.get("raw_path")
-    # It is optional in ASGI; the decoded path is all there is then.
-    return quote(scope["path"], safe=_PATH_SAFE).encode() if raw is None else raw
-
-
-def _other_form(raw: bytes, method: str) -> bytes:
-    """Absolute form (a client that takes us for a proxy) has a path; the asterisk is for OPTIONS alone."""
-    if raw == ASTERISK and method == "OPTIONS":
-        return raw
-    scheme, separator, rest = raw.partition(b"://")
-    if separator and scheme.lower() in (b"http", b"https"):
-        _, slash, path = rest.partition(b"/")
-        return slash + path or b"/"
-    raise InvalidInput(400, "the request target is not a path")
+    if raw is None:  # it is optional in ASGI; the decoded path is all there is then
+        return quote(scope["path"], safe=_PATH_SAFE).encode()
+    if raw[:1] != b"/":
+        scheme, separator, rest = raw.partition(b"://")
+        if separator and scheme.lower() in (b"http", b"https"):
+            _, slash, path = rest.partition(b"/")
+            return slash + path or b"/"
+    return raw
 
 
 def _below(raw: bytes, root: str) -> bytes:
@@ -81,11 +83,12 @@ def redirect_target(root: str, path: bytes, query: bytes) -> str:
     """A relative reference to `path`, for `Location`.
 
     It starts with exactly one slash: with two it would be a network-path reference (RFC 3986 section 4.2) and lead to
-    whatever host a link put there.
+    whatever host a link put there. What no URL may hold is encoded: HTTP/2 lets control characters through in a path,
+    and a field's value cannot carry them.
     """
-    location = root_prefix(root) + path.decode("latin-1")
-    location = "/" + location.lstrip("/\\")
-    return f"{location}?{query.decode('latin-1')}" if query else location
+    location = root_prefix(root) + quote(path, safe=_RAW_SAFE)
+    location = "/" + location.lstrip("/")
+    return f"{location}?{quote(query, safe=_RAW_SAFE)}" if query else location
 
 
 def expects_body(scope: Scope) -> bool:

@@ -20,10 +20,6 @@ _TOKEN = frozenset("!#$%&'*+-.^_`|~" + ascii_letters + digits)  # RFC 9110 secti
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but HTAB; 0x80 to 0xff is obs-text and may pass
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 
-# RFC 9113 section 8.2.2: about the connection of HTTP/1.1, so that a message with one is malformed in HTTP/2
-# and 3.
-_CONNECTION_SPECIFIC = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
-
 
 @lru_cache(maxsize=1024)
 def field_name(name: str) -> bytes:
@@ -78,11 +74,6 @@ def field_value(name: str, value: str) -> bytes:
             "which a header cannot carry: it is sent as latin-1.\n"
             f'Encode such text first:  response.headers["{name}"] = urllib.parse.quote(value)'
         ) from None
-
-
-def without_connection_fields(raw: RawHeaders) -> RawHeaders:
-    """The fields that HTTP/2 and HTTP/3 can carry: all but those about a connection of HTTP/1.1."""
-    return [field for field in raw if field[0] not in _CONNECTION_SPECIFIC]
 
 
 class Headers(Mapping[str, str]):

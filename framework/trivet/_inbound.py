@@ -35,6 +35,7 @@ class Inbound:
 
     __slots__ = (
         "_buffered",
+        "_busy",
         "_changed",
         "_complete",
         "_discarding",
@@ -63,6 +64,8 @@ class Inbound:
         # When a read was cancelled last, on Trio's clock. If that was at the request's deadline, the answer is 408 and
         # not 503; if it was earlier, the handler had its own reason (`move_on_after` around a read).
         self.interrupted = -math.inf
+        # Somebody is in `read`.
+        self._busy = False
         # A direct read is under way; the watcher stays out until it is over.
         self._reading = False
         # `watch` is the reader.
@@ -83,15 +86,34 @@ class Inbound:
         """Whether nothing of the body has been handed out yet."""
         return not self._received and not self._complete
 
+    @property
+    def begun(self) -> bool:
+        """Whether some of the body has been handed out."""
+        return self._received > 0
+
     async def read(self) -> bytes | None:
         """The next part of the body, `None` at its end.
 
         Raises:
             ClientDisconnected: the client left before the end.
             InvalidInput: 413, the body is longer than `max_body`.
+            trio.BusyResourceError: another task is reading.
 
         Cancellation: nothing is lost; the next call goes on where this one was.
         """
+        if self._busy:
+            # As Trio's streams do; else each has a part, and one waits for a message that never comes.
+            raise trio.BusyResourceError(
+                "another task is reading the body of this request.\n"
+                "Read it in one, and hand on what that gives:  body = await request.body()"
+            )
+        self._busy = True
+        try:
+            return await self._read()
+        finally:
+            self._busy = False
+
+    async def _read(self) -> bytes | None:
         while True:
             if self._slot:
                 chunk = self._slot.popleft()

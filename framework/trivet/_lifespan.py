@@ -77,9 +77,12 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
 
     Raises:
         MountedStartupFailed: it answered `startup.failed`.
+        Exception: what the body raised, as it is; the mounted application has shut down before that, for it has done
+            nothing wrong (another one did not start, say).
 
     Cancellation: the mounted application's lifespan task is cancelled with the body.
     """
+    failure: Exception | None = None
     state: dict[str, Any] = {}
     asking, asked = trio.open_memory_channel[Message](2)
     answers, answered = trio.open_memory_channel[Message](2)
@@ -108,15 +111,21 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
         asking.send_nowait({"type": "lifespan.startup"})
         first = await _next(answered)
         if first is not None and first["type"] == "lifespan.startup.failed":
-            nursery.cancel_scope.cancel()
-            raise MountedStartupFailed(f"the application mounted at {where} did not start: {first.get('message', '')}")
-        yield state
+            text = f"the application mounted at {where} did not start: {first.get('message', '')}"
+            failure, first = MountedStartupFailed(text), None
+        else:
+            try:
+                yield state
+            except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery and its groups
+                failure = error
         if first is not None:
             asking.send_nowait({"type": "lifespan.shutdown"})
             last = await _next(answered)
             if last is not None and last["type"] == "lifespan.shutdown.failed":
                 log.error("the application mounted at %s did not stop cleanly: %s", where, last.get("message", ""))
         nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _next(answered: trio.MemoryReceiveChannel[Message]) -> Message | None:

@@ -24,7 +24,7 @@ from ._convert import Converter, converter_for
 from ._extract import BodyParam, Depends, Injected, PathParam, QueryParam, Source
 from ._immediate import is_immediate
 from ._signature import dependency_of, parameters_of, source_of, split_optional
-from ._source import is_async, locate, name_of, show, underlying
+from ._source import identity, is_async, locate, name_of, show, underlying
 from .errors import Location, RegistrationError
 
 NURSERY: Final = "nursery"
@@ -94,7 +94,7 @@ class _Compiler:
         self.steps: list[tuple[Step, bool]] = []
         self.body_of: tuple[int, Location] | None = None
         self._chain: list[Callable[..., Any]] = []
-        self._done: dict[Callable[..., Any], tuple[int, bool]] = {}
+        self._done: dict[Any, tuple[int, bool]] = {}
 
     def call(self, fn: Callable[..., Any], mode: Mode) -> tuple[Call, bool]:
         """The call of `fn`, its dependencies compiled before it, and whether it needs the body."""
@@ -119,8 +119,9 @@ class _Compiler:
     def dependency(self, marker: Depends, user: Callable[..., Any] | None) -> tuple[int, bool]:
         """The slot of a provider's value, and whether it needs the body; a provider asked for twice runs once."""
         provider = marker.provider
-        if provider in self._done:
-            return self._done[provider]
+        key = identity(provider)
+        if key in self._done:
+            return self._done[key]
         if provider in self._chain:
             cycle = [*self._chain[self._chain.index(provider) :], provider]
             shown = "\n".join(f"    {locate(each)}" for each in cycle)
@@ -135,7 +136,7 @@ class _Compiler:
         slot = len(self.sources)
         self.sources.append(provider)
         self.steps.append((Step(call, slot), needs_body))
-        self._done[provider] = slot, needs_body
+        self._done[key] = slot, needs_body
         return slot, needs_body
 
     def _slot(self, source: Source, fn: Callable[..., Any]) -> int:
@@ -214,13 +215,13 @@ def path_types(handler: Callable[..., Any], dependencies: Iterable[Any] = ()) ->
     """
     handler_mode(handler)
     found: dict[str, Converter] = {}
-    seen: set[Callable[..., Any]] = set()
+    seen: set[Any] = set()
     waiting = [handler, *(each.provider for each in dependencies if isinstance(each, Depends))]
     while waiting:
         fn = waiting.pop(0)
-        if fn in seen:
+        if identity(fn) in seen:
             continue
-        seen.add(fn)
+        seen.add(identity(fn))
         for parameter in parameters_of(fn):
             marker = dependency_of(parameter)
             if marker is not None:

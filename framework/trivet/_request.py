@@ -181,21 +181,31 @@ class Request:
         Raises:
             HTTPError: 408, it made no progress for `body_timeout`; 413, it is larger than `max_body`.
             ClientDisconnected: the client left before its end.
+            RuntimeError: a part of it is gone: it was read with `stream`, or by a call of this that was cancelled.
 
         Cancellation: what has been read is kept by the request only when it is complete; a body that was cancelled
         midway cannot be read again.
         """
         if self._body is None:
+            if self._inbound is not None and self._inbound.begun:
+                # Half a body must never be taken for a whole one.
+                raise RuntimeError(
+                    "a part of the request's body has been read already, and is gone.\n"
+                    "Read it once, with `await request.body()`, which keeps it: in middleware too, instead of\n"
+                    "`request.stream()`, and not inside of a `move_on_after` that is shorter than the upload."
+                )
             self._body = b"".join([chunk async for chunk in self.stream()])
         return self._body
 
     def stream(self) -> BodyStream:
         """The body as it comes: `async for chunk in request.stream()`. Errors are those of `body`.
 
-        The client is read from as fast as the loop takes the chunks, no faster.
+        The client is read from as fast as the loop takes the chunks, no faster. A second one goes on where the first
+        was left; one after `body` has the whole body in one chunk.
         """
         options = self._options
-        return BodyStream(self._incoming, self.headers.get("content-length"), options.max_body, options.body_timeout)
+        length = self.headers.get("content-length")
+        return BodyStream(self._incoming, length, options.max_body, options.body_timeout, self._body)
 
     @overload
     async def json(self, /) -> Any: ...

@@ -8,11 +8,12 @@ stay open until its last chunk.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -22,6 +23,12 @@ from ._plan import Call, Mode, Plan, Step
 from ._request import Request
 from ._scope import RequestScope
 from .errors import Fault, InvalidInput
+
+EXITS: Final = trio.CapacityLimiter(math.inf)
+"""What the second halves of `@contextmanager` providers run under: they must not wait for a slot that handlers hold.
+
+There are never more of them than open requests; with a bound they would starve behind slow handlers until their grace
+is over, and a transaction would be left to the garbage collector."""
 
 Run: TypeAlias = Callable[[Request, RequestScope], Awaitable[object]]
 
@@ -87,7 +94,9 @@ def _fill_from_head(plan: Plan, request: Request, slots: list[Any]) -> None:
         for slot, parameter in plan.queries:
             slots[slot] = parameter.read(query, faults)
         if faults:
-            raise InvalidInput(422, "the query does not fit", faults)
+            # A parameter that the handler and its dependencies all ask for is still one parameter.
+            first = {fault.name: fault for fault in reversed(faults)}
+            raise InvalidInput(422, "the query does not fit", [fault for fault in faults if fault is first[fault.name]])
 
 
 async def _read(parameter: BodyParam, request: Request, scope: RequestScope) -> Any:
@@ -140,4 +149,4 @@ class InThread:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        return bool(await _in_thread(partial(self._manager.__exit__, kind, error, traceback), self._limiter))
+        return bool(await _in_thread(partial(self._manager.__exit__, kind, error, traceback), EXITS))

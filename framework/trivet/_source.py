@@ -36,6 +36,16 @@ def underlying(fn: Callable[..., Any]) -> Callable[..., Any]:
             fn = call
 
 
+def identity(fn: Any) -> Any:
+    """What tells `fn` from other callables in a dictionary: `fn` itself (two equal bound methods are one callable), or
+    its id where it cannot be hashed, as an instance of a dataclass with `__call__` cannot."""
+    try:
+        hash(fn)
+    except TypeError:
+        return id(fn)
+    return fn
+
+
 def name_of(fn: Callable[..., Any]) -> str:
     """The name a reader knows `fn` by."""
     if isinstance(fn, functools.partial):

@@ -53,7 +53,7 @@ class Tasks:
     async def _run(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
         try:
             await fn(*args)
-        except Exception:
+        except (Exception, SystemExit):  # an exit() somewhere below must not end the server, nor may it in a handler
             log.exception("the background task %s failed", getattr(fn, "__qualname__", fn))
         except BaseExceptionGroup as group:
             ours, rest = group.split(Exception)

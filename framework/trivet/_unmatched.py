@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from ._answer import Answerer
-from ._endpoint import compose
+from ._endpoint import compose, names_of
 from ._head import ASTERISK, redirect_target, target_path, toggled_slash
 from ._options import Level, Resolved, Slash
 from ._options import resolve as resolve_options
@@ -43,11 +43,13 @@ class Unmatched:
         self._level = level
         self._answerer = answerer
         self._slash = slash
-        self._options: Resolved | None = None
+        self._options = resolve_options([level])
+        self._names: tuple[str, ...] = ()
 
     def freeze(self) -> None:
         """Take the application's options as they are now."""
         self._options = resolve_options([self._level])
+        self._names = names_of(self._options)
 
     def match(self, scope: Scope) -> tuple[bytes, Outcome]:
         """The path of a request, and what it leads to."""
@@ -64,9 +66,9 @@ class Unmatched:
 
     def endpoint(self, found: Outcome, path: bytes) -> NoRoute:
         """What serves a request that `match` found no route for."""
-        options = self._options or resolve_options([self._level])
+        options = self._options
         core = partial(self._respond, found, path, options)
-        return NoRoute(options, compose(core, options, self._answerer))
+        return NoRoute(options, compose(core, options, self._answerer, self._names))
 
     async def _respond(self, found: Outcome, path: bytes, options: Resolved, request: Request) -> Response:
         try:

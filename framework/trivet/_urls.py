@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any, Protocol
 
 from ._pattern import Pattern
+from ._source import identity
 
 
 class Named(Protocol):
@@ -35,12 +36,13 @@ class Urls:
     """The routes of an application by handler and by name."""
 
     def __init__(self) -> None:
-        self._by_target: dict[Callable[..., Any] | str, list[Pattern]] = {}
+        # By name, and by the handler's `identity`; the application keeps its handlers, so that an id stays theirs.
+        self._by_target: dict[Any, list[Pattern]] = {}
 
     def add(self, route: Named) -> None:
         """Take a route."""
         self._by_target.setdefault(route.name, []).append(route.pattern)
-        self._by_target.setdefault(route.handler, []).append(route.pattern)
+        self._by_target.setdefault(identity(route.handler), []).append(route.pattern)
 
     def build(self, target: Callable[..., Any] | str, params: Mapping[str, object]) -> str:
         """The path of `target`. A handler at several paths is told apart by its parameters.
@@ -50,7 +52,7 @@ class Urls:
             TypeError: parameters are missing or unknown.
             ValueError: a value cannot be spelt.
         """
-        patterns = self._by_target.get(target, [])
+        patterns = self._by_target.get(identity(target), [])
         if not patterns:
             raise LookupError(self._unknown(target))
         fitting = [pattern for pattern in patterns if set(pattern.fields) == set(params)]

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -773,3 +774,119 @@ async def test_nurseries_are_one_per_request(autojump_clock: trio.testing.MockCl
         nursery.start_soon(ask, "/fail")
         nursery.start_soon(ask, "/join?seconds=2")
     assert [response.status_code for response in responses] == [409, 200]
+
+
+# ---- a body is whole or an error
+
+
+@both_servers
+async def test_a_body_of_which_a_part_is_gone_is_an_error(link: bool, autojump_clock: trio.testing.MockClock) -> None:
+    """What is left after a read that was given up, or after a stream, must not pass for the whole body."""
+    app = App(max_body=None)
+
+    @app.post("/given-up")
+    async def given_up(request: Request) -> bytes:
+        with trio.move_on_after(1):
+            await request.body()
+        return await request.body()
+
+    @app.post("/streamed")
+    async def streamed(request: Request) -> bytes:
+        async for _ in request.stream():
+            break
+        return await request.body()
+
+    async with TestClient(app, link=link) as client:
+        for path in ("/given-up", "/streamed"):
+            async with client.open("POST", path, upload=True) as exchange:
+                await exchange.send_body(b"first")
+                await trio.sleep(3)
+                await exchange.send_body(b"second")
+                await exchange.end_body()
+                assert (await exchange.head())[0] == 500
+
+
+@both_servers
+async def test_a_body_can_be_read_again(link: bool) -> None:
+    """What a middleware has read with `body` is there for everybody, as a stream too, and empty bodies stay empty."""
+    app = App()
+
+    @app.middleware
+    async def signed(request: Request, call_next: Next) -> Response:
+        await request.body()
+        return await call_next(request)
+
+    @app.post("/")
+    async def handler(request: Request) -> list[str]:
+        chunks = [chunk.decode() async for chunk in request.stream()]
+        return ["".join(chunks), (await request.body()).decode()]
+
+    async with TestClient(app, link=link) as client:
+        for content in ("", "x", "text" * 50_000):
+            assert (await client.post("/", content=content)).json() == [content, content]
+
+
+@both_servers
+async def test_two_tasks_cannot_read_one_body(link: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Trio's rule for streams. One would wait for a message that never comes, and the client get the blame: 408."""
+    app = App()
+
+    @app.post("/")
+    async def handler(request: Request) -> str:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(request.body)
+            nursery.start_soon(request.body)
+        return "both"
+
+    async with TestClient(app, link=link) as client, client.open("POST", "/", upload=True) as exchange:
+        await exchange.send_body(b"first")
+        assert (await exchange.head())[0] == 500
+    assert "BusyResourceError: another task is reading the body" in caplog.text
+
+
+# ---- who asks
+
+
+async def test_a_parameter_has_one_fault_however_many_ask_for_it() -> None:
+    """The handler and its dependencies share the query's parameters; the client sent each once."""
+    app = App()
+
+    async def offset(page: int, size: int = 10) -> int:
+        return page * size
+
+    @app.get("/")
+    async def handler(page: int, start: Annotated[int, Depends(offset)], size: str) -> list[Any]:
+        return [page, start, size]
+
+    async with TestClient(app) as client:
+        assert (await client.get("/?page=2&size=5")).json() == [2, 10, "5"]
+        errors = (await client.get("/?page=x")).json()["errors"]
+    assert [(each["name"], each["reason"]) for each in errors] == [
+        ("page", "must be an integer"),
+        ("size", "is required"),
+    ]
+
+
+async def test_callables_that_cannot_be_hashed() -> None:
+    """An instance of a plain dataclass is a good handler and a good provider, and each is itself."""
+
+    @dataclass
+    class Always:
+        value: int
+
+        async def __call__(self) -> int:
+            return self.value
+
+    app = App()
+    one, other = Always(1), Always(1)
+    app.get("/one")(one)
+    app.get("/other")(other)
+
+    @app.get("/both")
+    async def both(a: Annotated[int, Depends(one)], b: Annotated[int, Depends(Always(2))]) -> list[int]:
+        return [a, b]
+
+    assert (app.url_for(one), app.url_for(other)) == ("/one", "/other")
+    async with TestClient(app) as client:
+        assert (await client.get("/one")).json() == 1
+        assert (await client.get("/both")).json() == [1, 2]

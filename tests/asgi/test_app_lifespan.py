@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -304,3 +304,40 @@ def test_options_of_the_application_are_checked(options: dict[str, Any]) -> None
     """A value that an option does not take is refused where it is written, with the remedy."""
     with pytest.raises(RegistrationError):
         App(**options)
+
+
+async def test_an_exit_in_a_task_is_a_failure_of_that_task(caplog: pytest.LogCaptureFixture) -> None:
+    """As in a handler: it is logged, and the server lives."""
+    app = App()
+
+    async def leaving() -> None:
+        raise SystemExit(3)
+
+    @app.get("/")
+    async def handler() -> str:
+        app.tasks.start_soon(leaving)
+        return "lives"
+
+    async with TestClient(app) as client:
+        for _ in range(2):
+            assert (await client.get("/")).text == "lives"
+            await trio.testing.wait_all_tasks_blocked()
+    assert caplog.text.count("failed") == 2
+
+
+def test_what_cannot_be_a_lifespan() -> None:
+    """It is refused where it is given, with the remedy; at startup Python would only name a protocol."""
+
+    async def generator(app: App) -> AsyncIterator[None]:
+        yield
+
+    async def coroutine(app: App) -> None: ...
+
+    @contextmanager
+    def blocking(app: App) -> Iterator[None]:
+        yield
+
+    for wrong in (generator, coroutine, blocking, 5):
+        with pytest.raises(RegistrationError, match="@asynccontextmanager"):
+            App(lifespan=wrong)  # type: ignore[arg-type]
+    App(lifespan=asynccontextmanager(generator))

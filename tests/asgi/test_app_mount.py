@@ -433,3 +433,41 @@ async def test_a_truncated_stream_of_a_mounted_application_stays_truncated(caplo
             async with TestClient(outer, link=link, raise_app_exceptions=False) as client:
                 with pytest.raises(httpx.RemoteProtocolError):
                     await client.get("/in/")
+
+
+@both_servers
+async def test_those_that_have_started_shut_down_when_another_one_cannot_start(link: bool) -> None:
+    """They get their `lifespan.shutdown`, and our own lifespan sees the error itself, in no group."""
+    seen: list[str] = []
+
+    async def first(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "lifespan.startup"
+        await send({"type": "lifespan.startup.complete"})
+        seen.append((await receive())["type"])
+        await trio.lowlevel.checkpoint()  # it has the time to clean up
+        await send({"type": "lifespan.shutdown.complete"})
+        seen.append("complete")
+
+    async def second(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        try:
+            yield
+        except Exception as error:
+            seen.append(f"{type(error).__name__}: {error}")
+            raise
+
+    app = App(lifespan=lifespan)
+    app.mount("/first", first)
+    app.mount("/second", second)
+    with pytest.raises(LifespanFailed):
+        async with TestClient(app, link=link):
+            pass
+    assert seen == [
+        "lifespan.shutdown",
+        "complete",
+        "MountedStartupFailed: the application mounted at /second did not start: no database",
+    ]

@@ -895,3 +895,27 @@ def test_a_fault_of_a_route_that_shows_at_the_mount_names_its_handler() -> None:
 
     with pytest.raises(PatternError, match=r"(?s)without.*async def broken.*test_app_routing\.py:\d+"):
         App().mount("/api", router)
+
+
+async def test_the_absolute_form_is_seen_as_its_path() -> None:
+    """What a handler is told of the URL does not depend on how the client wrote the target."""
+    app = App()
+
+    @app.get("/a%20b/{name}")
+    async def handler(request: Request, name: str) -> list[str]:
+        return [request.path, request.raw_path.decode(), request.url, name]
+
+    answers = [await ask(app, "GET", target) for target in ("/a%20b/c?d=e", "http://testserver/a%20b/c?d=e")]
+    assert answers[0].json() == answers[1].json() == ["/a b/c", "/a%20b/c", "http://testserver/a%20b/c?d=e", "c"]
+
+
+async def test_a_redirect_encodes_what_a_header_cannot_carry() -> None:
+    """HTTP/2 lets control characters through in a target; they are the client's, and no failure of ours."""
+    app = App()
+
+    @app.get("/{name}/")
+    async def handler(name: str) -> str:
+        return name
+
+    answer = await ask(app, "GET", b"/\x01?q=\r\nx:y")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/%01/?q=%0D%0Ax:y")

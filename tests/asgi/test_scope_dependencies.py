@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
@@ -456,3 +457,43 @@ async def test_a_streams_dependencies_are_told_that_the_client_left(
         exchange.leave()
         await exchange.wait_returned()
     assert log == ["cancelled", "disconnected"]
+
+
+@both_servers
+async def test_threads_that_are_all_taken_hold_no_dependency_back(link: bool) -> None:
+    """A `@contextmanager` is left at once, whatever the handlers in threads do: it waits for no slot of theirs."""
+    app, shown, release, taken = App(cleanup_grace=5), list[str](), threading.Event(), trio.Event()
+    app.thread_limiter.total_tokens = 1
+
+    @contextmanager
+    def transaction() -> Iterator[None]:
+        try:
+            yield
+        except RequestCancelled as error:
+            shown.append(error.reason)
+            raise
+
+    @app.get("/thread")
+    def thread() -> None:
+        trio.from_thread.run_sync(taken.set)
+        release.wait(10)
+
+    entered = trio.Event()
+
+    @app.get("/")
+    async def handler(t: Annotated[None, Depends(transaction)]) -> None:
+        entered.set()
+        await trio.sleep_forever()
+
+    async with TestClient(app, link=link) as client, trio.open_nursery() as nursery:
+        exchange = client.open("GET", "/")
+        await entered.wait()
+        nursery.start_soon(client.get, "/thread")
+        await taken.wait()
+        exchange.leave()
+        try:
+            with trio.fail_after(2):
+                await exchange.wait_returned()
+        finally:
+            release.set()
+    assert shown == ["disconnected"]

@@ -103,7 +103,8 @@ def test_root_prefix(root: str, prefix: str) -> None:
         ("", b"//evil.com/", b"", "/evil.com/"),
         ("", b"///evil.com", b"", "/evil.com"),
         ("/", b"//evil.com/", b"", "/evil.com/"),
-        ("", b"/\\evil.com/", b"", "/evil.com/"),
+        ("", b"/\\evil.com/", b"", "/%5Cevil.com/"),
+        ("", b"/\xff\x01/", b"a=\x01\r\nb:\xff&c='?", "/%FF%01/?a=%01%0D%0Ab:%FF&c='?"),
         ("//evil.com", b"/a", b"", "/evil.com/a"),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.linear import LINEAR, growth
-from trivet._headers import Headers, MutableHeaders, field_name, field_value, without_connection_fields
+from trivet._headers import Headers, MutableHeaders, field_name, field_value
 
 RAW = [
     (b"host", b"example.com"),
@@ -234,9 +234,3 @@ def test_whatever_is_set_can_be_carried_or_is_refused(name: str, value: str) -> 
     assert not set(sent_name) & set(b":\r\n\x00 \t")
     assert not set(sent_value) & set(b"\r\n\x00\x7f")
     assert headers[name] == value.strip(" \t")
-
-
-def test_fields_about_the_connection_are_left_out_for_http_2() -> None:
-    """RFC 9113 section 8.2.2; the order of the others stays."""
-    raw = [(b"a", b"1"), (b"connection", b"close"), (b"upgrade", b"x"), (b"keep-alive", b"1"), (b"b", b"2")]
-    assert without_connection_fields(raw) == [(b"a", b"1"), (b"b", b"2")]

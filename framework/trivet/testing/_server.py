@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, cast
 import trio
 from trio.testing import MockClock
 
+from trivet._resolve import EXITS
 from trivet.asgi import ASGIApp, Scope
 
 from ._clock import HoldClock
@@ -202,7 +203,7 @@ class MemoryServer:
             trio.lowlevel.add_instrument(self._leaks)
         clock = trio.lowlevel.current_clock()
         if isinstance(clock, MockClock):
-            self._hold = HoldClock(clock, [trio.to_thread.current_default_thread_limiter()])
+            self._hold = HoldClock(clock, [EXITS, trio.to_thread.current_default_thread_limiter()])
             trio.lowlevel.add_instrument(self._hold)
             self._watch_limiters()
 
@@ -210,7 +211,7 @@ class MemoryServer:
         # Again after startup: the application may create its limiter only when it runs.
         own = _attribute(self.app, "thread_limiter", trio.CapacityLimiter)
         if self._hold is not None and own is not None:
-            self._hold.limiters = [trio.to_thread.current_default_thread_limiter(), own]
+            self._hold.limiters = [EXITS, trio.to_thread.current_default_thread_limiter(), own]
 
     def _uninstall(self) -> None:
         for instrument in (self._leaks, self._hold):
