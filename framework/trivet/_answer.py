@@ -19,6 +19,7 @@ from ._problem import ErrorMap
 from ._request import Request
 from ._response import Response
 from ._results import to_response
+from ._scope import TooLate
 from .errors import HTTPError, RequestCancelled, TrivetError
 
 log = logging.getLogger("trivet")
@@ -71,6 +72,8 @@ class Answerer:
         if catcher is not None:
             try:
                 return False, to_response(await request._scope.in_grace(catcher, request, shown), None)
+            except TooLate:
+                pass  # logged; the error is answered as if there were no catcher: a bug stays one
             except BaseException as error:  # a catcher that fails falls to the default, as Rocket's do
                 if fatal(error):
                     raise

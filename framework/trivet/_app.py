@@ -159,16 +159,7 @@ class App(Router):
         return self._urls.build(target, params)
 
     def _freeze(self) -> ASGIApp:
-        """Compute what requests need; from here on registration is an error.
-
-        Raises:
-            RuntimeError: the server runs another event loop than Trio's. It is told at startup, so that it stops.
-        """
-        if not trio.lowlevel.in_trio_run():
-            raise RuntimeError(
-                "trivet runs on Trio, and this server runs another event loop.\n"
-                "Start it with  trivet run module:app  or  hypercorn --worker-class trio module:app"
-            )
+        """Compute what requests need; from here on registration is an error."""
         for entry in self._table.entries():
             if isinstance(entry.value, Endpoint):
                 entry.value.freeze(self._answerer, self.thread_limiter)
@@ -187,6 +178,7 @@ class App(Router):
         stack = self._stack
         if stack is None:
             try:
+                _check_loop()
                 stack = self._freeze()
             except Exception as error:
                 if scope["type"] != "lifespan":
@@ -293,6 +285,15 @@ class App(Router):
         if "state" in scope:
             scope["state"].update(state)
         self.state = dict(state)
+
+
+def _check_loop() -> None:
+    """Refuse a server that runs another event loop; it is told at startup, so that it stops."""
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "trivet runs on Trio, and this server runs another event loop.\n"
+            "Start it with  trivet run module:app  or  hypercorn --worker-class trio module:app"
+        )
 
 
 def _below(scope: Scope, mounted: Mounted) -> Scope:

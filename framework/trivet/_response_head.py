@@ -63,6 +63,10 @@ def content_type(media_type: str, *, text: bool = False) -> Field:
     return (b"content-type", value)
 
 
+# RFC 9110 section 15.5.2: a 401 must say how to authenticate; this is the guess that `_problem` makes, too.
+_CHALLENGE: Field = (b"www-authenticate", b"Bearer")
+
+
 def final_head(status: object, fields: Iterable[Field], length: int | None, method: str) -> tuple[int, RawHeaders]:
     """The head that `Response.start` describes.
 
@@ -95,6 +99,8 @@ def final_head(status: object, fields: Iterable[Field], length: int | None, meth
             )
         elif not (empty and name == b"content-type"):
             final.append(field)
+    if status == 401 and not any(name == b"www-authenticate" for name, _ in final):
+        final.append(_CHALLENGE)
     if declared is not None and status != 304:  # in a 304 it is the length that a 200 would have had
         _check_length(declared, length, method)
     if status == 204 or status == 304:

@@ -236,7 +236,7 @@ class RequestScope:
         """Await the application's code that runs when the request has ended: a catcher.
 
         Raises:
-            RequestCancelled: it ran for longer than `grace` seconds, which is logged too.
+            TooLate: it ran for longer than `grace` seconds, which is logged too. How the request ended stays as it is.
             BaseException: what `fn` raised.
 
         Cancellation: none reaches it.
@@ -244,7 +244,7 @@ class RequestScope:
         with trio.CancelScope(relative_deadline=self.grace, shield=True):
             return await fn(*args)
         self.report(f"{_name_of(fn)} ran for longer than cleanup_grace = {self.grace:g} s", None)
-        raise self.stopped()
+        raise TooLate(self.grace)
 
     alongside = staticmethod(_bounds.alongside)
     shielded = staticmethod(_bounds.shielded)

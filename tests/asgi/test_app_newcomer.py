@@ -122,3 +122,20 @@ async def test_a_sink_takes_what_is_like_bytes(autojump_clock: MockClock) -> Non
 
     async with TestClient(app) as client:
         assert (await client.get("/")).content == b"abc"
+
+
+async def test_a_401_always_says_how_to_authenticate(autojump_clock: MockClock) -> None:
+    """Returned by hand it has a challenge too (RFC 9110 section 15.5.2), unless it brings its own."""
+    app = App()
+
+    @app.get("/plain")
+    async def plain() -> tuple[int, str]:
+        return 401, "who are you?"
+
+    @app.get("/own")
+    async def own() -> tuple[int, str, dict[str, str]]:
+        return 401, "who are you?", {"WWW-Authenticate": 'Basic realm="x"'}
+
+    async with TestClient(app) as client:
+        assert (await client.get("/plain")).headers.get_list("www-authenticate") == ["Bearer"]
+        assert (await client.get("/own")).headers.get_list("www-authenticate") == ['Basic realm="x"']
