@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-IGNORED = frozenset({"git", "cd", "python"})
+IGNORED = frozenset({"git", "cd", "python", "source"})
 
 
 def check_command(command: str, where: str) -> None:
@@ -25,7 +25,7 @@ def check_command(command: str, where: str) -> None:
     Raises:
         AssertionError: something that it names does not exist.
     """
-    words = shlex.split(command)
+    words = shlex.split(command, comments=True)
     if not words or words[0] in IGNORED:
         return
     if words[0] == "make":
@@ -33,7 +33,7 @@ def check_command(command: str, where: str) -> None:
         assert set(words[1:]) <= {*targets, *(word for word in words if "=" in word)}, f"{where}: no such make target"
     elif words[:2] == ["pip", "install"]:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-        for extra in re.findall(r"trivet\[([\w,-]+)\]", command):
+        for extra in re.findall(r"(?:trivet|PATH-TO-CLONE|\.)\[([\w,-]+)\]", command):
             assert set(extra.split(",")) <= set(extras), f"{where}: no such extra"
     elif words[0] in ("hypercorn", "trivet"):
         _check_program(words, where)

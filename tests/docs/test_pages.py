@@ -63,6 +63,7 @@ BROKEN = [
     ),
     ("```sh\nmake coffee\n```\n", AssertionError, "no such make target"),
     ("```sh\npip install 'trivet[milk]'\n```\n", AssertionError, "no such extra"),
+    ("```sh\npip install 'PATH-TO-CLONE[milk]'\n```\n", AssertionError, "no such extra"),
     ("```sh\nhypercorn --worker-klass trio main:app\n```\n", AssertionError, "no option --worker-klass"),
     ("```sh\nbrew coffee\n```\n", AssertionError, "nobody checks"),
     ("```toml\ngracefull_timeout = 3\n```\n", ConfigError, "gracefull_timeout"),

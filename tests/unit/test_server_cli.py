@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import ssl
 import sys
 from collections.abc import Iterator
@@ -156,6 +157,12 @@ def test_options_reach_the_configuration(arguments: list[str], name: str, value:
         (["-k", "asyncio"], "hypercorn --worker-class asyncio module:app"),
         (["--certfile", "cert.pem"], "takes both a certificate and its key"),
         (["-c", "gone.toml"], "cannot be read: No such file"),
+        (["--bind", "127.0.0.1:99999"], "there is no port 99999: the highest is 65535"),
+        (["--bind", "127.0.0.1:-1"], "there is no port -1"),
+        (["--bind", "127.0.0.1:http"], "--bind 127.0.0.1:8000"),
+        (["--bind", "8000"], "has no host.\nWrite it as  --bind 127.0.0.1:8000"),
+        (["--insecure-bind", "a:1", "--insecure-bind", "80"], "--insecure-bind 127.0.0.1:80"),
+        (["--bind", "fd://three"], "is no file descriptor"),
     ],
 )
 def test_options_that_cannot_be_are_explained(arguments: list[str], said: str) -> None:
@@ -163,6 +170,14 @@ def test_options_that_cannot_be_are_explained(arguments: list[str], said: str) -
     with pytest.raises(ConfigError) as caught:
         parsed(*arguments)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost", "127.0.0.1:0", ":8000", "[::1]:65535", "[fe80::abc]", "unix:/tmp/99999", "fd://3"]
+)
+def test_addresses_that_are_not_refused(address: str) -> None:
+    """A host, host and port, IPv6 in brackets, a Unix socket, a descriptor."""
+    assert parsed("--bind", address).bind == [address]
 
 
 @pytest.mark.parametrize("seconds", ["-1", "soon", "inf", "nan"])
@@ -221,3 +236,73 @@ def test_help_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     assert text.startswith("usage: trivet run [OPTIONS] module:app")
     assert "time limits, in seconds:" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "8000"], "no option --port.\nDid you mean  --bind 127.0.0.1:8000  ?"),
+        (["--host=0.0.0.0"], "no option --host.\nDid you mean  --bind 127.0.0.1:8000  ?"),
+        (["--bnd", "x"], "Did you mean  --bind 127.0.0.1:8000  ?"),
+        (["--drain-timout", "3"], "Did you mean  --drain-timeout  ?"),
+        (["--qqqqqq"], "See  trivet run --help"),
+        (["other:app"], "unexpected: other:app"),
+    ],
+)
+def test_an_unknown_option_is_refused_by_the_subcommand(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its usage, the likely name, and status 2."""
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "it:app", *arguments])
+    err = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert err.startswith("usage: trivet run [OPTIONS] module:app\n")
+    assert said in err
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`trivet --version` is that of the package."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"trivet {importlib.metadata.version('trivet')}\n"
+
+
+TWO_BODIES = """
+from trivet import App
+app = App()
+@app.post("/")
+async def two(a: dict[str, int], b: dict[str, int]) -> None: ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "unsaid"),
+    [
+        (TWO_BODIES, "two parameters want the body", "Traceback"),
+        (TWO_BODIES, 'faulty.py", line ', "importlib"),
+        ("app = (\n", "SyntaxError", "importlib"),
+        ("def f():\n    raise KeyError('k')\nf()\n", "line 3", "importlib"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "routes"])
+def test_an_import_that_fails_shows_the_users_code(
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    command: str,
+    text: str,
+    said: str,
+    unsaid: str,
+) -> None:
+    """No frame of trivet or of the import system; status 1."""
+    (here / "faulty.py").write_text(text)
+    bind = ["--bind", "127.0.0.1:0"] if command == "run" else []
+    with mock.patch("trivet.cli.run.configure"):
+        assert main([command, "faulty:app", *bind]) == 1
+    shown = capsys.readouterr().err + caplog.text
+    assert "faulty:app cannot be imported" in shown
+    assert said in shown
+    assert unsaid not in shown
+    assert "trivet/cli" not in shown

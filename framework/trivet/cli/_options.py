@@ -18,6 +18,8 @@ from hypercorn.config import Config
 
 from trivet.errors import TrivetError
 
+from ._addresses import fault_in
+
 
 class ConfigError(TrivetError):
     """The configuration holds something it cannot."""
@@ -230,6 +232,7 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
             value = getattr(arguments, option.field)
             if value is not None:
                 setattr(config, option.field, value)
+    _check_addresses(config)
     config.debug = config.debug or arguments.debug
     config.use_reloader = config.use_reloader or arguments.reload
     if config.drain_timeout is None and "graceful_timeout" in vars(config):
@@ -245,6 +248,15 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
     if (config.certfile is None) != (config.keyfile is None):
         raise ConfigError("TLS takes both a certificate and its key:  --certfile cert.pem --keyfile key.pem")
     return config
+
+
+def _check_addresses(config: RunConfig) -> None:
+    given = (("--bind", config.bind), ("--insecure-bind", config.insecure_bind), ("--quic-bind", config.quic_bind))
+    for flag, addresses in given:
+        for address in addresses:
+            fault = fault_in(flag, address)
+            if fault is not None:
+                raise ConfigError(fault)
 
 
 def _read(path: str | None) -> RunConfig:

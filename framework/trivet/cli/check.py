@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 
 from trivet._collect import collect
 from trivet.errors import RegistrationError
 
 from ._app import app_in
 from ._load import LoadError, load
+from ._report import report
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,8 +48,7 @@ def check(reference: str) -> list[str]:
         except RegistrationError as error:  # raised where nothing collects: `App(...)` itself
             return [*map(str, collected), str(error)]
         except Exception as error:  # noqa: BLE001 - the module is the user's: whatever it raises is the report
-            text = "".join(traceback.format_exception(error)).rstrip()
-            print(text, file=sys.stderr)
+            print(report(error), file=sys.stderr)
             return [*map(str, collected), f"importing it raised {type(error).__name__}: {error}"]
     unreachable = [
         f"no request can reach {entry.pattern.text}, {entry.where}: {why}" for entry, why in app._table.unreachable()

@@ -10,7 +10,8 @@ from trivet._options import SAFE_METHODS
 from trivet._routes import Entry
 
 from ._app import app_in
-from ._load import load
+from ._load import LoadError, load
+from ._report import report
 
 HEAD = ("METHODS", "PATH", "HANDLER", "WHERE", "TIMEOUT", "ON DISCONNECT")
 
@@ -28,7 +29,13 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def command(arguments: argparse.Namespace) -> int:
     """Print the table; the exit status is 0."""
-    app = app_in(load(arguments.application), arguments.application)
+    reference = str(arguments.application)
+    try:
+        app = app_in(load(reference), reference)
+    except LoadError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the module is the user's: it may raise anything
+        raise LoadError(f"{reference} cannot be imported\n{report(error)}") from None
     rows = [HEAD, *(row(entry) for entry in app._table.entries())]
     widths = [max(len(line[column]) for line in rows) for column in range(len(HEAD))]
     for line in rows:

@@ -34,6 +34,7 @@ from ._load import LoadError, load
 from ._logging import configure
 from ._options import ConfigError, RunConfig, config_from
 from ._options import add_to as add_options
+from ._report import report
 
 log = logging.getLogger("trivet.run")
 
@@ -95,7 +96,7 @@ def _work(reference: str, config: RunConfig, sockets: Sockets, parent: Parent | 
             parent.depends_on(loaded_files(error))  # a reloader waits for one of these to change
         if isinstance(error, (LoadError, KeyboardInterrupt)):
             raise
-        log.critical("%s cannot be imported", reference, exc_info=error)
+        log.critical("%s cannot be imported\n%s", reference, report(error))
         return 1
     try:
         return trio.run(_serve, app, config, sockets, parent)

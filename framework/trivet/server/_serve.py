@@ -170,7 +170,8 @@ class _Service:
 
     async def _drain(self, connections: trio.Nursery) -> None:
         server, link = self._server, self._link
-        log.info("stopping: requests have %g s to finish", link.drain_timeout)
+        skip = "" if self._hurry is None else "; a second Ctrl-C or SIGTERM skips the wait"
+        log.info("stopping: requests have %g s to finish%s", link.drain_timeout, skip)
         self.bound_by(link.drain_timeout)
         server.draining.set()
         await server.context.terminated.set()
