@@ -55,6 +55,17 @@ app.mount("/old", other)
 """
 
 
+def test_routes_looks_into_mounted_trivet_applications(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mounted App is no black box: its routes stand below its prefix, with options of its own."""
+    inner = "inner = App(timeout=7)\ninner.get('/here')(lambda: None)\ninner.mount('/old', other)\n"
+    text = GOOD + inner + "outer = App()\nouter.mount('/in', inner)\n"
+    assert main(["routes", f"{module(text)}:outer"]) == 0
+    _, here, old = capsys.readouterr().out.splitlines()
+    assert here.split()[:2] == ["GET,HEAD", "/in/here"]
+    assert "7 s" in here
+    assert old.split()[:2] == ["*", "/in/old/..."]
+
+
 def test_routes_prints_a_table(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
     """Method, path, handler, place, timeout and disconnect policy, as requests meet them."""
     assert main(["routes", module(GOOD)]) == 0

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from trivet import App
+from trivet._endpoint import Endpoint, Mounted
+from trivet._routes import Entry
 
 from ._load import LoadError
+
+
+def entries(app: App, prefix: str = "") -> Iterator[tuple[str, Entry[Endpoint | Mounted]]]:
+    """The routes of an application and of the trivet applications mounted in it, each with its prefix."""
+    for entry in app._table.entries():
+        if isinstance(entry.value, Mounted) and isinstance(entry.value.app, App):
+            yield from entries(entry.value.app, prefix + entry.value.prefix)
+        else:
+            yield prefix, entry
 
 
 def app_in(found: Any, reference: str) -> App:

@@ -9,7 +9,7 @@ from trivet._endpoint import Endpoint, Mounted
 from trivet._options import SAFE_METHODS
 from trivet._routes import Entry
 
-from ._app import app_in
+from ._app import app_in, entries
 from ._load import LoadError, load
 from ._report import report
 
@@ -36,18 +36,18 @@ def command(arguments: argparse.Namespace) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the module is the user's: it may raise anything
         raise LoadError(f"{reference} cannot be imported\n{report(error)}") from None
-    rows = [HEAD, *(row(entry) for entry in app._table.entries())]
+    rows = [HEAD, *(row(entry, prefix) for prefix, entry in entries(app))]
     widths = [max(len(line[column]) for line in rows) for column in range(len(HEAD))]
     for line in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     return 0
 
 
-def row(entry: Entry[Endpoint | Mounted]) -> tuple[str, ...]:
-    """One route as text."""
+def row(entry: Entry[Endpoint | Mounted], prefix: str = "") -> tuple[str, ...]:
+    """One route as text, below the prefix of the application that it is in."""
     where = f"{entry.where.file}:{entry.where.line}" if entry.where.line else "-"
     if isinstance(entry.value, Mounted):
-        return ("*", f"{entry.value.prefix}/...", entry.where.name, where, "its own", "its own")
+        return ("*", f"{prefix}{entry.value.prefix}/...", entry.where.name, where, "its own", "its own")
     options = entry.value.resolve()
     methods = set(entry.methods or ())
     if "GET" in methods:
@@ -58,4 +58,4 @@ def row(entry: Entry[Endpoint | Mounted]) -> tuple[str, ...]:
     policy = distinct.pop() if len(distinct) == 1 else ", ".join(f"{m}: {p}" for m, p in policies.items())
     if options.on_disconnect is None and methods & SAFE_METHODS == methods:
         policy = "cancel"
-    return (",".join(sorted(methods)), entry.value.path, entry.where.name, where, timeout, policy)
+    return (",".join(sorted(methods)), prefix + entry.value.path, entry.where.name, where, timeout, policy)
