@@ -15,6 +15,7 @@ from types import TracebackType
 from trivet.errors import RegistrationError
 
 _TRIVET = str(Path(__file__).parents[1]) + os.sep
+_STDLIB = str(Path(os.__file__).parent) + os.sep
 _OURS = (
     str(Path(__file__).parent) + os.sep,
     str(Path(importlib.__file__).parent) + os.sep,
@@ -35,11 +36,11 @@ def report(error: BaseException) -> str:
 
 
 def _place(frames: TracebackType | None) -> str:
-    """The user's line that registered it: the last one that is not in trivet."""
+    """The user's line that registered it: the last one that is neither trivet's nor the standard library's."""
     summaries = [
         frame
         for frame in traceback.extract_tb(frames)
-        if not frame.filename.startswith((_TRIVET, *_OURS)) and frame.line
+        if not frame.filename.startswith((_TRIVET, _STDLIB, *_OURS)) and frame.line
     ]
     if not summaries:
         return ""
