@@ -21,6 +21,7 @@ from typing import TypeAlias, cast
 
 import trio
 
+from . import _groups
 from .errors import NoResponse, RequestCancelled
 
 ExcInfo: TypeAlias = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
@@ -34,10 +35,7 @@ def as_group(error: BaseException | None) -> BaseExceptionGroup[BaseException] |
 
 def leaves(error: BaseException | None) -> list[BaseException]:
     """The exceptions that `error` consists of, groups taken apart, in order; none for `None`."""
-    if error is None:
-        return []
-    group = as_group(error)
-    return [error] if group is None else [leaf for part in group.exceptions for leaf in leaves(part)]
+    return [] if error is None else _groups.leaves(error)
 
 
 def without(

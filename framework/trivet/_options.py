@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar
 
+from ._suggest import suggest
 from .errors import RegistrationError
 
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
@@ -174,9 +174,9 @@ def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = "r
 
 
 def _unknown(name: str, allowed: Sequence[str], owner: str) -> str:
-    close = get_close_matches(name, allowed, n=1)
+    close = suggest(name, allowed)
     if close:
-        hint = f"Did you mean {close[0]!r}?"
+        hint = f"Did you mean {close!r}?"
     elif name in OF_APPLICATION:
         hint = f"It is one of the whole application:  App({name}=...)"
     else:

@@ -133,11 +133,7 @@ async def _early(status: int, headers: RawHeaders, body: bytes, request: Request
     await outbound.start(status, headers)
     if body:
         await outbound.body(body)
-    try:
-        await bounded(LINGER, request._incoming.wait_complete)
-    except TooLate:
-        pass
-    await outbound.body(b"", more=False)
+    await _end_after_upload(request, outbound)
 
 
 async def _stream(
