@@ -8,6 +8,13 @@ A server that knows trivet puts a `Link` at `scope["extensions"]["trivet"]` of e
 scope. It tells the application what ASGI cannot say: that the client has left while nobody reads `receive`, that a
 drain has begun, and it lets the application say what ASGI cannot ask: how long a write may make no progress, and that
 a response must be cut rather than ended. An application that finds no `Link` falls back on what plain ASGI offers.
+
+The direct door
+---------------
+A request that is answered without waiting needs no task, no scope dictionary and no channel. An application that is
+served itself (not inside of ASGI middleware) may have a method `__trivet_door__() -> Door | None`, which the server
+calls once, after startup. A server that knows it shows each request's head to the `Door` first, unless the head
+announces a body. ASGI stays the door for all that the direct one declines, and for all others.
 """
 
 from __future__ import annotations
@@ -108,4 +115,52 @@ class LifespanLink(Link, Protocol):
     @property
     def debug(self) -> bool:
         """Whether the operator asked for it (`trivet run --debug`)."""
+        ...
+
+
+class Head(Protocol):
+    """A request's head, as the direct door sees it. It lives as long as the request, no longer."""
+
+    @property
+    def method(self) -> str:
+        """The method, as sent."""
+        ...
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path, percent-encoded, without query: ASGI's `raw_path`. Starts with a slash."""
+        ...
+
+    @property
+    def query_string(self) -> bytes:
+        """What follows the question mark; empty if there is none."""
+        ...
+
+    @property
+    def headers(self) -> RawHeaders:
+        """The fields, names in lower case."""
+        ...
+
+    def scope(self) -> Scope:
+        """The ASGI scope of this request; the same dictionary at each call, and for the application later."""
+        ...
+
+
+Answer: TypeAlias = tuple[int, RawHeaders, bytes]
+"""A whole response: status, fields (`Content-Length` among them where the status allows one), body (empty for HEAD)."""
+
+
+class Door(Protocol):
+    """Answers a request at once, or not at all. See "The direct door" above."""
+
+    def __call__(self, head: Head, /) -> Answer | ASGIApp | None:
+        """Called by the server in whatever task reads the socket, in a context (`contextvars`) of its own.
+
+        It must not block, and nothing that it runs may suspend or look at the task it is in. What it raises, the server
+        answers with 500 and logs.
+
+        Returns:
+            The response; or an ASGI application that answers this one request in a task, in the place of the one being
+            served (what has been done already is not done again); or None: serve it as any other.
+        """
         ...
