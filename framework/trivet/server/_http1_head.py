@@ -1,0 +1,281 @@
+"""From the bytes of one request head to what a server has to know of it. This file owns that step, and its speed.
+
+llhttp (through httptools) reads the head; what it lets through and we do not is refused here. Which of the two found
+the fault makes no difference to a client: `_http1_refusal` reads a bad head again and says what is wrong with it.
+What llhttp 9 lets through with all leniency off, as tried: several spaces in a request line, a lone LF or CR before it,
+HTTP/0.9, HTTP/2.0 and RTSP, `GET *`, fragments, userinfo, `gzip, chunked`, chunked on HTTP/1.0, any Host or none.
+
+Nothing here reads a socket or knows of a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from trivet.asgi import RawHeaders
+
+from ._http1_refusal import CRLF, EMPTY_LINES, METHODS, check_unfinished, diagnose, is_host, split_absolute
+from ._http1_refusal import Refused as Refused
+from ._limits import Limits
+
+_DECISIVE: Final = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"),
+)
+"""The fields that decide how the connection goes on."""
+
+_KEEP: Final = (b"keep-alive", b"Keep-Alive")
+"""What browsers and most libraries send as Connection, which says nothing new on HTTP/1.1."""
+
+_FRAGMENT: Final = ord("#")
+"""As a number: bytes look for one ten times as fast as for bytes of length one."""
+
+_KNOWN_HOSTS: Final = 64
+"""How many valid Host values are remembered; a server has few, and one that has many only checks more often."""
+
+
+class RequestHead:
+    """A request's head, checked.
+
+    Attributes:
+        method: as sent; one of `METHODS`.
+        raw_path: the path without query, percent-encoded; starts with a slash, or is `*` for `OPTIONS *`.
+        query_string: what follows the first question mark.
+        target: the request target as sent.
+        version: "1.1" or "1.0".
+        headers: names in lower case, values stripped. If the target is a whole URI, Host has been replaced by its
+            authority, as RFC 9112 section 3.2.2 demands of an origin server.
+        keep_alive: whether the client lets the connection serve another request.
+        length: bytes of the body, 0 if there is none; `None`: chunked.
+        expect: the client waits for `100 Continue` before it sends the body.
+        upgrade: the protocols asked for, in lower case; empty if none. Never on HTTP/1.0 (RFC 9110 section 7.8).
+    """
+
+    __slots__ = (
+        "expect",
+        "headers",
+        "keep_alive",
+        "length",
+        "method",
+        "query_string",
+        "raw_path",
+        "target",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        raw_path: bytes,
+        query_string: bytes,
+        version: str,
+        headers: RawHeaders,
+        keep_alive: bool,
+        length: int | None,
+        expect: bool,
+        upgrade: bytes,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.raw_path = raw_path
+        self.query_string = query_string
+        self.version = version
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.length = length
+        self.expect = expect
+        self.upgrade = upgrade
+
+
+class _Fields:
+    """What llhttp calls: gathers the fields of one head. A Python method is faster here than a bound C one."""
+
+    __slots__ = ("decisive", "headers")
+
+    def __init__(self) -> None:
+        self.headers: RawHeaders = []
+        self.decisive: dict[bytes, bytes] = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        value = value.strip()  # llhttp leaves trailing whitespace, and has refused all but space and tab
+        self.headers.append((name, value))
+        if name in _DECISIVE:
+            decisive = self.decisive
+            # Joined as RFC 9110 section 5.3 joins lists. For the fields that are none, the comma makes them invalid.
+            decisive[name] = decisive[name] + b", " + value if name in decisive else value
+
+
+class HeadParser:
+    """Parses one head after the other, of any connections: it keeps nothing between two heads. One is enough."""
+
+    __slots__ = ("_feed", "_fields", "_hosts", "_limits", "_max_fields", "_plain_size")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._max_fields = limits.head_fields
+        # A head that fits into the request line's limit has a request line that does.
+        self._plain_size = min(limits.request_line, limits.head_size)
+        self._hosts: set[bytes] = set()
+        self._renew()
+
+    def _renew(self) -> None:
+        """Forget llhttp's state: it would take what follows for a body, another protocol, or data after the end."""
+        self._fields = _Fields()
+        self._feed: Callable[[bytes], None] = HttpRequestParser(self._fields).feed_data
+
+    def parse(self, head: bytes) -> RequestHead:
+        """Read a head.
+
+        Args:
+            head: exactly one, with the empty line that ends it, as `find_end` delimits it.
+
+        Raises:
+            Refused: it is not a request that we serve.
+        """
+        fields = self._fields
+        headers: RawHeaders = []
+        fields.headers = headers
+        decisive = fields.decisive
+        decisive.clear()
+        try:
+            self._feed(head)
+            method, target, version = head[: head.index(CRLF)].split(b" ")
+            name = METHODS[method]
+        except HttpParserUpgrade:
+            return self._upgrade(head, fields)
+        except (HttpParserError, ValueError, KeyError) as error:
+            return self._again(head, error)
+        host = decisive.pop(b"host", None)
+        if (
+            (decisive and not (len(decisive) == 1 and decisive.get(b"connection") in _KEEP))
+            or version != b"HTTP/1.1"
+            or host not in self._hosts
+            or target[:1] != b"/"
+            or _FRAGMENT in target
+            or len(headers) > self._max_fields
+            or len(head) > self._plain_size
+            or head.find(b"\r\n\r\n") != len(head) - 4
+        ):
+            if host is not None:
+                decisive[b"host"] = host
+            return self._carefully(head, fields)
+        raw_path, _, query = target.partition(b"?")
+        return RequestHead(name, target, raw_path, query, "1.1", headers, True, 0, False, b"")
+
+    def _upgrade(self, head: bytes, fields: _Fields) -> RequestHead:
+        line, _, _ = head.partition(CRLF)
+        if line.count(b" ") != 2 or line.split(b" ", 1)[0] not in METHODS:
+            return self._again(head, None)
+        return self._carefully(head, fields)
+
+    def _again(self, head: bytes, error: Exception | None) -> RequestHead:
+        """Read a head without the empty lines before it, or refuse it."""
+        self._renew()
+        bare = head[_skip(head, 0) :]
+        if len(bare) < len(head) and not bare.startswith(CRLF):
+            return self.parse(bare)
+        raise diagnose(head, self._limits, f"The request head is malformed: {error}.") from None
+
+    def _carefully(self, head: bytes, fields: _Fields) -> RequestHead:
+        """All that is not the plain GET of `parse`. The request line has three parts, and the method is known."""
+        self._renew()
+        limits = self._limits
+        if (
+            len(fields.headers) > limits.head_fields
+            or head.index(CRLF) > limits.request_line
+            or len(head) > limits.head_size
+            or head.find(b"\r\n\r\n") != len(head) - 4
+        ):
+            raise diagnose(head, limits, "The request head is malformed.")
+        method, target, version = head[: head.index(CRLF)].split(b" ")
+        headers, decisive = fields.headers, fields.decisive
+        modern = version == b"HTTP/1.1"
+        host = decisive.get(b"host")
+        coding, length = decisive.get(b"transfer-encoding"), decisive.get(b"content-length", b"0")
+        if (
+            not (modern or version == b"HTTP/1.0")
+            or (modern if host is None else not self._knows(host))
+            or (coding is not None and (coding.lower() != b"chunked" or not modern or b"content-length" in decisive))
+            or not (length.isdigit() and len(length) < 19)
+        ):
+            raise diagnose(head, limits, "The request head is malformed.")
+        authority, raw_path, query = self._split(head, method, target)
+        if authority is not None:
+            headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
+        options = _tokens(decisive.get(b"connection", b""))
+        keep = b"close" not in options and (modern or b"keep-alive" in options)
+        return RequestHead(
+            METHODS[method],
+            target,
+            raw_path,
+            query,
+            "1.1" if modern else "1.0",
+            headers,
+            keep,
+            int(length) if coding is None else None,
+            modern and b"100-continue" in _tokens(decisive.get(b"expect", b"")),
+            decisive.get(b"upgrade", b"").lower() if modern and b"upgrade" in options else b"",
+        )
+
+    def _split(self, head: bytes, method: bytes, target: bytes) -> tuple[bytes | None, bytes, bytes]:
+        """Authority (of a whole URI, else `None`), path and query of a target."""
+        if _FRAGMENT not in target:
+            if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
+                path, _, query = target.partition(b"?")
+                return None, path, query
+            absolute = split_absolute(target)
+            if absolute and absolute[1] and is_host(absolute[1]):
+                return absolute[1], absolute[2] or b"/", absolute[3] or b""
+        raise diagnose(head, self._limits, "The request target is malformed.")
+
+    def _knows(self, host: bytes) -> bool:
+        if host not in self._hosts:
+            if not is_host(host):
+                return False
+            if len(self._hosts) >= _KNOWN_HOSTS:
+                self._hosts.clear()
+            if len(host) < 256:
+                self._hosts.add(host)
+        return True
+
+
+def find_end(buffer: bytes | bytearray, start: int, limits: Limits) -> int:
+    """Where the head that begins at `start` ends.
+
+    Args:
+        buffer: what was read.
+        start: where the head begins, or the empty lines that may stand before it.
+        limits: of the connection.
+
+    Returns:
+        The index behind the head's empty line; -1: it has not come yet.
+
+    Raises:
+        Refused: what came cannot become a head that `HeadParser` takes. A whole head is not looked into.
+    """
+    if buffer[start : start + 1] == b"\r":
+        start = _skip(buffer, start)
+    end = buffer.find(b"\r\n\r\n", start)
+    if end >= 0:
+        return end + 4
+    check_unfinished(buffer, start, limits)
+    return -1
+
+
+def _skip(buffer: bytes | bytearray, start: int) -> int:
+    """The index behind the empty lines that are tolerated before a request line."""
+    for _ in range(EMPTY_LINES):
+        if not buffer.startswith(CRLF, start):
+            break
+        start += 2
+    return start
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    """The members of a list of tokens (RFC 9110 section 5.6.1), in lower case."""
+    return [token.strip(b" \t") for token in value.lower().split(b",")]
