@@ -120,12 +120,12 @@ class HeadParser:
         self._max_fields = limits.head_fields
         # A head that fits into the request line's limit has a request line that does.
         self._plain_size = min(limits.request_line, limits.head_size)
-        self._hosts: set[bytes] = set()
+        self._hosts: set[bytes | None] = set()  # None is never in it; `parse` asks for it where Host is missing
+        self._fields = _Fields()
         self._renew()
 
     def _renew(self) -> None:
         """Forget llhttp's state: it would take what follows for a body, another protocol, or data after the end."""
-        self._fields = _Fields()
         self._feed: Callable[[bytes], None] = HttpRequestParser(self._fields).feed_data
 
     def parse(self, head: bytes) -> RequestHead:
@@ -144,34 +144,32 @@ class HeadParser:
         decisive.clear()
         try:
             self._feed(head)
-            method, target, version = head[: head.index(CRLF)].split(b" ")
+            method, target, rest = head.split(b" ", 2)
             name = METHODS[method]
         except HttpParserUpgrade:
             return self._upgrade(head, fields)
         except (HttpParserError, ValueError, KeyError) as error:
             return self._again(head, error)
-        host = decisive.pop(b"host", None)
+        size = len(head)
         if (
-            (decisive and not (len(decisive) == 1 and decisive.get(b"connection") in _KEEP))
-            or version != b"HTTP/1.1"
-            or host not in self._hosts
+            decisive.get(b"host") not in self._hosts
+            or (len(decisive) > 1 and not (len(decisive) == 2 and decisive.get(b"connection") in _KEEP))
+            or not rest.startswith(b"HTTP/1.1\r\n")
             or target[:1] != b"/"
             or _FRAGMENT in target
             or len(headers) > self._max_fields
-            or len(head) > self._plain_size
-            or head.find(b"\r\n\r\n") != len(head) - 4
+            or size > self._plain_size
+            or head.find(b"\r\n\r\n") != size - 4
         ):
-            if host is not None:
-                decisive[b"host"] = host
             return self._carefully(head, fields)
         raw_path, _, query = target.partition(b"?")
         return RequestHead(name, target, raw_path, query, "1.1", headers, True, 0, False, b"")
 
     def _upgrade(self, head: bytes, fields: _Fields) -> RequestHead:
-        line, _, _ = head.partition(CRLF)
-        if line.count(b" ") != 2 or line.split(b" ", 1)[0] not in METHODS:
-            return self._again(head, None)
-        return self._carefully(head, fields)
+        """A head after which llhttp expects another protocol: it has been read to its end."""
+        if head.split(b" ", 1)[0] in METHODS:
+            return self._carefully(head, fields)
+        return self._again(head, None)
 
     def _again(self, head: bytes, error: Exception | None) -> RequestHead:
         """Read a head without the empty lines before it, or refuse it."""
@@ -182,17 +180,20 @@ class HeadParser:
         raise diagnose(head, self._limits, f"The request head is malformed: {error}.") from None
 
     def _carefully(self, head: bytes, fields: _Fields) -> RequestHead:
-        """All that is not the plain GET of `parse`. The request line has three parts, and the method is known."""
+        """All that is not the plain GET of `parse`. The method is known."""
         self._renew()
         limits = self._limits
+        line = head.partition(CRLF)[0]
+        parts = line.split(b" ")
         if (
-            len(fields.headers) > limits.head_fields
-            or head.index(CRLF) > limits.request_line
+            len(parts) != 3
+            or len(fields.headers) > limits.head_fields
+            or len(line) > limits.request_line
             or len(head) > limits.head_size
             or head.find(b"\r\n\r\n") != len(head) - 4
         ):
             raise diagnose(head, limits, "The request head is malformed.")
-        method, target, version = head[: head.index(CRLF)].split(b" ")
+        method, target, version = parts
         headers, decisive = fields.headers, fields.decisive
         modern = version == b"HTTP/1.1"
         host = decisive.get(b"host")
@@ -207,7 +208,7 @@ class HeadParser:
         authority, raw_path, query = self._split(head, method, target)
         if authority is not None:
             headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
-        options = _tokens(decisive.get(b"connection", b""))
+        options = _tokens(decisive[b"connection"]) if b"connection" in decisive else []
         keep = b"close" not in options and (modern or b"keep-alive" in options)
         return RequestHead(
             METHODS[method],
@@ -218,7 +219,7 @@ class HeadParser:
             headers,
             keep,
             int(length) if coding is None else None,
-            modern and b"100-continue" in _tokens(decisive.get(b"expect", b"")),
+            modern and b"expect" in decisive and b"100-continue" in _tokens(decisive[b"expect"]),
             decisive.get(b"upgrade", b"").lower() if modern and b"upgrade" in options else b"",
         )
 
