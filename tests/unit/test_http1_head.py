@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.server._http1_head import HeadParser, Refused, RequestHead, find_end
+from trivet.server._http1_head import HeadParser, Refused, RequestHead, _skip, find_end
+from trivet.server._http1_refusal import diagnose
 from trivet.server._limits import Limits
 
 LIMITS = Limits()
@@ -127,6 +128,8 @@ REFUSED = [
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "HTTP/2.0"),
     (line(b"PRI", b"*"), 501, "PRI"),
     (get(line=b"GET /"), 400, "HTTP/1.1"),
+    (get(line=b"GET /\r\nhttp://b HTTP/1.1"), 400, "HTTP/1.1"),  # HTTP/0.9 with a field, to llhttp
+    (get(line=b"GET /\r\na: HTTP/1.1"), 400, "HTTP/1.1"),
     (line(version=b"HTTP/0.9"), 505, "HTTP/0.9"),
     (line(version=b"HTTP/1.2"), 505, "HTTP/1.2"),
     (line(version=b"HTTP/2.0"), 505, "HTTP/2.0"),
@@ -339,7 +342,16 @@ def test_a_head_without_an_end_is_refused_when_it_is_too_large(data: bytes, stat
 
 def test_what_is_not_exactly_one_head_is_refused() -> None:
     """The parser takes one whole head; the fields of two never become one request."""
-    for data in (get() * 2, get() + b"x", get()[:-2], b"GET / HTTP/1.0\r\nA: b\r\n", b"", b"GET / ", b"GET / HTTP/1.1"):
+    for data in (
+        get() * 2,
+        get() + get(line=b"GET / HTTP/1.0", host=b""),
+        get() + b"x",
+        get()[:-2],
+        b"GET / HTTP/1.0\r\nA: b\r\n",
+        b"",
+        b"GET / ",
+        b"GET / HTTP/1.1",
+    ):
         with pytest.raises(Refused):
             SHARED.parse(data)
         assert isinstance(SHARED.parse(get()), RequestHead)
@@ -365,7 +377,7 @@ values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_c
 WORDS = [
     *(b"GET", b"POST", b" ", b"/", b"*", b"HTTP/1.1", b"HTTP/1.0", b"\r\n", b"\r\n\r\n", b"\r", b"\n", b"\0", b":"),
     *(b"Host: a", b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Connection: close", b"Connection: upgrade"),
-    *(b"Upgrade: x", b"\t", b"\xff", b"a", b"http://b", b"GET / HTTP/1.1\r\n", get()),
+    *(b"Upgrade: x", b"http://b HTTP/1.1", b"\t", b"\xff", b"a", b"http://b", b"GET / HTTP/1.1\r\n", get()),
 ]
 pieces = st.sampled_from(WORDS)
 
@@ -383,6 +395,7 @@ def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
     except Refused:
         return
     assert facts(parsed) == facts(whole)
+    assert diagnose(data[_skip(data, 0) :], LIMITS, "none").detail == "none"
 
 
 @given(data=st.lists(pieces, max_size=14).map(b"".join))

@@ -109,7 +109,7 @@ class Chunked:
                     break
             found = (_first_size if self._first else _next_size)(data, at)
             if found is None:
-                self._held = self._unfinished(data[at : at + 32], size - at)
+                self._held = self._unfinished(data[at : at + 32])
                 break
             at = found.end()
             self._announce(int(found[1], 16))
@@ -127,9 +127,9 @@ class Chunked:
         if self._limit is not None and self._total > self._limit:
             raise _too_large(self._limit)
 
-    def _unfinished(self, line: bytes, size: int) -> bytes:
+    def _unfinished(self, line: bytes) -> bytes:
         """The beginning of a chunk's head, to be read again with what follows it."""
-        if size == len(line) and (_may_be_first if self._first else _may_be_next)(line):
+        if (_may_be_first if self._first else _may_be_next)(line):
             return line
         if not self._first and not b"\r\n".startswith(line[:2]):
             raise Refused(400, "A chunk is longer than its size says: CR LF must follow its data.")

@@ -30,7 +30,10 @@ _KEEP: Final = (b"keep-alive", b"Keep-Alive")
 """What browsers and most libraries send as Connection, which says nothing new on HTTP/1.1."""
 
 _FRAGMENT: Final = ord("#")
-"""As a number: bytes look for one ten times as fast as for bytes of length one."""
+_CR: Final = ord("\r")
+"""As numbers: bytes look for one ten times as fast as for bytes of length one.
+
+A CR is in the target if the first line has no version. llhttp takes that for HTTP/0.9, and the second for a field."""
 
 _KNOWN_HOSTS: Final = 64
 """How many valid Host values are remembered; a server has few, and one that has many only checks more often."""
@@ -157,6 +160,7 @@ class HeadParser:
             or not rest.startswith(b"HTTP/1.1\r\n")
             or target[:1] != b"/"
             or _FRAGMENT in target
+            or _CR in target
             or len(headers) > self._max_fields
             or size > self._plain_size
             or head.find(b"\r\n\r\n") != size - 4
