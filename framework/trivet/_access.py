@@ -15,9 +15,14 @@ from ._request import Request
 log = logging.getLogger("trivet.access")
 
 
+def listened_to() -> bool:
+    """Whether anybody wants the log: to be asked once for each request."""
+    return log.isEnabledFor(logging.INFO)
+
+
 def record(request: Request) -> None:
     """Log a request that is over."""
-    if not log.isEnabledFor(logging.INFO):
+    if not listened_to():
         return
     reason = request.ended
     status = 499 if reason == "disconnected" else request._status

@@ -1,0 +1,221 @@
+"""Answers a request in one step: binds, calls a handler that cannot suspend, and makes the response, without a task.
+
+This file owns that step. What it runs was judged beforehand (`_immediate`), so it is a plain function, and most
+requests need none of the objects that keep DESIGN's promises about waiting: no `Request`, no scope, no channel. Both
+doors lead here, the direct one (`_door`) and ASGI's (`_app`), so that they cannot differ.
+
+What the step cannot finish it hands on as `Unfinished`: an error, whose catchers may wait; a stream; a response that
+HTTP cannot carry. Whoever serves that goes on where the step has stopped, by the way that all other requests take
+(`_respond.serve`). The handler is never run twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Protocol, TypeAlias, final
+
+import trio
+
+from ._answer import Answerer, Catchers, report
+from ._options import Resolved
+from ._owner import Owner, RouteInfo
+from ._plan import Mode, Plan
+from ._query import EMPTY as NO_QUERY
+from ._query import parse as parse_query
+from ._request import Request
+from ._resolve import fill_from_head
+from ._respond import Respond, Target
+from ._response import LENGTHS, SMALL, TEXT, Response
+from ._response_head import Field
+from ._results import JSON_TYPE, UNENCODABLE, encode, json_kinds, to_response
+from ._scope import RequestScope
+from ._stream import Stream
+from .asgi import EXTENSION, Answer, Message, Receive, Scope
+
+
+class HeadLike(Protocol):
+    """What the step may ask of a request's head; `trivet.asgi.Head` is one."""
+
+    @property
+    def query_string(self) -> bytes:
+        """What follows the question mark."""
+        ...
+
+    def scope(self) -> Scope:
+        """The ASGI scope."""
+        ...
+
+
+@final
+class Unfinished(Target):
+    """What is left to do when the handler has returned or failed: a target that only answers."""
+
+    __slots__ = ("began", "params", "request", "route")
+
+    def __init__(
+        self, route: RouteInfo, options: Resolved, params: Mapping[str, Any], request: Request | None, respond: Respond
+    ) -> None:
+        self.immediate = True
+        self.options = options
+        self.respond = respond
+        self.route = route
+        self.params = params
+        self.request = request
+        """The one that the handler was given, if it asked for one."""
+        self.began = trio.current_time()
+
+
+Instant: TypeAlias = Callable[[str, Mapping[str, Any], HeadLike], "Answer | Unfinished"]
+"""The step, for one route: of a method, path fields and a head that announces no body it makes an answer."""
+
+
+def compile_instant(
+    route: RouteInfo, plan: Plan, status: int | None, options: Resolved, owner: Owner, answerer: Answerer
+) -> Instant:
+    """The step for a route whose plan is immediate and that has no middleware.
+
+    Args:
+        route: as the request knows it.
+        plan: of its handler.
+        status: the route's `status=`.
+        options: in force there.
+        owner: the application.
+        answerer: what errors go to.
+    """
+
+    def unfinished(params: Mapping[str, Any], request: Request | None, respond: Respond) -> Unfinished:
+        return Unfinished(route, options, params, request, respond)
+
+    def failed(params: Mapping[str, Any], request: Request | None, error: BaseException) -> Unfinished:
+        return unfinished(params, request, partial(_fail, error, answerer, options.catchers))
+
+    def finish(method: str, params: Mapping[str, Any], request: Request | None, value: object) -> Answer | Unfinished:
+        try:
+            response = to_response(value, status)
+        except BaseException as error:  # noqa: BLE001 - it becomes the response
+            return failed(params, request, error)
+        if isinstance(response, Stream):
+            return unfinished(params, request, partial(_give, response))
+        try:
+            final, headers = response.start(method)
+        except Exception:  # noqa: BLE001 - `serve` asks again, and knows what to do
+            return unfinished(params, request, partial(_give, response))
+        if request is not None:
+            request._status = final
+            request._scope.cancel("returned")
+        return final, headers, b"" if method == "HEAD" else response.body
+
+    plain = status is None
+    fn = plan.handler.fn
+
+    def by_path(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
+        called: Coroutine[Any, Any, Any] = fn(**params)
+        try:
+            called.send(None)
+        except StopIteration as returned:
+            value = returned.value
+        except BaseException as error:  # noqa: BLE001 - it becomes the response
+            return failed(params, None, error)
+        else:
+            return failed(params, None, _suspended(called, route))
+        # What nearly all handlers return goes out without a `Response` in between. One that cannot be encoded comes
+        # again below: not inside of `except`, or its traceback would show both.
+        field: Field | None = None
+        body = b""
+        if plain:
+            kind: type[Any] = type(value)
+            try:
+                if kind in json_kinds:
+                    body, field = encode(value), JSON_TYPE
+                elif kind is str:
+                    body, field = value.encode(), TEXT
+            except UNENCODABLE:
+                pass
+        if field is None:
+            return finish(method, params, None, value)
+        length = len(body)
+        counted = LENGTHS[length] if length < SMALL else (b"content-length", b"%d" % length)
+        return 200, [field, counted], b"" if method == "HEAD" else body
+
+    if plan.path_only:
+        return by_path
+
+    def bound(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
+        request: Request | None = None
+        try:
+            if plan.injected:
+                request = _request(owner, head.scope(), params, route, options)
+            value = _run(plan, params, head, request, route)
+        except BaseException as error:  # noqa: BLE001 - it becomes the response
+            return failed(params, request, error)
+        return finish(method, params, request, value)
+
+    return bound
+
+
+def _run(plan: Plan, params: Mapping[str, Any], head: HeadLike, request: Request | None, route: RouteInfo) -> object:
+    """`_resolve`'s order of work, for a plan in which nothing can wait."""
+    slots: list[Any] = [None] * plan.size
+    query = NO_QUERY
+    if plan.queries:
+        query = parse_query(head.query_string) if request is None else request.query
+    fill_from_head(plan, params, query, request, slots)
+    for call, slot in (*((step.call, step.slot) for step in plan.before_body), (plan.handler, None)):
+        positional, keyword = call.bind(slots)
+        value = call.fn(*positional, **keyword)
+        if call.mode is Mode.ASYNC:
+            value = _returned(value, route)
+        if slot is None:
+            return value
+        slots[slot] = value
+    raise AssertionError("unreachable: the handler is the last")
+
+
+def _returned(called: Coroutine[Any, Any, object], route: RouteInfo) -> object:
+    try:
+        called.send(None)
+    except StopIteration as returned:
+        return returned.value
+    raise _suspended(called, route)
+
+
+def _suspended(called: Coroutine[Any, Any, object], route: RouteInfo) -> RuntimeError:
+    """The error for a handler that waits although its code had no way to: what replaces code at run time does that.
+
+    It runs in the server's own task, so it cannot be waited for; and it has begun, so it must not be begun again.
+    """
+    called.close()
+    return RuntimeError(
+        f"{route.path}: a function without `await` has suspended; was its code replaced after the start?\n"
+        "Restart the server: what runs without waiting is decided when the application starts."
+    )
+
+
+def _request(owner: Owner, scope: Scope, params: Mapping[str, Any], route: RouteInfo, options: Resolved) -> Request:
+    began = trio.current_time()
+    request_scope = RequestScope(began + options.timeout, owner.cleanup_grace, report)
+    request = Request(owner, scope, _no_body(), params, route, options, request_scope, began)
+    extensions = scope.get("extensions")
+    if extensions:
+        request._link = extensions.get(EXTENSION)
+    return request
+
+
+def _no_body() -> Receive:
+    """`receive` of a request that has none, for those who keep it and read it later; the response is out by then."""
+    messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        await trio.lowlevel.checkpoint()
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    return receive
+
+
+async def _fail(error: BaseException, answerer: Answerer, catchers: Catchers, request: Request) -> Response:
+    return await answerer.answer(error, request, catchers)
+
+
+async def _give(response: Response, request: Request) -> Response:
+    return response
