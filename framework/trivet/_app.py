@@ -36,7 +36,7 @@ from ._plan import compile_plan, path_types
 from ._request import Request
 from ._respond import Target, serve
 from ._router import INJECTABLE, MountedApp, Registered, Router
-from ._routes import Found, Table
+from ._routes import Table
 from ._scope import RequestScope
 from ._tasks import Tasks
 from ._unmatched import Unmatched
@@ -168,6 +168,7 @@ class App(Router):
         for entry in self._table.entries():
             if isinstance(entry.value, Endpoint):
                 entry.value.freeze(self, self._answerer, self.thread_limiter)
+        self._table.freeze()
         self._unmatched.freeze()
         stack: ASGIApp = self._dispatch
         self._bare = stack
@@ -229,14 +230,14 @@ class App(Router):
             target = unfinished
         else:
             path, found = self._unmatched.match(scope)  # the path less root_path
-            if type(found) is not Found:
+            if not isinstance(found, tuple):
                 target = self._unmatched.endpoint(found, path)
-            elif type(found.value) is Mounted:
-                await found.value.app(found.value.below(scope), receive, send)
+            elif isinstance(found[0], Mounted):
+                await found[0].app(found[0].below(scope), receive, send)
                 return
             else:
-                target = route = endpoint = found.value
-                params = found.params
+                target = route = endpoint = found[0]
+                params = found[1]
                 if endpoint.instant is not None and not listened_to() and not expects_body(scope):
                     outcome = endpoint.instant(scope["method"], params, ScopeHead(scope))
                     if not isinstance(outcome, Unfinished):
@@ -272,8 +273,8 @@ class App(Router):
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """WebSockets of mounted applications; trivet's own routes for them come with `app.websocket`."""
         _, found = self._unmatched.match({**scope, "method": "WEBSOCKET"})
-        if type(found) is Found and type(found.value) is Mounted:
-            await found.value.app(found.value.below(scope), receive, send)
+        if isinstance(found, tuple) and isinstance(found[0], Mounted):
+            await found[0].app(found[0].below(scope), receive, send)
             return
         await receive()  # websocket.connect; closing before accepting refuses the handshake with 403
         await send({"type": "websocket.close", "code": 1000})

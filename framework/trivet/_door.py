@@ -19,7 +19,7 @@ from ._access import listened_to
 from ._endpoint import Endpoint, Mounted
 from ._instant import Unfinished
 from ._options import Resolved
-from ._routes import Found, Table
+from ._routes import Table
 from .asgi import EXTENSION, Answer, ASGIApp, Door, Head, Link, Reason, Receive, Scope, Send
 from .errors import InvalidInput
 
@@ -33,22 +33,23 @@ def open_door(table: Table[Endpoint | Mounted], finish: Finish) -> Door:
         table: its routes, frozen.
         finish: serves what the door could only begin.
     """
-    match = table.match
+    lookup = table.lookup
 
     def door(head: Head, /) -> Answer | ASGIApp | None:
         if listened_to():
             return None
         method = head.method
         try:
-            found = match(method, head.raw_path)
+            hit = lookup(method, head.raw_path)
         except InvalidInput:
             return None
-        if type(found) is not Found:
+        if hit is None:
             return None
-        instant = found.value.door
+        place, params = hit
+        instant = place.door
         if instant is None:
             return None
-        outcome = instant(method, found.params, head)
+        outcome = instant(method, params, head)
         return _continued(outcome, finish) if type(outcome) is Unfinished else outcome
 
     return door

@@ -39,9 +39,9 @@ def is_immediate(fn: Callable[..., Any]) -> bool:
     for instruction in dis.get_instructions(code):
         if instruction.opname in _SUSPENDING or instruction.opname == "IMPORT_NAME":
             return False
-        if instruction.opname == "LOAD_GLOBAL" and _global(fn, instruction.argval) is _MISSING:
-            return False  # not there yet: nobody knows what it will be
-    return not any(_may_look(fn.__globals__.get(name)) for name in code.co_names)
+        if instruction.opname == "LOAD_GLOBAL" and _may_look(_global(fn, instruction.argval)):
+            return False
+    return True
 
 
 def _global(fn: types.FunctionType, name: str) -> object:
@@ -49,5 +49,8 @@ def _global(fn: types.FunctionType, name: str) -> object:
 
 
 def _may_look(value: object) -> bool:
-    """Whether a global that a handler names could lead to Trio: a module or a function, and no class or value."""
-    return isinstance(value, types.ModuleType | types.FunctionType | types.MethodType)
+    """Whether a global that a handler names could lead to Trio: a module or a function, and no class or value.
+
+    Nobody knows what one will be that is not there yet.
+    """
+    return value is _MISSING or isinstance(value, types.ModuleType | types.FunctionType | types.MethodType)

@@ -107,10 +107,11 @@ def compile_instant(
         return final, headers, b"" if method == "HEAD" else response.body
 
     plain = status is None
+    fields = bool(plan.paths)
     fn = plan.handler.fn
 
     def by_path(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
-        called: Coroutine[Any, Any, Any] = fn(**params)
+        called: Coroutine[Any, Any, Any] = fn(**params) if fields else fn()
         try:
             called.send(None)
         except StopIteration as returned:
@@ -124,7 +125,7 @@ def compile_instant(
         field: Field | None = None
         body = b""
         if plain:
-            kind: type[Any] = type(value)
+            kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
             try:
                 if kind in json_kinds:
                     body, field = encode(value), JSON_TYPE

@@ -132,6 +132,7 @@ VALUES: list[Callable[[], Any]] = [
     lambda: Stream(broken),
     lambda: (204, Stream(feed)),
 ]
+STREAM = -5
 ERRORS: list[Callable[[], BaseException]] = [
     lambda: HTTPError(404, "nothing here"),
     lambda: HTTPError(401),
@@ -177,8 +178,8 @@ async def rest(path: str) -> str:
 async def query(
     name: str,
     page: int = 1,
-    flags: list[bool] = [],
-    color: Color | None = None,  # noqa: B006 - it is copied
+    flags: list[bool] = [],  # noqa: B006 - it is copied
+    color: Color | None = None,
 ) -> list[Any]:
     flags.append(True)
     return [name, page, flags, color]
@@ -196,9 +197,9 @@ async def asked(request: Request, name: str = "-") -> dict[str, Any]:
         "route": None if request.route is None else request.route.path,
         "state": request.state,
         "name": name,
-        "params": request.path_params,
+        "params": dict(request.path_params),
         "ended": request.ended,
-        "here": request.url_for("static"),
+        "here": request.url_for("query"),
         "id": request.id,
     }
 
@@ -210,7 +211,7 @@ async def asked_and_failed(request: Request) -> None:
 
 async def asked_and_streamed(request: Request) -> Stream:
     request.state["seen"] = True
-    return Stream(feed)
+    return VALUES[STREAM]()
 
 
 class Page:
@@ -408,7 +409,7 @@ def readable(answer: Answer) -> tuple[Any, ...]:
     """An answer; of a traceback that `debug` shows, only what is the user's: the frames above differ, as they must."""
     status, headers, body = answer
     if b'"traceback"' not in body:
-        return answer
+        return status, [field for field in headers if status != 500 or field[0] != b"content-length"], body
     problem = json.loads(body)
     problem["traceback"] = [line for line in problem["traceback"] if line[:4] != "    " and "/trivet/" not in line]
     return status, [field for field in headers if field[0] != b"content-length"], problem
