@@ -16,13 +16,12 @@ from typing import Any, TypeAlias, Unpack
 import trio
 
 from . import _options
-from ._access import listened_to, record
+from ._access import record
 from ._answer import Answerer, error_map, report
 from ._checks import check_lifespan, check_wrapper
 from ._collect import collecting
-from ._door import ScopeHead, open_door, release
+from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
-from ._head import expects_body
 from ._instant import Unfinished
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
@@ -238,10 +237,8 @@ class App(Router):
             else:
                 target = route = endpoint = found[0]
                 params = found[1]
-                if endpoint.instant is not None and not listened_to() and not expects_body(scope):
-                    outcome = endpoint.instant(scope["method"], params, ScopeHead(scope))
+                if endpoint.instant is not None and (outcome := in_one_step(endpoint, params, scope)) is not None:
                     if not isinstance(outcome, Unfinished):
-                        release(scope, endpoint.options)
                         await Outbound(send).whole(*outcome)
                         return
                     target = outcome

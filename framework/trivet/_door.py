@@ -11,14 +11,14 @@ application, which the server runs in the request's task and which goes on from 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ._access import listened_to
 from ._endpoint import Endpoint, Mounted
+from ._head import expects_body
 from ._instant import Unfinished
-from ._options import Resolved
 from ._routes import Table
 from .asgi import EXTENSION, Answer, ASGIApp, Door, Head, Link, Reason, Receive, Scope, Send
 from .errors import InvalidInput
@@ -72,16 +72,23 @@ def _restore(context: Context) -> None:
             variable.set(value)
 
 
-def release(scope: Scope, options: Resolved) -> None:
-    """Tell a server with a `Link` of a request whose handler is done: only its answer has to be written.
+def in_one_step(endpoint: Endpoint, params: Mapping[str, Any], scope: Scope) -> Answer | Unfinished | None:
+    """The same for a request that came by ASGI; `None`: it has to go the long way.
 
-    To attach says that the request is not to be cancelled outright when a drain is over: the answer is on its way.
+    A server with a `Link` is told what remains: an answer to write. To attach says that the request is not to be
+    cancelled outright when a drain is over, for the answer is on its way.
     """
-    extensions = scope.get("extensions")
-    link: Link | None = extensions.get(EXTENSION) if extensions else None
-    if link is not None:
-        link.send_timeout = options.send_timeout
-        link.attach(_nothing_to_stop)
+    instant = endpoint.instant
+    if instant is None or listened_to() or expects_body(scope):
+        return None
+    outcome = instant(scope["method"], params, ScopeHead(scope))
+    if type(outcome) is not Unfinished:
+        extensions = scope.get("extensions")
+        link: Link | None = extensions.get(EXTENSION) if extensions else None
+        if link is not None:
+            link.send_timeout = endpoint.options.send_timeout
+            link.attach(_nothing_to_stop)
+    return outcome
 
 
 def _nothing_to_stop(reason: Reason) -> None:

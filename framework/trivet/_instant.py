@@ -70,6 +70,40 @@ Instant: TypeAlias = Callable[[str, Mapping[str, Any], HeadLike], "Answer | Unfi
 """The step, for one route: of a method, path fields and a head that announces no body it makes an answer."""
 
 
+class _Ending:
+    """What becomes of the value or the error that the handlers of one route end with."""
+
+    __slots__ = ("answerer", "options", "route", "status")
+
+    def __init__(self, route: RouteInfo, status: int | None, options: Resolved, answerer: Answerer) -> None:
+        self.route = route
+        self.status = status
+        self.options = options
+        self.answerer = answerer
+
+    def failed(self, error: BaseException, params: Mapping[str, Any], request: Request | None = None) -> Unfinished:
+        respond = partial(_fail, error, self.answerer, self.options.catchers)
+        return Unfinished(self.route, self.options, params, request, respond)
+
+    def returned(
+        self, value: object, method: str, params: Mapping[str, Any], request: Request | None = None
+    ) -> Answer | Unfinished:
+        try:
+            response = to_response(value, self.status)
+        except BaseException as error:  # noqa: BLE001 - it becomes the response
+            return self.failed(error, params, request)
+        if isinstance(response, Stream):
+            return Unfinished(self.route, self.options, params, request, partial(_give, response))
+        try:
+            status, headers = response.start(method)
+        except Exception:  # noqa: BLE001 - `serve` asks again, and knows what to do
+            return Unfinished(self.route, self.options, params, request, partial(_give, response))
+        if request is not None:
+            request._status = status
+            request._scope.cancel("returned")
+        return status, headers, b"" if method == "HEAD" else response.body
+
+
 def compile_instant(
     route: RouteInfo, plan: Plan, status: int | None, options: Resolved, owner: Owner, answerer: Answerer
 ) -> Instant:
@@ -83,43 +117,26 @@ def compile_instant(
         owner: the application.
         answerer: what errors go to.
     """
+    ending = _Ending(route, status, options, answerer)
+    return _by_path(plan, ending) if plan.path_only else _bound(plan, owner, ending)
 
-    def unfinished(params: Mapping[str, Any], request: Request | None, respond: Respond) -> Unfinished:
-        return Unfinished(route, options, params, request, respond)
 
-    def failed(params: Mapping[str, Any], request: Request | None, error: BaseException) -> Unfinished:
-        return unfinished(params, request, partial(_fail, error, answerer, options.catchers))
-
-    def finish(method: str, params: Mapping[str, Any], request: Request | None, value: object) -> Answer | Unfinished:
-        try:
-            response = to_response(value, status)
-        except BaseException as error:  # noqa: BLE001 - it becomes the response
-            return failed(params, request, error)
-        if isinstance(response, Stream):
-            return unfinished(params, request, partial(_give, response))
-        try:
-            final, headers = response.start(method)
-        except Exception:  # noqa: BLE001 - `serve` asks again, and knows what to do
-            return unfinished(params, request, partial(_give, response))
-        if request is not None:
-            request._status = final
-            request._scope.cancel("returned")
-        return final, headers, b"" if method == "HEAD" else response.body
-
-    plain = status is None
-    fields = bool(plan.paths)
+def _by_path(plan: Plan, ending: _Ending) -> Instant:
+    """The step of a handler that takes path fields or nothing: what most are, so nothing here is done for others."""
     fn = plan.handler.fn
+    fields = bool(plan.paths)
+    plain = ending.status is None
 
-    def by_path(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
+    def instant(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
         called: Coroutine[Any, Any, Any] = fn(**params) if fields else fn()
         try:
             called.send(None)
         except StopIteration as returned:
             value = returned.value
         except BaseException as error:  # noqa: BLE001 - it becomes the response
-            return failed(params, None, error)
+            return ending.failed(error, params)
         else:
-            return failed(params, None, _suspended(called, route))
+            return ending.failed(_suspended(called, ending.route), params)
         # What nearly all handlers return goes out without a `Response` in between. One that cannot be encoded comes
         # again below: not inside of `except`, or its traceback would show both.
         field: Field | None = None
@@ -134,25 +151,28 @@ def compile_instant(
             except UNENCODABLE:
                 pass
         if field is None:
-            return finish(method, params, None, value)
+            return ending.returned(value, method, params)
         length = len(body)
         counted = LENGTHS[length] if length < SMALL else (b"content-length", b"%d" % length)
         return 200, [field, counted], b"" if method == "HEAD" else body
 
-    if plan.path_only:
-        return by_path
+    return instant
 
-    def bound(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
+
+def _bound(plan: Plan, owner: Owner, ending: _Ending) -> Instant:
+    """The step of any other handler."""
+
+    def instant(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
         request: Request | None = None
         try:
             if plan.injected:
-                request = _request(owner, head.scope(), params, route, options)
-            value = _run(plan, params, head, request, route)
+                request = _request(owner, head.scope(), params, ending.route, ending.options)
+            value = _run(plan, params, head, request, ending.route)
         except BaseException as error:  # noqa: BLE001 - it becomes the response
-            return failed(params, request, error)
-        return finish(method, params, request, value)
+            return ending.failed(error, params, request)
+        return ending.returned(value, method, params, request)
 
-    return bound
+    return instant
 
 
 def _run(plan: Plan, params: Mapping[str, Any], head: HeadLike, request: Request | None, route: RouteInfo) -> object:

@@ -73,7 +73,7 @@ class Table(Generic[T]):
         self._root: Node[Entry[T]] = Node()
         # Raw path as clients write it -> method -> hit, for patterns without fields: most requests need no more.
         self._static: dict[bytes, dict[str, Hit[T]]] = {}
-        # Raw path of each place that literals alone lead to: where a path whose last segment only is a field is decided.
+        # Raw path -> place, where literals alone lead to one with fields after it: see `_leaf`.
         self._nodes: dict[bytes, Node[Entry[T]]] = {}
 
     def add(self, pattern: Pattern, methods: frozenset[str] | None, value: T, where: Location) -> None:
