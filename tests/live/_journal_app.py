@@ -1,20 +1,22 @@
 """A bare ASGI application that writes down each request it has accepted, so that a test knows which one was lost.
 
-`JOURNAL` names the file; a line of it is the id of a request. `BROKEN` names a file: while it exists, nothing starts.
+`JOURNAL` names the file; a line of it is the id of a request.
+`BROKEN` and `SLOW_IMPORT` name files: while they exist, a startup fails, or an import takes a minute.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import trio
 
 JOURNAL = os.open(os.environ["JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-SLOW_IMPORT = os.environ.get("SLOW_IMPORT", "")
+BROKEN = Path(os.environ.get("BROKEN", "/nowhere"))
 
-if SLOW_IMPORT and os.path.exists(SLOW_IMPORT):
+if Path(os.environ.get("SLOW_IMPORT", "/nowhere")).exists():
     time.sleep(60)
 
 
@@ -22,7 +24,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         while True:
             message = await receive()
-            if os.path.exists(os.environ.get("BROKEN", "")):
+            if BROKEN.exists():  # noqa: ASYNC240 - a test may block
                 raise ValueError("no database")
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import socket
 import threading
 import time
@@ -22,9 +23,11 @@ class Swarm:
     `outcomes` counts: "ok"; "refused", at connect; "fresh", a new connection that ended without an answer; "reused",
     a kept connection that had been closed when the next request was on its way, which clients must expect and repeat
     (RFC 9112 section 9.3.1); "torn", part of an answer.
+
+    `seconds` is how long a handler takes, `round_trip` the longest from the end of a connect to the request.
     """
 
-    def __init__(self, port: int, journal: Path, seconds: float) -> None:
+    def __init__(self, port: int, journal: Path, seconds: float, round_trip: float) -> None:
         self.port = port
         self.outcomes: Counter[str] = Counter()
         self.answered: set[str] = set()
@@ -32,6 +35,7 @@ class Swarm:
         self.detail: list[str] = []
         self._journal = journal
         self._seconds = seconds
+        self._round_trip = round_trip
         self._ids = itertools.count()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -62,6 +66,8 @@ class Swarm:
                 time.sleep(0.01)
                 continue
             with sock:
+                if not keep:
+                    time.sleep(random.uniform(0, self._round_trip))
                 reused = False
                 while self._ask(sock, keep, reused) and keep and not self._stop.is_set():
                     reused = True
@@ -107,9 +113,9 @@ def whole(answer: bytes) -> bool:
 
 
 @contextmanager
-def swarm(server: Running, journal: Path, seconds: float = 0.02) -> Generator[Swarm]:
+def swarm(server: Running, journal: Path, seconds: float = 0.02, round_trip: float = 0) -> Generator[Swarm]:
     """A swarm that has got going."""
-    it = Swarm(server.port, journal, seconds)
+    it = Swarm(server.port, journal, seconds, round_trip)
     try:
         until = time.monotonic() + 10
         while it.outcomes["ok"] < 50:

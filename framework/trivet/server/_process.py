@@ -73,9 +73,8 @@ class Worker:
     @property
     def clean(self) -> bool:
         """Whether it has ended as one does that was told to stop."""
-        code = self.process.returncode
-        # Until it serves nothing in it listens to SIGTERM, and there is nothing that it would have to finish.
-        return code == 0 or (code == -signal.SIGTERM and not self.ready.is_set())
+        # SIGTERM kills only a process that does not serve yet, or that has served and is about to exit.
+        return self.process.returncode in (0, -signal.SIGTERM)
 
     @property
     def fate(self) -> str:
@@ -121,9 +120,9 @@ class Worker:
 
     def retire(self) -> None:
         """Let it drain and end."""
-        self.retired = True
-        if self.process.returncode is None:
+        if not self.retired and self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
+        self.retired = True
 
     def hurry(self) -> None:
         """Skip the drain of one that is retired. Does not block: a worker that hears nothing has its watchdog."""

@@ -5,7 +5,6 @@ This file owns what a signal means. It knows nothing of what is stopped.
 
 from __future__ import annotations
 
-import itertools
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -40,10 +39,13 @@ async def stopping_on(
         again: a second one means to hurry; otherwise it means nothing.
     """
     stopping = Stopping()
-    calls = itertools.repeat(at_once) if again else itertools.chain([at_once], itertools.repeat(lambda: None))
+    came = False
 
     def call() -> None:
-        next(calls)()
+        nonlocal came
+        if again or not came:
+            came = True
+            at_once()
 
     with trio.open_signal_receiver(*signals) as received, _calling(signals, call):
         async with trio.open_nursery() as nursery:
