@@ -18,6 +18,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import trio
 from hypercorn.config import Sockets
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         # A terminal sends them to all of its processes; the supervisor says what follows. (Not SIG_IGN, which a
         # process that the application starts would inherit.)
         for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, _pass)
     try:
         config = config_from(arguments)
     except ConfigError as error:
@@ -88,6 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         for sock in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
             sock.close()
+
+
+def _pass(number: int, frame: FrameType | None) -> None:
+    """Do nothing on a signal."""
 
 
 def _cannot_bind(config: RunConfig, error: OSError) -> str:

@@ -98,13 +98,15 @@ class Worker:
         """
         started = time.time()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hear, on_ready, lambda files: on_files(files, started))
+            nursery.start_soon(self._hear, on_ready, on_files, started)
             await self.process.wait()
             nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS_SECONDS
         await self._stream.aclose()
         self.gone.set()
 
-    async def _hear(self, on_ready: Callable[[], object], on_files: Callable[[list[str]], object]) -> None:
+    async def _hear(
+        self, on_ready: Callable[[], object], on_files: Callable[[list[str], float], object], started: float
+    ) -> None:
         buffer = b""
         try:
             async for data in self._stream:
@@ -114,7 +116,7 @@ class Worker:
                         self.ready.set()
                         on_ready()
                     if "files" in message:
-                        on_files(message["files"])
+                        on_files(message["files"], started)
         except trio.BrokenResourceError:
             pass  # killed
 
