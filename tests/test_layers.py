@@ -18,7 +18,7 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("vocabulary", {"asgi"}),
     ("errors", {"errors"}),
     ("grammar", {"_scalars"}),
-    ("text", {"_headers", "_percent", "_suggest", "_language", "_source", "_head", "_collect", "_immediate"}),
+    ("text", {"_headers", "_percent", "_suggest", "_language", "_source", "_head", "_collect", "_immediate", "_logline"}),
     ("values", {"_constraints", "_relate", "_cookies", "_query", "_groups", "_response_head", "_body", "_options"}),
     ("scalars, response", {"_convert", "_response", "_checks"}),
     ("syntax, results", {"_syntax", "_stream", "_redirect", "_results", "_problem"}),
@@ -117,10 +117,10 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
 
 
 def test_the_server_wing_and_the_application_do_not_know_each_other() -> None:
-    """They meet at ASGI and one scope extension; only the wing knows hypercorn."""
+    """They meet at ASGI, one scope extension, and a line of the log; only the wing knows hypercorn."""
     assert [path.stem for path in CORE if any(name.startswith("hypercorn") for name in imports_of(path))] == []
     for path in (PACKAGE / "server").rglob("*.py"):
-        assert {inside(name) for name in imports_of(path)} - {None} <= {"server", "asgi", "errors"}, path
+        assert {inside(name) for name in imports_of(path)} - {None} <= {"server", "asgi", "errors", "_logline"}, path
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias, Unpack
 import trio
 
 from . import _options
-from ._access import record
+from ._access import log as access_log
+from ._access import logged, record
 from ._answer import Answerer, error_map
 from ._checks import check_lifespan, check_wrapper
 from ._collect import collecting
@@ -37,7 +38,7 @@ from ._tasks import Tasks
 from ._unmatched import Unmatched
 from ._urls import Urls
 from ._watch import DisconnectSweep
-from .asgi import EXTENSION, ASGIApp, Receive, Scope, Send
+from .asgi import ACCESS, EXTENSION, ASGIApp, Receive, Scope, Send
 from .errors import RegistrationError
 
 log = logging.getLogger("trivet")
@@ -185,7 +186,9 @@ class App(Router):
                     raise
                 await refuse_lifespan(receive, send, error)
                 return
-        if stack is self._bare and scope["type"] == "http":
+        if access_log.isEnabledFor(logging.INFO) and scope["type"] == "http" and ACCESS not in scope:
+            await logged(stack, scope, receive, send)
+        elif stack is self._bare and scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
             await stack(scope, receive, send)
