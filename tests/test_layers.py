@@ -17,8 +17,8 @@ PACKAGE = Path(trivet.__file__).parent
 FLOORS: list[tuple[str, set[str]]] = [
     ("vocabulary", {"asgi"}),
     ("errors", {"errors"}),
-    ("grammar", {"_scalars"}),
-    ("text", {"_headers", "_percent", "_suggest", "_language", "_source", "_head", "_collect", "_immediate", "_logline"}),
+    ("grammar", {"_scalars", "_logline"}),
+    ("text", {"_headers", "_percent", "_suggest", "_language", "_source", "_head", "_collect", "_immediate"}),
     ("values", {"_constraints", "_relate", "_cookies", "_query", "_groups", "_response_head", "_body", "_options"}),
     ("scalars, response", {"_convert", "_response", "_checks"}),
     ("syntax, results", {"_syntax", "_stream", "_redirect", "_results", "_problem"}),

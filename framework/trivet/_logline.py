@@ -90,7 +90,7 @@ class Entry:
             extra={
                 "client": client, "method": method, "path": path, "status": status, "outcome": outcome,
                 "bytes": self.sent, "duration": duration, "time_to_head": to_head, "request_id": identity,
-                "http_version": self.http_version,
+                "http_version": plain(self.http_version),
             },
         )  # fmt: skip
         log.handle(record)

@@ -85,7 +85,11 @@ def noted(send: Send, entry: Entry) -> Send:
     bodiless = entry.method == "HEAD"
 
     async def noted(message: _Message) -> None:
-        await send(message)
+        try:
+            await send(message)
+        except OSError:  # a server's way to say that nobody is there (ASGI HTTP 2.4)
+            entry.outcome = "disconnected"
+            raise
         kind = message["type"]
         if kind == "http.response.start":
             entry.head(message["status"], trio.current_time())

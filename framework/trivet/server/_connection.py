@@ -303,6 +303,7 @@ class Connection:
 
     def _application_ended(self, stream: Stream) -> None:
         self.running.discard(stream)
+        stream.ended()
         if not self.running and self._none_running is not None:
             self._none_running.set()
 

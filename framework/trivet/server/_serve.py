@@ -22,6 +22,7 @@ from hypercorn.config import Config, Sockets
 
 from trivet.asgi import ASGIApp
 
+from ._access_log import AccessLog
 from ._address import urls_of
 from ._connection import Connection
 from ._h1 import HTTP1
@@ -77,16 +78,17 @@ async def serve(
 
     Raises:
         LifespanFailed: the application could not start, gave up, or failed to shut down.
-        OSError: an address cannot be bound.
+        OSError: an address cannot be bound, or the access log not be opened.
 
     Cancellation stops it at once: requests are cancelled (503 where no answer is out), and there is no
     `lifespan.shutdown`.
     """
+    access = AccessLog.of(config)
     config = effective(config)
     max_requests = config.max_requests
     if max_requests is not None:
         max_requests += randint(0, config.max_requests_jitter)  # spreads the restarts of several workers
-    server = Server(app, config, send_timeout, max_requests)
+    server = Server(app, config, send_timeout, max_requests, access)
     link = LifespanLink(
         server.draining,
         send_timeout,

@@ -8,17 +8,17 @@ from __future__ import annotations
 import copy
 import logging
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 from hypercorn.config import Config
-from hypercorn.logging import Logger
 from hypercorn.trio.statsd import StatsdLogger
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from trivet.asgi import ASGIApp
 
+from ._access_log import AccessLog
 from ._hangup import Hangups
 
 if TYPE_CHECKING:
@@ -34,17 +34,6 @@ BACKLOG = 2048
 """Connections the kernel keeps for us while the loop is busy; hypercorn's 100 refuses bursts that nginx (511) takes."""
 
 
-class AccessLog(Logger):
-    """hypercorn's access log, in which a request that cannot be logged (a query that is not UTF-8) is not lost."""
-
-    async def access(self, request: Any, response: Any, request_time: float) -> None:
-        """Log one request."""
-        try:
-            await super().access(request, response, request_time)
-        except Exception as error:  # noqa: BLE001 - a log that fails is no reason to fail a request
-            log.warning("a request could not be written to the access log: %r", error)
-
-
 def effective(config: Config) -> Config:
     """A copy of `config` with our defaults where the caller has not chosen."""
     chosen = vars(config)
@@ -56,18 +45,26 @@ def effective(config: Config) -> Config:
     if "include_server_header" not in chosen:
         config.include_server_header = False  # it tells an attacker what to try (ASVS 13.4.6)
     config.set_statsd_logger_class(StatsdLogger)
-    if config.logger_class is Logger:
-        config.logger_class = AccessLog
+    config.accesslog = None  # hypercorn's own is not written: see `_access_log`
     return config
 
 
 class Server:
     """One server: the application, its settings, and the connections that are open."""
 
-    def __init__(self, app: ASGIApp, config: Config, send_timeout: float | None, max_requests: int | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        send_timeout: float | None,
+        max_requests: int | None,
+        access: AccessLog | None = None,
+    ) -> None:
         self.app = app
         self.config = config
         self.send_timeout = send_timeout
+        self.access = access
+        """Writes the access log; `None`: nobody wants one."""
         self.context = WorkerContext(max_requests)
         self.draining = trio.Event()
         self.hangups = Hangups()
