@@ -61,9 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     parent = Parent.from_environment()
     try:
         config = config_from(arguments)
+        configure(config)
     except ConfigError as error:
         raise LoadError(str(error)) from None
-    configure(config)
     if parent is not None:
         return _work(arguments.application, config, parent.sockets, parent)
     try:
