@@ -20,6 +20,8 @@ from .asgi import Reason, Scope
 LEFT: Final = 499
 """The status of a request whose client left before its answer: nginx's code, never sent."""
 
+_SPECIAL: Final = frozenset(' "\\')
+
 _TEXT: Final = "%s %s %s %s %s %dB %.1fms head=%s id=%s"
 
 
@@ -99,9 +101,10 @@ class Entry:
 def plain(text: str) -> str:
     r"""`text` as one word of printable ASCII: a client can neither forge a line or a column, nor drive a terminal.
 
-    What is not printable, a space and a backslash are escaped as in Python's `"\x0a"`, so that nothing looks like an
-    escape that is none. An empty text is `-`.
+    What is not printable, a space, a quotation mark and a backslash are escaped as in Python's `"\x0a"`, so that
+    nothing looks like an escape that is none. An empty text is `-`.
     """
-    if text.isascii() and text.isprintable() and " " not in text and "\\" not in text:
+    if text.isascii() and text.isprintable() and not _SPECIAL.intersection(text):
         return text or "-"
-    return text.encode("unicode_escape").decode("ascii").replace(" ", "\\x20")
+    escaped = text.encode("unicode_escape").decode("ascii")
+    return escaped.replace(" ", "\\x20").replace('"', "\\x22")

@@ -33,7 +33,7 @@ def formatter_of(shape: str) -> logging.Formatter:
     for name in _ATOM.findall(shape):
         if name not in ATOMS:
             raise ValueError(
-                f"the access log has no %({name})s: headers, the query and the environment are not in it.\n"
+                f"the access log has no %({name})s: it holds no headers, no query and no environment.\n"
                 f"There are {', '.join(ATOMS)}, and the formats text and json"
             )
     formatter = AtomsFormatter(shape)
