@@ -30,7 +30,7 @@ class RunConfig(Config):
     """hypercorn's configuration and trivet's, checked."""
 
     worker_class = "trio"
-    protocol: str = "hypercorn"
+    protocol: str = "trivet"
     access_log_format: str = "text"
     drain_timeout: float | None = None
     cleanup_grace: float | None = None
@@ -74,7 +74,8 @@ def _set_limit(config: RunConfig, limit: Limit, value: Any) -> None:
     try:
         setattr(config, limit.setting, limit.read(value))
     except ValueError as error:
-        raise ConfigError(f"the configuration sets {limit.name!r} to {value!r}: {error}") from None
+        example = f"{limit.name} = {limit.example}"
+        raise ConfigError(f"the configuration sets {limit.name!r} to {value!r}: {error}, as in  {example}") from None
 
 
 def _check_kind(name: str, value: Any) -> None:

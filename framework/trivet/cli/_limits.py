@@ -72,15 +72,15 @@ class Limit:
         number = _number(value, whole=self.unit != "SECONDS")
         if number is None or number < self.least or (self.above and number == self.least):
             kind = "seconds" if self.unit == "SECONDS" else "a whole number"
-            bound = f"{'above' if self.above else 'from'} {self.least}{' on' if not self.above else ''}"
-            raise ValueError(f"it takes {kind} {bound}{', or none' if self.optional else ''}, as in  {self.example}")
+            bound = f"above {self.least}" if self.above else f"from {self.least} on"
+            raise ValueError(f"it takes {kind} {bound}{', or none' if self.optional else ''}")
         return number
 
     @property
     def example(self) -> str:
-        """As it is written on the command line."""
+        """A value that would do."""
         default = _DEFAULTS[self.field]
-        return f"{self.flag} {_EXAMPLES[self.field] if default is None else f'{default:g}'}"
+        return _EXAMPLES[self.field] if default is None else f"{default:g}"
 
 
 def _number(value: object, *, whole: bool) -> float | None:
@@ -140,6 +140,8 @@ def chosen(config: Config) -> dict[str, Any]:
             try:
                 value = limit.read(given)
             except ValueError as error:
-                raise ValueError(f"{limit.setting} is {given!r}: {error}") from None
+                raise ValueError(
+                    f"{limit.setting} is {given!r}: {error}, as in  {limit.setting} = {limit.example}"
+                ) from None
             arguments[limit.field] = None if value == NO_BOUND else value
     return arguments

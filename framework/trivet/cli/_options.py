@@ -21,6 +21,8 @@ from ._config import limits_from as limits_from
 from ._config import read
 from ._limits import LIMITS, Limit
 
+PROTOCOLS = ("trivet", "hypercorn")
+
 
 @dataclass(frozen=True)
 class Option:
@@ -62,7 +64,7 @@ def _limit(limit: Limit) -> Option:
         try:
             return limit.read(value)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{value!r}: {error}") from None
+            raise argparse.ArgumentTypeError(f"{value!r}: {error}, as in  {limit.flag} {limit.example}") from None
 
     flags = f"--keep-alive {limit.flag}" if limit.field == "idle_timeout" else limit.flag
     return Option(flags, limit.setting, limit.described, read, metavar=limit.unit)
@@ -122,7 +124,7 @@ GROUPS: Mapping[str, tuple[Option, ...]] = {
         Option(
             "--read-timeout",
             "read_timeout",
-            "how long a read of the socket may take, while we answer too: rather limit the body in the application",
+            "how long a read of the socket may take, while we answer too (hypercorn's protocols only)",
             _seconds,
         ),
         Option("--websocket-ping-interval", "websocket_ping_interval", "between pings of a WebSocket", _seconds),
@@ -134,7 +136,7 @@ GROUPS: Mapping[str, tuple[Option, ...]] = {
         Option("--max-requests-jitter", "max_requests_jitter", "and up to that many more, at random", int),
         Option("-p --pid", "pid_path", "write the process id to this file"),
         Option("-k --worker-class", "worker_class", "trio, the only one"),
-        Option("--protocol", "protocol", "whose HTTP/1.1 and WebSocket implementation to use: hypercorn"),
+        Option("--protocol", "protocol", "whose HTTP/1.1 to speak: trivet (default) or hypercorn"),
     ),
     "logging": (
         Option(
@@ -205,9 +207,10 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
             f"there is no worker class {config.worker_class!r}: trivet runs on Trio. Leave -k out.\n"
             f"Other servers take other classes:  hypercorn --worker-class {config.worker_class} module:app"
         )
-    if config.protocol != "hypercorn":
-        coming = "is still to come" if config.protocol == "trivet" else "is not known"
-        raise ConfigError(f"the protocol {config.protocol!r} {coming}.\nUse  --protocol hypercorn")
+    if config.protocol not in PROTOCOLS:
+        raise ConfigError(
+            f"the protocol {config.protocol!r} is not known.\nUse  --protocol trivet  or  --protocol hypercorn"
+        )
     try:
         formatter_of(config.access_log_format)
     except ValueError as error:

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Literal, cast
 
 import trio
 from hypercorn.config import Sockets
@@ -32,7 +33,7 @@ from trivet.server._worker import Supervisor as Parent
 
 from ._load import LoadError, load
 from ._logging import configure
-from ._options import ConfigError, RunConfig, config_from
+from ._options import ConfigError, RunConfig, config_from, limits_from
 from ._options import add_to as add_options
 from ._report import report
 
@@ -131,6 +132,8 @@ async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Pare
                 drain_timeout=config.drain_timeout,
                 cleanup_grace=config.cleanup_grace,
                 send_timeout=config.send_timeout,
+                limits=limits_from(config),
+                protocol=cast(Literal["trivet", "hypercorn"], config.protocol),  # checked by `config_from`
                 sockets=sockets,
                 debug=config.debug,
                 watchdog=watchdog,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable
 from random import randint
-from typing import Any
+from typing import Any, Literal
 
 import trio
 from hypercorn.config import Config, Sockets
@@ -29,6 +29,7 @@ from ._h1 import HTTP1
 from ._h2 import HTTP2
 from ._handshake import Transport
 from ._lifespan import Lifespan, LifespanFailed
+from ._limits import Limits
 from ._link import LifespanLink
 from ._quic import serve_quic
 from ._seam import HTTPProtocol
@@ -39,6 +40,7 @@ from ._watchdog import Watchdog
 DRAIN_TIMEOUT = 10.0
 CLEANUP_GRACE = 5.0
 SEND_TIMEOUT = 10.0
+LIMITS = Limits()
 
 Trigger = Callable[[], Awaitable[object]]
 
@@ -52,6 +54,8 @@ async def serve(
     drain_timeout: float | None = None,
     cleanup_grace: float | None = None,
     send_timeout: float | None = SEND_TIMEOUT,
+    limits: Limits = LIMITS,
+    protocol: Literal["trivet", "hypercorn"] = "trivet",
     sockets: Sockets | None = None,
     debug: bool = False,
     watchdog: Watchdog | None = None,
@@ -71,6 +75,8 @@ async def serve(
             else 10.
         cleanup_grace: seconds they may clean up after being told to stop. None: as above, else 5.
         send_timeout: seconds a write may make no progress, where the request has not set its own; None: no bound.
+        limits: of trivet's own protocol.
+        protocol: whose HTTP/1.1 is spoken.
         sockets: bound sockets to use instead of those of `config`. They are closed at the end.
         debug: passed on to the application on its `LifespanLink`.
         watchdog: what ends the process if a handler cannot be ended (see `Watchdog`).
