@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.live._server import running
 from tests.live.test_server_websocket import client as websocket
 from trivet import JSON, App, HTTPError, Request, Sink, Stream
 from trivet.asgi import ACCESS, Message, Receive, Scope, Send
+from trivet.server._access_log import AccessLog
 
 Lines = list[tuple[str, str, int, str, int]]
 
@@ -159,12 +161,8 @@ async def test_each_outcome(serve: Serve, caplog: pytest.LogCaptureFixture) -> N
 async def test_what_fails(serve: Serve, caplog: pytest.LogCaptureFixture, path: str, status: int) -> None:
     """The status is the one that was sent; a response that is cut has failed all the same."""
     async with serve(application()) as client:
-        try:
+        with suppress(httpx.HTTPError, KeyError, BaseExceptionGroup):  # in memory, what is raised is the test's
             await client.get(path)
-        except (httpx.HTTPError, KeyError):  # in memory, what an application raises is the test's
-            pass
-        except BaseExceptionGroup:
-            pass
         (line,) = await lines(caplog, 1)
     assert line[2:4] == (status, "failed")
     assert len(lines_of(caplog)) == 1
@@ -276,6 +274,35 @@ async def test_a_websocket_is_one_line_at_its_end(caplog: pytest.LogCaptureFixtu
         async with websocket(served) as ws:
             await ws.next()
         assert [each[2:4] for each in (await lines(caplog, 2))[1:]] == [(403, "returned")]
+
+
+async def test_http2_has_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Each stream of a connection is a request."""
+    async with serving(http(plain_asgi)) as served, httpx.AsyncClient(http1=False, http2=True) as client:
+        for name in ("x", "early"):
+            await client.get(f"http://127.0.0.1:{served.port}/{name}")
+        found = await lines(caplog, 2)
+    assert found == [("GET", "/x", 203, "returned", 8), ("GET", "/early", 500, "failed", 0)]
+    assert [each.__dict__["http_version"] for each in caplog.records if each.name == "trivet.access"] == ["2", "2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "outcome", "sent"),
+    [("x", 203, "returned", 8), ("early", 500, "failed", 0), ("late", 203, "failed", 4)],
+)
+async def test_a_protocol_that_notes_nothing(
+    caplog: pytest.LogCaptureFixture, name: str, status: int, outcome: str, sent: int
+) -> None:
+    """HTTP/3 is hypercorn's own: the application is wrapped instead."""
+
+    async def nothing(*_: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+
+    wrapped = AccessLog(logging.getLogger("trivet.access")).around(plain_asgi)
+    scope = {"type": "http", "method": "GET", "path": f"/{name}", "http_version": "3", "client": None}
+    with suppress(KeyError):
+        await wrapped(scope, nothing, nothing)
+    assert lines_of(caplog) == [("GET", f"/{name}", status, outcome, sent)]
 
 
 async def test_without_a_log_nothing_is_noted(caplog: pytest.LogCaptureFixture) -> None:
