@@ -22,9 +22,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from . import load, report
+from . import generator, report
 from .cases import CASES, Case
-from .load import Sample, Slice
+from .generator import Sample, Slice
 from .peers import BASE, PEERS, Peer
 from .servers import Server, Unusable, running
 
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = _setting(options, server_core)
     print(setting, flush=True)
     try:
-        with running(options.only, server_core, options.cases) as servers, _generator(load_core) as generator:
-            samples = _measure(servers, generator, options)
-    except (Unusable, load.Broken) as error:
+        with running(options.only, server_core, options.cases) as servers, _generator(load_core) as pipe:
+            samples = _measure(servers, pipe, options)
+    except (Unusable, generator.Broken) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -130,18 +130,18 @@ def _generator(core: int | None) -> Generator[Connection]:
     # Spawned, not forked: it shares nothing with this process, and it is the same on every system.
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=load.serve, args=(there, core), daemon=True)
+    process = context.Process(target=generator.serve, args=(there, core), daemon=True)
     process.start()
     there.close()
     try:
         yield here
     finally:
         here.close()  # it ends at the end of the pipe
-        process.join(load.STALL)
+        process.join(generator.STALL)
 
 
 def _measure(
-    servers: Sequence[Server], generator: Connection, options: argparse.Namespace
+    servers: Sequence[Server], pipe: Connection, options: argparse.Namespace
 ) -> dict[str, dict[str, list[Sample]]]:
     """All rounds; the samples by case and peer, in the order of the rounds."""
     samples: dict[str, dict[str, list[Sample]]] = {
@@ -150,7 +150,7 @@ def _measure(
     for number in range(options.rounds):
         for case in options.cases:
             for server in _order(servers, number):
-                sample = _ask(server, case, generator, options)
+                sample = _ask(server, case, pipe, options)
                 samples[case.name][server.peer.name].append(sample)
         if sys.stderr.isatty():
             print(f"\rround {number + 1} of {options.rounds}", end="", file=sys.stderr, flush=True)
@@ -165,13 +165,13 @@ def _order(servers: Sequence[Server], number: int) -> list[Server]:
     return order[::-1] if number % 2 else order
 
 
-def _ask(server: Server, case: Case, generator: Connection, options: argparse.Namespace) -> Sample:
-    generator.send(
+def _ask(server: Server, case: Case, pipe: Connection, options: argparse.Namespace) -> Sample:
+    pipe.send(
         Slice(server.address, server.pid, case.requests(), options.connections, options.warmup, options.seconds)
     )
-    answer: Sample | str = generator.recv()
+    answer: Sample | str = pipe.recv()
     if isinstance(answer, str):
-        raise load.Broken(f"{server.peer.name}, {case.name}: {answer}")
+        raise generator.Broken(f"{server.peer.name}, {case.name}: {answer}")
     return answer
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .cases import Case
-from .load import Sample
+from .generator import Sample
 from .peers import BASE
 
 Samples = Mapping[str, Sequence[Sample]]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from .cases import Case
-from .load import Address
+from .generator import Address
 from .peers import Peer
 
 ROOT: Final = Path(__file__).parent.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.cases import CASES, GREETING
-from benchmarks.load import Broken, Sample, parse_head
+from benchmarks.generator import Broken, Sample, parse_head
 from benchmarks.report import rows
 
 
