@@ -1,8 +1,6 @@
-"""The command `python -m benchmarks`: which peers, how long, in which order.
+"""The command `python -m benchmarks`: which sections, which peers, how long; then the tables.
 
-This file owns the order of the slices. All servers are up from start to end; a round measures every peer once in each
-case, the peers of one case directly after one another, each round starting with another peer and every other round
-running backwards, so that no peer always comes first, or always after the same one.
+This file owns the command line and the order of the sections. See README.md for what is measured.
 """
 
 from __future__ import annotations
@@ -10,69 +8,99 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import os
-import platform
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
-from importlib.metadata import version
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Final
 
-from . import load, report
-from .cases import CASES, Case
-from .load import Sample, Slice
-from .peers import BASE, PEERS, Peer
-from .servers import Server, Unusable, running
+from . import asleep, gates, report, results, wrk
+from .asleep import Asleep
+from .cases import STOCK, TYPED, WORK, Case
+from .comparison import Cell, Load, Measured, Pace, complaints, loading, measure, stock_cells, work_cells
+from .generator import Broken
+from .machine import describe
+from .peers import ASLEEP_BASE, ASLEEP_PEERS, BASE, PEERS, STOCK_BASE, STOCK_PEERS, Peer
+from .processes import cores, descriptors
+from .servers import Unusable, running
 
-T = TypeVar("T", bound="Named")
+SECTIONS: Final = ("work", "stock", "asleep")
+
+PAGE: Final = Path(__file__).with_name("RESULTS.md")
+
+QUICK: Final[dict[str, Any]] = {
+    "rounds": 1,
+    "seconds": 0.05,
+    "warmup": 0.02,
+    "connections": 32,
+    "sleepers": 50,
+    "probes": 50,
+}
+
+SPARE: Final = 500
+"""Descriptors that a server needs for other things than sleepers."""
 
 
-class Named(Protocol):
-    @property
-    def name(self) -> str: ...
+@dataclass(slots=True)
+class Run:
+    """What has been measured so far."""
 
-
-QUICK = {"rounds": 2, "seconds": 0.15, "warmup": 0.05}
+    compared: dict[str, Measured] = field(default_factory=dict)
+    cells: dict[str, list[Cell]] = field(default_factory=dict)
+    sleepers: list[Asleep] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks; returns the exit code: 1 when a peer cannot be measured. No figure is a failure."""
     options = _parser().parse_args(arguments)
     if options.quick:
-        vars(options).update(QUICK)
-    server_core, load_core = _cores()
-    setting = _setting(options, server_core)
-    print(setting, flush=True)
+        vars(options).update({name: value for name, value in QUICK.items() if vars(options)[name] is None})
+    _fill(options)
+    server_core, load_core = cores()
+    program = None if options.load == "own" else wrk.find()
+    if options.load == "wrk" and program is None:
+        print("benchmarks: there is no wrk here; install it, or say  --load own", file=sys.stderr)
+        return 1
+    if load_core is not None:
+        # The small requests beside the sleepers are ours.
+        os.sched_setaffinity(0, {load_core})
+    machine = describe(pinned=load_core is not None, with_wrk=program is not None)
+    print(*(f"{name}: {text}" for name, text in machine), sep="\n", flush=True)
+    run = Run()
     try:
-        with running(options.only, server_core, options.cases) as servers, _generator(load_core) as generator:
-            samples = _measure(servers, generator, options)
-    except (Unusable, load.Broken) as error:
+        _sections(run, options, server_core, load_core, program)
+    except Unusable as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    figures = {case.name: report.rows(samples[case.name]) for case in options.cases}
-    for case in options.cases:
-        print("", *report.table(case, figures[case.name]), sep="\n")
-    if options.json is not None:
-        _write(options.json, figures, samples, setting)
-    return 0
+    _finish(run, options, machine, program is not None)
+    return 1 if run.wrong else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="trivet beside its peers.")
-    parser.add_argument("--rounds", type=_positive(int), default=15, help="how often each peer is measured (15)")
-    parser.add_argument("--seconds", type=_positive(float), default=0.5, help="how long each time (0.5)")
-    parser.add_argument("--warmup", type=_positive(float), default=0.1, help="seconds before it, not counted (0.1)")
-    parser.add_argument("--connections", type=_positive(int), default=16, help="busy at the same time (16)")
-    parser.add_argument("--only", type=_peers, default=PEERS, metavar="PEER,...", help=f"of {_names(PEERS)}")
-    parser.add_argument("--cases", type=_cases, default=CASES, metavar="CASE,...", help=f"of {_names(CASES)}")
+    parser.add_argument("--full", action="store_true", help="every case with 1, 32 and 1,000 connections; an hour")
+    parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, not how fast")
+    parser.add_argument(
+        "--sections", type=_among(SECTIONS), default=SECTIONS, metavar="NAME,...", help=", ".join(SECTIONS)
+    )
+    known = sorted({name for peer in (*PEERS, *STOCK_PEERS) for name in (peer.name, peer.short)})
+    parser.add_argument("--only", type=_among(known), metavar="PEER,...", help=f"of {', '.join(known)}")
+    cases = sorted({case.name for case in (*WORK, *STOCK)})
+    parser.add_argument("--cases", type=_among(cases), metavar="CASE,...", help=f"of {', '.join(cases)}")
+    parser.add_argument("--rounds", type=_positive(int), help="how often each peer is measured in each case")
+    parser.add_argument("--seconds", type=_positive(float), help="how long each time (0.5)")
+    parser.add_argument("--warmup", type=_positive(float), help="seconds before it (0.1)")
+    parser.add_argument("--connections", type=_positive(int), help="instead of the usual ones")
+    parser.add_argument("--sleepers", type=_positive(int), help="connections asleep (10,000)")
+    parser.add_argument("--probes", type=_positive(int), help="small requests in a series beside them (900)")
+    parser.add_argument("--load", choices=("auto", "wrk", "own"), default="auto", help="what makes the load")
+    parser.add_argument("--protocol", help="passed on to `trivet run`, whose default it is otherwise")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="write the page there (a whole run: RESULTS.md)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures and all samples there")
-    parser.add_argument("--quick", action="store_true", help="two short rounds: shows that it works, not how fast")
     return parser
 
 
@@ -86,107 +114,159 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     return number
 
 
-def _names(known: Iterable[Named]) -> str:
-    return ", ".join(each.name for each in known)
+def _among(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    def names(text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        for name in chosen:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"there is no {name!r}; there are {', '.join(known)}")
+        return chosen
+
+    return names
 
 
-def _chosen(text: str, known: Sequence[T]) -> list[T]:
-    names = text.split(",")
-    for name in names:
-        if name not in (each.name for each in known):
-            raise argparse.ArgumentTypeError(f"there is no {name!r}; there are {_names(known)}")
-    return [each for each in known if each.name in names]
-
-
-def _peers(text: str) -> list[Peer]:
-    # What the others are divided by is always there.
-    return _chosen(f"{BASE},{text}", PEERS)
-
-
-def _cases(text: str) -> list[Case]:
-    return _chosen(text, CASES)
-
-
-def _cores() -> tuple[int | None, int | None]:
-    """A core for the servers and another for the load, where there are two and the system lets us choose."""
-    if not hasattr(os, "sched_setaffinity"):
-        return None, None
-    cores = sorted(os.sched_getaffinity(0))
-    return (cores[0], cores[1]) if len(cores) > 1 else (None, None)
-
-
-def _setting(options: argparse.Namespace, core: int | None) -> str:
-    used = ["trivet", "hypercorn", "trio", "starlette", "fastapi", "litestar", "quart-trio"]
-    return (
-        f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}; "
-        f"{', '.join(f'{name} {version(name)}' for name in used)}.\n"
-        f"{options.rounds} rounds of {options.seconds:g} s for each peer and case, {options.connections} connections, "
-        f"servers {'not pinned' if core is None else 'and load pinned to a core each'}."
+def _fill(options: argparse.Namespace) -> None:
+    # A page that is kept comes from a whole run only, unless one asks for it.
+    whole = options.sections == SECTIONS and not (
+        options.quick or options.only or options.cases or options.rounds or options.seconds or options.connections
     )
+    if whole and options.results is None:
+        options.results = PAGE
+    if options.quick and options.load == "auto":
+        options.load = "own"  # wrk needs a tenth of a second to stop
+    options.seconds = options.seconds or 0.5
+    options.warmup = options.warmup or 0.1
+    options.sleepers = options.sleepers or 10_000
+    options.probes = options.probes or 900
 
 
-@contextmanager
-def _generator(core: int | None) -> Generator[Connection]:
-    # Spawned, not forked: it shares nothing with this process, and it is the same on every system.
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=load.serve, args=(there, core), daemon=True)
-    process.start()
-    there.close()
-    try:
-        yield here
-    finally:
-        here.close()  # it ends at the end of the pipe
-        process.join(load.STALL)
+# The sections -----------------------------------------------------------------------------------------------------
 
 
-def _measure(
-    servers: Sequence[Server], generator: Connection, options: argparse.Namespace
-) -> dict[str, dict[str, list[Sample]]]:
-    """All rounds; the samples by case and peer, in the order of the rounds."""
-    samples: dict[str, dict[str, list[Sample]]] = {
-        case.name: {server.peer.name: [] for server in servers} for case in options.cases
-    }
-    for number in range(options.rounds):
-        for case in options.cases:
-            for server in _order(servers, number):
-                sample = _ask(server, case, generator, options)
-                samples[case.name][server.peer.name].append(sample)
-        if sys.stderr.isatty():
-            print(f"\rround {number + 1} of {options.rounds}", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
-    return samples
-
-
-def _order(servers: Sequence[Server], number: int) -> list[Server]:
-    first = number // 2 % len(servers)
-    order = [*servers[first:], *servers[:first]]
-    return order[::-1] if number % 2 else order
-
-
-def _ask(server: Server, case: Case, generator: Connection, options: argparse.Namespace) -> Sample:
-    generator.send(
-        Slice(server.address, server.pid, case.requests(), options.connections, options.warmup, options.seconds)
-    )
-    answer: Sample | str = generator.recv()
-    if isinstance(answer, str):
-        raise load.Broken(f"{server.peer.name}, {case.name}: {answer}")
-    return answer
-
-
-def _write(
-    path: Path, figures: dict[str, list[report.Row]], samples: dict[str, dict[str, list[Sample]]], setting: str
+def _sections(
+    run: Run, options: argparse.Namespace, server_core: int | None, load_core: int | None, program: str | None
 ) -> None:
-    plain = {
-        "setting": setting,
-        "figures": {case: [asdict(row) for row in table] for case, table in figures.items()},
-        "samples": {
-            case: {peer: [asdict(sample) for sample in own] for peer, own in by_peer.items()}
-            for case, by_peer in samples.items()
+    allowed = descriptors() - SPARE
+    extra = {"trivet": ("--protocol", options.protocol)} if options.protocol else {}
+    with loading(load_core, program) as load:
+        if "work" in options.sections:
+            peers = _chosen(PEERS, BASE, options.only)
+            cells = work_cells(full=options.full, rounds=options.rounds)
+            _compare("work", run, peers, cells, load, options, server_core, extra)
+        if "stock" in options.sections:
+            peers = _chosen(STOCK_PEERS, STOCK_BASE, options.only)
+            cells = stock_cells(full=options.full, rounds=options.rounds)
+            _compare("stock", run, peers, cells, load, options, server_core, extra)
+    if "asleep" in options.sections:
+        for peer in _chosen(ASLEEP_PEERS, ASLEEP_BASE, options.only):
+            with running([peer], server_core, [TYPED], extra) as (server,):
+                try:
+                    run.sleepers.append(asleep.measure(server, min(options.sleepers, allowed), options.probes))
+                except (Broken, OSError) as error:
+                    run.wrong.append(f"{peer.name} broke with {options.sleepers} asleep: {error}")
+        _print(_asleep_lines(run))
+
+
+def _compare(
+    name: str,
+    run: Run,
+    peers: Sequence[Peer],
+    cells: Sequence[Cell],
+    load: Load,
+    options: argparse.Namespace,
+    core: int | None,
+    extra: Mapping[str, Sequence[str]],
+) -> None:
+    chosen = _cells(cells, options)
+    cases: list[Case] = list({cell.case.name: cell.case for cell in chosen}.values())
+    with running(peers, core, cases, extra) as servers:
+        run.compared[name] = measure(servers, chosen, load, Pace(options.seconds, options.warmup))
+    run.cells[name] = chosen
+    run.wrong += complaints(run.compared[name])
+    _print(_tables(run, name))
+
+
+def _chosen(peers: Sequence[Peer], base: str, only: Sequence[str] | None) -> list[Peer]:
+    # What the others are divided by is always there.
+    return [peer for peer in peers if only is None or peer.name == base or {peer.name, peer.short} & set(only)]
+
+
+def _cells(cells: Sequence[Cell], options: argparse.Namespace) -> list[Cell]:
+    kept = [cell for cell in cells if options.cases is None or cell.case.name in options.cases]
+    if options.connections is None:
+        return kept
+    once = {cell.case.name: cell for cell in kept}
+    return [Cell(cell.case, options.connections, cell.rounds) for cell in once.values()]
+
+
+# What is printed --------------------------------------------------------------------------------------------------
+
+
+def _print(lines: Sequence[str]) -> None:
+    print("", *lines, sep="\n", flush=True)
+
+
+def _tables(run: Run, name: str) -> list[str]:
+    heading, base = {
+        "work": ("## Servers and frameworks", BASE),
+        "stock": ("## Frameworks that run on Trio, on stock hypercorn", STOCK_BASE),
+    }[name]
+    lines = [heading]
+    for cell in run.cells[name]:
+        figures = report.rows(run.compared[name].samples[cell.name], base)
+        plural = "" if cell.connections == 1 else "s"
+        title = f"{cell.case.name}: `{cell.case.title}`, {cell.connections} connection{plural}"
+        lines += ["", *report.table(title, figures, base)]
+    return lines
+
+
+def _asleep_lines(run: Run) -> list[str]:
+    return ["## Asleep", "", *asleep.table(run.sleepers, ASLEEP_BASE)] if run.sleepers else []
+
+
+def _gate_lines(run: Run, by_rate: bool) -> Iterator[str]:
+    typed = run.compared["work"].samples.get(gates.CELL, {}) if "work" in run.compared else {}
+    held = [*gates.of_work(typed, by_rate), *gates.of_asleep(run.sleepers)]
+    yield "## Gates"
+    yield ""
+    yield from gates.table(f"Promised, in `{gates.CELL}` and asleep", held, by_rate)
+    yield ""
+    yield from gates.table("Aimed for", gates.aims(typed, by_rate), by_rate)
+
+
+def _finish(run: Run, options: argparse.Namespace, machine: Sequence[tuple[str, str]], by_rate: bool) -> None:
+    verdicts = list(_gate_lines(run, by_rate))
+    _print(verdicts)
+    for wrong in run.wrong:
+        print(f"benchmarks: {wrong}", file=sys.stderr)
+    tables = [_tables(run, name) for name in run.compared]
+    broken = ["## Broken", "", *(f"- {wrong}" for wrong in run.wrong)] if run.wrong else []
+    typed = run.compared["work"].samples.get(gates.CELL, {}) if "work" in run.compared else {}
+    if options.results is not None:
+        sections = [each for each in (verdicts, *tables, _asleep_lines(run), broken) if each]
+        results.write(options.results, machine, sections, report.rows(typed, BASE))
+    if options.json is not None:
+        options.json.write_text(json.dumps(_plain(run, machine), indent=1) + "\n")
+
+
+def _plain(run: Run, machine: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    base = {"work": BASE, "stock": STOCK_BASE}
+    return {
+        "machine": dict(machine),
+        "figures": {
+            name: {cell: [asdict(row) for row in report.rows(own, base[name])] for cell, own in part.samples.items()}
+            for name, part in run.compared.items()
         },
+        "samples": {
+            name: {
+                cell: {peer: [asdict(sample) for sample in each] for peer, each in own.items()}
+                for cell, own in part.samples.items()
+            }
+            for name, part in run.compared.items()
+        },
+        "asleep": [asdict(each) for each in run.sleepers],
+        "wrong": run.wrong,
     }
-    path.write_text(json.dumps(plain, indent=1) + "\n")
 
 
 if __name__ == "__main__":

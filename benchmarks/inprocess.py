@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .cases import CASES, Case
-from .peers import BASE, PEERS, Peer
+from .cases import STOCK, Case
+from .peers import STOCK_BASE as BASE
+from .peers import STOCK_PEERS as PEERS
+from .peers import Peer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", metavar="CASE", help="profile trivet in this case instead")
     options = parser.parse_args(arguments)
     if options.profile is not None:
-        trio.run(_profile, next(case for case in CASES if case.name == options.profile), options.requests * 40)
+        trio.run(_profile, next(case for case in STOCK if case.name == options.profile), options.requests * 40)
     else:
         names = {BASE, *options.only.split(",")}
         trio.run(_compare, [peer for peer in PEERS if peer.name in names], options.batches, options.requests)
@@ -51,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _compare(peers: Sequence[Peer], batches: int, requests: int) -> None:
     async with AsyncExitStack() as stack:
         apps = {peer.name: await stack.enter_async_context(_started(peer)) for peer in peers}
-        print(f"{'us CPU per request':20}" + "".join(f"{case.name:>10}" for case in CASES))
+        print(f"{'us CPU per request':20}" + "".join(f"{case.name:>10}" for case in STOCK))
         least = {
             case.name: {name: min(times) for name, times in (await _batches(apps, case, batches, requests)).items()}
-            for case in CASES
+            for case in STOCK
         }
     for name in apps:
-        print(f"{name:20}" + "".join(f"{least[case.name][name]:10.2f}" for case in CASES))
+        print(f"{name:20}" + "".join(f"{least[case.name][name]:10.2f}" for case in STOCK))
 
 
 async def _batches(apps: dict[str, ASGIApp], case: Case, batches: int, requests: int) -> dict[str, list[float]]:

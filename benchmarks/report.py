@@ -6,21 +6,17 @@ is taken over the rounds: a machine that slows down for a while then moves both 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from .cases import Case
-from .load import Sample
-from .peers import BASE
-
-Samples = Mapping[str, Sequence[Sample]]
-"""The samples of one case, by peer, one for each round."""
+from .comparison import Samples
+from .generator import Sample
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The figures of one peer in one case.
+    """The figures of one peer in one cell.
 
     Attributes:
         peer: its name.
@@ -43,10 +39,9 @@ class Row:
     cpu_ratio: float | None
 
 
-def rows(samples: Samples) -> list[Row]:
-    """A row for each peer, in the order given."""
-    base = samples[BASE]
-    return [_row(peer, own, base) for peer, own in samples.items()]
+def rows(samples: Samples, base: str) -> list[Row]:
+    """A row for each peer, in the order given; the ratios are to `base`. None at all if that one is missing."""
+    return [_row(peer, own, samples[base]) for peer, own in samples.items()] if base in samples else []
 
 
 def _row(peer: str, own: Sequence[Sample], base: Sequence[Sample]) -> Row:
@@ -72,19 +67,25 @@ def _cpu(sample: Sample) -> float | None:
     return None if sample.cpu is None else sample.cpu / sample.answers * 1e6
 
 
-def table(case: Case, figures: Sequence[Row]) -> Iterator[str]:
-    """The lines of a case's table, as Markdown, so that it can be pasted where it is quoted."""
-    yield f"### {case.name}: `GET {case.title}`"
+def table(title: str, figures: Sequence[Row], base: str) -> Iterator[str]:
+    """The lines of a cell's table, as Markdown, so that it can be pasted where it is quoted."""
+    width = max([len("peer"), *(len(row.peer) for row in figures)])
+    yield f"### {title}"
     yield ""
-    yield f"| {'peer':13} | req/s | of bare | min..max    | CPU us/req | over bare | CPU, of bare |"
-    yield f"|{'-' * 15}|{'-' * 6}:|{'-' * 8}:|{'-' * 13}|{'-' * 11}:|{'-' * 10}:|{'-' * 13}:|"
+    yield f"| {'peer':{width}} |  req/s | of {base} | min..max     | CPU us/req | over {base} | CPU, of {base} |"
+    yield (
+        f"|{'-' * (width + 2)}|{'-' * 7}:|{'-' * (len(base) + 4)}:|{'-' * 14}|{'-' * 11}:"
+        f"|{'-' * (len(base) + 6)}:|{'-' * (len(base) + 9)}:|"
+    )
     for row in figures:
+        spread = f"{row.low:.2f}..{row.high:.2f}"
         yield (
-            f"| {row.peer:13} | {row.rate:5.0f} | {row.ratio:7.3f} | {row.low:.2f}..{row.high:.2f}  "
-            f"| {_number(row.cpu, '.1f'):>10} | {_number(row.cpu_over, '+.1f'):>9} "
-            f"| {_number(row.cpu_ratio, '.3f'):>12} |"
+            f"| {row.peer:{width}} | {row.rate:6.0f} | {row.ratio:{len(base) + 3}.3f} | {spread:12}"
+            f" | {number(row.cpu, '.1f'):>10} | {number(row.cpu_over, '+.1f'):>{len(base) + 5}}"
+            f" | {number(row.cpu_ratio, '.3f'):>{len(base) + 8}} |"
         )
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
+    """A figure, or a dash for one that is not known."""
     return "-" if value is None else format(value, form)

@@ -17,7 +17,7 @@ PACKAGE = Path(trivet.__file__).parent
 FLOORS: list[tuple[str, set[str]]] = [
     ("vocabulary", {"asgi"}),
     ("errors", {"errors"}),
-    ("grammar", {"_scalars"}),
+    ("grammar", {"_scalars", "_logline"}),
     ("text", {"_headers", "_percent", "_suggest", "_language", "_source", "_head", "_collect", "_immediate"}),
     ("values", {"_constraints", "_relate", "_cookies", "_query", "_groups", "_response_head", "_body", "_options"}),
     ("scalars, response", {"_convert", "_response", "_checks"}),
@@ -35,8 +35,10 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("the request", {"_request"}),
     ("resolve", {"_resolve", "_answer", "_access"}),
     ("respond, router", {"_respond", "_router"}),
+    ("instant", {"_instant"}),
     ("endpoint", {"_endpoint"}),
     ("unmatched", {"_unmatched"}),
+    ("door", {"_door"}),
     ("app", {"_app"}),
     ("public", {"__init__"}),
     ("doors", {"__main__", "cli", "testing", "contrib", "server"}),
@@ -117,10 +119,10 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
 
 
 def test_the_server_wing_and_the_application_do_not_know_each_other() -> None:
-    """They meet at ASGI and one scope extension; only the wing knows hypercorn."""
+    """They meet at ASGI, one scope extension, and a line of the log; only the wing knows hypercorn."""
     assert [path.stem for path in CORE if any(name.startswith("hypercorn") for name in imports_of(path))] == []
     for path in (PACKAGE / "server").rglob("*.py"):
-        assert {inside(name) for name in imports_of(path)} - {None} <= {"server", "asgi", "errors"}, path
+        assert {inside(name) for name in imports_of(path)} - {None} <= {"server", "asgi", "errors", "_logline"}, path
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)

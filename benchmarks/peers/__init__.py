@@ -1,28 +1,91 @@
-"""The applications that are compared: the same three routes in each, written as its own documentation writes them."""
+"""The applications that are compared, each written as its own documentation writes it, and the server under each.
+
+This file owns who is compared with whom. How a server is started is `servers.py`'s.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
+
+Kind = Literal["framework", "bare", "limit"]
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An application and where hypercorn finds it."""
+    """An application on a server.
+
+    Attributes:
+        name: for the command line and the tables; what follows the @ is the server, where the name needs it.
+        server: the name of a command in `servers.py`.
+        target: where that server finds the application.
+        kind: `framework`: routes, binds and encodes; `bare`: a function on the server's own interface; `limit`: answers
+            the same bytes whatever it is asked, to show how far a loop can go.
+        cases: what it can be asked; empty: everything.
+    """
 
     name: str
+    server: str
     target: str
+    kind: Kind = "framework"
+    cases: tuple[str, ...] = ()
+
+    @property
+    def short(self) -> str:
+        return self.name.partition("@")[0]
 
 
-BASE: Final = "bare"
-"""The peer that the others are divided by: no framework, so what it reaches is the server's own speed."""
+BASE: Final = "bare@uvicorn"
+"""What the others are divided by in the comparison of servers: no framework, on the server that most people have."""
+
+_BARE = "benchmarks.peers.bare:app"
+_STARLETTE = "benchmarks.peers.with_starlette:app"
+_QUART = "benchmarks.peers.with_quart_trio:app"
 
 PEERS: Final = (
-    Peer("bare", "benchmarks.peers.bare:app"),
-    Peer("trivet", "benchmarks.peers.with_trivet:app"),
-    Peer("trivet-finish", "benchmarks.peers.with_trivet:finish"),
-    Peer("starlette", "benchmarks.peers.with_starlette:app"),
-    Peer("fastapi", "benchmarks.peers.with_fastapi:app"),
-    Peer("litestar", "benchmarks.peers.with_litestar:app"),
-    Peer("quart-trio", "benchmarks.peers.with_quart_trio:app"),
+    Peer("limit-door", "limit", "--door", "limit", ("typed",)),
+    Peer("limit", "limit", "--task", "limit", ("typed",)),
+    Peer(BASE, "uvicorn", _BARE, "bare"),
+    Peer("bare@trivet", "trivet", _BARE, "bare"),
+    Peer("bare@granian", "granian-asgi", _BARE, "bare"),
+    Peer("rsgi@granian", "granian-rsgi", "benchmarks.peers.bare_rsgi:app", "bare"),
+    Peer("bare@hypercorn", "hypercorn", _BARE, "bare"),
+    Peer("trivet", "trivet", "benchmarks.peers.with_trivet:app"),
+    Peer("trivet-waits", "trivet", "benchmarks.peers.with_trivet:waits"),
+    Peer("starlette@trivet", "trivet", _STARLETTE),
+    Peer("starlette@uvicorn", "uvicorn", _STARLETTE),
+    Peer("fastapi@uvicorn", "uvicorn", "benchmarks.peers.with_fastapi:app"),
+    Peer("litestar@uvicorn", "uvicorn", "benchmarks.peers.with_litestar:app"),
+    Peer("blacksheep@uvicorn", "uvicorn", "benchmarks.peers.with_blacksheep:app"),
+    Peer("falcon@uvicorn", "uvicorn", "benchmarks.peers.with_falcon:app"),
+    Peer("sanic", "sanic", "benchmarks.peers.with_sanic:app"),
+    Peer("aiohttp", "module", "benchmarks.peers.with_aiohttp"),
+    Peer("robyn", "robyn", "benchmarks.peers.with_robyn"),
+    Peer("quart-trio@hypercorn", "hypercorn", _QUART),
 )
+"""Each on the server that its users would pick. `trivet` answers through the direct door; the handlers of
+`trivet-waits` wait for a checkpoint each, so they go through ASGI's."""
+
+STOCK_BASE: Final = "bare"
+"""What the others are divided by on stock hypercorn."""
+
+STOCK_PEERS: Final = (
+    Peer(STOCK_BASE, "hypercorn", _BARE, "bare"),
+    Peer("trivet", "hypercorn", "benchmarks.peers.with_trivet:app"),
+    Peer("trivet-finish", "hypercorn", "benchmarks.peers.with_trivet:finish"),
+    Peer("starlette", "hypercorn", _STARLETTE),
+    Peer("fastapi", "hypercorn", "benchmarks.peers.with_fastapi:app"),
+    Peer("litestar", "hypercorn", "benchmarks.peers.with_litestar:app"),
+    Peer("quart-trio", "hypercorn", _QUART),
+)
+"""The frameworks that run on Trio, all on hypercorn's Trio worker: what each adds to the same server."""
+
+ASLEEP_BASE: Final = "starlette@uvicorn"
+
+ASLEEP_PEERS: Final = (
+    Peer(ASLEEP_BASE, "uvicorn", "benchmarks.peers.asleep_starlette:app"),
+    Peer("starlette@hypercorn", "hypercorn", "benchmarks.peers.asleep_starlette:app"),
+    Peer("starlette@trivet", "trivet", "benchmarks.peers.asleep_starlette:app"),
+    Peer("trivet", "trivet", "benchmarks.peers.asleep_trivet:app"),
+)
+"""Whose connections are counted while their handlers sleep."""

@@ -6,10 +6,11 @@ from __future__ import annotations
 import msgspec
 import trio
 
-from benchmarks.cases import GREETING, PROFILE
+from benchmarks.cases import DOWNLOAD, GREETING, PROFILE
 from trivet.asgi import Receive, Scope, Send
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 _ITEMS = "/items/"
 _WAITS = "/waits/"
 
@@ -18,27 +19,53 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
         return
-    path: str = scope["path"]
-    status, media_type = 200, b"application/json"
-    if scope["method"] != "GET":
-        status, media_type, body = 405, b"text/plain; charset=utf-8", b"Method Not Allowed"
-    elif path == "/hello":
-        media_type, body = b"text/plain; charset=utf-8", GREETING.encode()
-    elif path == "/profile":
-        body = _encode(PROFILE)
+    if scope["method"] == "POST":
+        status, media_type, body = await _posted(scope["path"], receive)
+    elif scope["method"] == "GET":
+        status, media_type, body = await _got(scope["path"])
     else:
-        try:
-            if path.startswith(_WAITS):
-                await trio.lowlevel.checkpoint()
-                path = _ITEMS + path[len(_WAITS) :]
-            if not path.startswith(_ITEMS):
-                raise ValueError
-            body = _encode({"item_id": int(path[len(_ITEMS) :])})
-        except ValueError:
-            status, media_type, body = 404, b"text/plain; charset=utf-8", b"Not Found"
+        status, media_type, body = 405, b"text/plain; charset=utf-8", b"Method Not Allowed"
     headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _got(path: str) -> tuple[int, bytes, bytes]:
+    if path == "/hello":
+        return 200, b"text/plain; charset=utf-8", GREETING.encode()
+    if path == "/profile":
+        return 200, b"application/json", _encode(PROFILE)
+    if path == "/download":
+        return 200, b"application/octet-stream", DOWNLOAD
+    try:
+        if path.startswith(_WAITS):
+            await trio.lowlevel.checkpoint()
+            path = _ITEMS + path[len(_WAITS) :]
+        if path.startswith(_ITEMS):
+            return 200, b"application/json", _encode({"item_id": int(path[len(_ITEMS) :])})
+    except ValueError:
+        pass
+    return 404, b"text/plain; charset=utf-8", b"Not Found"
+
+
+async def _posted(path: str, receive: Receive) -> tuple[int, bytes, bytes]:
+    if path == "/echo":
+        chunks = []
+        more = True
+        while more:
+            message = await receive()
+            chunks.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        return 200, b"application/json", _encode(_decode(b"".join(chunks)))
+    if path == "/upload":
+        received = 0
+        more = True
+        while more:
+            message = await receive()
+            received += len(message.get("body", b""))
+            more = message.get("more_body", False)
+        return 200, b"application/json", _encode({"received": received})
+    return 404, b"text/plain; charset=utf-8", b"Not Found"
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

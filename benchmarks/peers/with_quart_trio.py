@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import trio
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 
-from benchmarks.cases import GREETING, PROFILE
+from benchmarks.cases import DOWNLOAD, GREETING, PROFILE
 
 app = QuartTrio(__name__)
 
@@ -32,3 +32,21 @@ async def waits(item_id: int) -> dict[str, int]:
 @app.get("/profile")
 async def profile() -> dict[str, Any]:
     return PROFILE
+
+
+@app.post("/echo")
+async def echo() -> Any:
+    return await request.get_json()
+
+
+@app.get("/download")
+async def download() -> Response:
+    return Response(DOWNLOAD, content_type="application/octet-stream")
+
+
+@app.post("/upload")
+async def upload() -> dict[str, int]:
+    received = 0
+    async for chunk in request.body:
+        received += len(chunk)
+    return {"received": received}

@@ -1,13 +1,23 @@
-"""trivet, twice: as it comes (a handler is cancelled when its client leaves), and with `on_disconnect="finish"`."""
+"""trivet in three ways: as it comes (a handler is cancelled when its client leaves), with `on_disconnect="finish"`, and
+with handlers that wait, each for one checkpoint, which the server cannot answer at once."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import trio
 
-from benchmarks.cases import GREETING, PROFILE
-from trivet import App
+from benchmarks.cases import DOWNLOAD, GREETING, PROFILE, UPLOAD
+from trivet import App, Request, Response
+
+
+class Order(msgspec.Struct):
+    sku: str
+    quantity: int
+    price: float
+    tags: list[str]
+    gift: bool
 
 
 def routes(app: App) -> App:
@@ -28,8 +38,52 @@ def routes(app: App) -> App:
     async def profile() -> dict[str, Any]:
         return PROFILE
 
+    @app.get("/download")
+    async def download() -> bytes:
+        return DOWNLOAD
+
+    return posts(app)
+
+
+def posts(app: App) -> App:
+    @app.post("/echo")
+    async def echo(order: Order) -> Order:
+        return order
+
+    @app.post("/upload", max_body=2 * UPLOAD)
+    async def upload(request: Request) -> dict[str, int]:
+        received = 0
+        async for chunk in request.stream():
+            received += len(chunk)
+        return {"received": received}
+
     return app
+
+
+def waiting(app: App) -> App:
+    @app.get("/hello")
+    async def hello() -> str:
+        await trio.lowlevel.checkpoint()
+        return GREETING
+
+    @app.get("/items/{item_id}")
+    async def item(item_id: int) -> dict[str, int]:
+        await trio.lowlevel.checkpoint()
+        return {"item_id": item_id}
+
+    @app.get("/profile")
+    async def profile() -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        return PROFILE
+
+    @app.get("/download")
+    async def download() -> Response:
+        await trio.lowlevel.checkpoint()
+        return Response(DOWNLOAD, media_type="application/octet-stream")
+
+    return posts(app)
 
 
 app = routes(App())
 finish = routes(App(on_disconnect="finish"))
+waits = waiting(App())

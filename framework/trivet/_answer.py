@@ -31,6 +31,11 @@ Catchers: TypeAlias = Sequence[Mapping[type[BaseException] | int, Catcher]]
 _GENERAL: tuple[type, ...] = (HTTPError, TrivetError, Exception, BaseException, object)
 
 
+def report(message: str, error: BaseException | None) -> None:
+    """Log what can be told to nobody else."""
+    log.error("%s", message, exc_info=error)
+
+
 def error_map() -> ErrorMap:
     """The map from exceptions to statuses, with what only exists above the Trio line."""
     errors = ErrorMap()

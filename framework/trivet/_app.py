@@ -16,28 +16,32 @@ from typing import Any, TypeAlias, Unpack
 import trio
 
 from . import _options
-from ._access import record
-from ._answer import Answerer, error_map
+from ._access import listened_to, logged, record
+from ._answer import Answerer, error_map, report
 from ._checks import check_lifespan, check_wrapper
 from ._collect import collecting
+from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
+from ._instant import Unfinished
 from ._lifespan import answer as answer_lifespan
+from ._lifespan import check_loop
 from ._lifespan import mounted as run_mounted
 from ._lifespan import refuse as refuse_lifespan
 from ._options import CommonOptions, Level, Slash
 from ._outbound import Outbound, guarded
+from ._owner import RouteInfo
 from ._pattern import parse, parse_mount
 from ._plan import compile_plan, path_types
 from ._request import Request
 from ._respond import Target, serve
 from ._router import INJECTABLE, MountedApp, Registered, Router
-from ._routes import Found, Table
+from ._routes import Table
 from ._scope import RequestScope
 from ._tasks import Tasks
 from ._unmatched import Unmatched
 from ._urls import Urls
 from ._watch import DisconnectSweep
-from .asgi import EXTENSION, ASGIApp, Receive, Scope, Send
+from .asgi import ACCESS, EXTENSION, ASGIApp, Door, Receive, Scope, Send
 from .errors import RegistrationError
 
 log = logging.getLogger("trivet")
@@ -99,7 +103,7 @@ class App(Router):
         self._wrappers: list[Callable[[ASGIApp], ASGIApp]] = []
         self._answerer = Answerer(error_map(), debug=debug)
         self._unmatched = Unmatched(self._table, self._level, self._answerer, slash)
-        self._sweep = DisconnectSweep(_log_scope)
+        self._sweep = DisconnectSweep(report)
         self.state: Mapping[str, Any] = {}
         """What the lifespan yielded, while the application runs."""
         # The whole application inside its ASGI middleware; made when the table is frozen.
@@ -162,7 +166,8 @@ class App(Router):
         """Compute what requests need; from here on registration is an error."""
         for entry in self._table.entries():
             if isinstance(entry.value, Endpoint):
-                entry.value.freeze(self._answerer, self.thread_limiter)
+                entry.value.freeze(self, self._answerer, self.thread_limiter)
+        self._table.freeze()
         self._unmatched.freeze()
         stack: ASGIApp = self._dispatch
         self._bare = stack
@@ -178,17 +183,31 @@ class App(Router):
         stack = self._stack
         if stack is None:
             try:
-                _check_loop()
+                check_loop()
                 stack = self._freeze()
             except Exception as error:
                 if scope["type"] != "lifespan":
                     raise
                 await refuse_lifespan(receive, send, error)
                 return
-        if stack is self._bare and scope["type"] == "http":
+        if listened_to() and scope["type"] == "http" and ACCESS not in scope:
+            await logged(stack, scope, receive, send)
+        elif stack is self._bare and scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
             await stack(scope, receive, send)
+
+    def __trivet_door__(self) -> Door | None:
+        """The direct door: see `trivet.asgi`. `None`: something is around the application, and must see each request.
+
+        The server asks once, after startup; not one with a root path, of which the door does not know.
+        """
+        if self._stack is None:
+            check_loop()
+            self._freeze()
+        if self._wrappers or type(self).__call__ is not App.__call__:
+            return None
+        return open_door(self._table, self._http)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -201,24 +220,38 @@ class App(Router):
         else:
             raise ValueError(f"trivet does not know the ASGI scope type {kind!r}")
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A request, from head to end."""
+    async def _http(self, scope: Scope, receive: Receive, send: Send, unfinished: Unfinished | None = None) -> None:
+        """A request, from head to end; `unfinished`: one that the direct door has begun."""
         began = trio.current_time()
-        path, found = self._unmatched.match(scope)  # the path less root_path
-        route: Endpoint | None = None
-        target: Target
+        route: RouteInfo | None = None
         params: Mapping[str, Any] = {}
-        if type(found) is Found:
-            if type(found.value) is Mounted:
-                await found.value.app(_below(scope, found.value), receive, send)
-                return
-            target = route = found.value
-            params = found.params
+        request: Request | None = None
+        target: Target
+        if unfinished is not None:
+            target = unfinished
         else:
-            target = self._unmatched.endpoint(found, path)
+            path, found = self._unmatched.match(scope)  # the path less root_path
+            if not isinstance(found, tuple):
+                target = self._unmatched.endpoint(found, path)
+            elif isinstance(found[0], Mounted):
+                await found[0].app(found[0].below(scope), receive, send)
+                return
+            else:
+                target = route = endpoint = found[0]
+                params = found[1]
+                if endpoint.instant is not None and (outcome := in_one_step(endpoint, params, scope)) is not None:
+                    if not isinstance(outcome, Unfinished):
+                        await Outbound(send).whole(*outcome)
+                        return
+                    target = outcome
+        if isinstance(target, Unfinished):
+            route, params, began, request = target.route, target.params, target.began, target.request
         options = target.options
-        request_scope = RequestScope(began + options.timeout, self.cleanup_grace, _log_scope)
-        request = Request(self, scope, receive, params, route, options, request_scope, began)
+        if request is None:
+            request_scope = RequestScope(began + options.timeout, self.cleanup_grace, report)
+            request = Request(self, scope, receive, params, route, options, request_scope, began)
+        else:
+            request._receive = receive
         outbound = Outbound(send)
         try:
             if request._attach():
@@ -239,8 +272,8 @@ class App(Router):
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """WebSockets of mounted applications; trivet's own routes for them come with `app.websocket`."""
         _, found = self._unmatched.match({**scope, "method": "WEBSOCKET"})
-        if type(found) is Found and type(found.value) is Mounted:
-            await found.value.app(_below(scope, found.value), receive, send)
+        if isinstance(found, tuple) and isinstance(found[0], Mounted):
+            await found[0].app(found[0].below(scope), receive, send)
             return
         await receive()  # websocket.connect; closing before accepting refuses the handshake with 403
         await send({"type": "websocket.close", "code": 1000})
@@ -285,25 +318,3 @@ class App(Router):
         if "state" in scope:
             scope["state"].update(state)
         self.state = dict(state)
-
-
-def _check_loop() -> None:
-    """Refuse a server that runs another event loop; it is told at startup, so that it stops."""
-    if not trio.lowlevel.in_trio_run():
-        raise RuntimeError(
-            "trivet runs on Trio, and this server runs another event loop.\n"
-            "Start it with  trivet run module:app  or  hypercorn --worker-class trio module:app"
-        )
-
-
-def _below(scope: Scope, mounted: Mounted) -> Scope:
-    """The scope of a mounted application: `root_path` gains the prefix, `path` stays whole (ASGI 3, "HTTP")."""
-    return {
-        **scope,
-        "root_path": scope.get("root_path", "") + mounted.prefix,
-        "state": dict(mounted.state or {}),
-    }
-
-
-def _log_scope(message: str, error: BaseException | None) -> None:
-    log.error("%s", message, exc_info=error)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import trio
 
 from ._answer import Answerer
-from ._options import AnyMiddleware, Level, Resolved
+from ._instant import Instant, compile_instant
+from ._options import SEND_TIMEOUT, AnyMiddleware, Level, Resolved
 from ._options import resolve as resolve_options
+from ._owner import Owner
 from ._pattern import Pattern
 from ._plan import Plan
 from ._request import Request
@@ -25,18 +27,26 @@ from ._results import to_response
 from ._router import MountedApp, Registered
 from ._source import locate
 from ._stream import Stream
+from .asgi import Scope
 from .errors import ResponseError
 
 
 class Endpoint(Target):
     """A registered handler at its place in the application."""
 
-    __slots__ = ("_levels", "pattern", "plan", "registered")
+    __slots__ = ("_levels", "door", "instant", "pattern", "plan", "registered")
+
+    instant: Instant | None
+    """Answers in one step, where nothing of the route can suspend."""
+
+    door: Instant | None
+    """The same by the direct door, where the server sees to `send_timeout` as it thinks best."""
 
     def __init__(self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level]) -> None:
         self.registered = registered
         self.pattern = pattern
         self.plan = plan
+        self.instant = self.door = None
         # Outermost first. Read when the application freezes, so that what is added to a level later counts as well.
         self._levels = tuple(levels)
 
@@ -64,11 +74,17 @@ class Endpoint(Target):
         """The options as they are now."""
         return resolve_options(self._levels)
 
-    def freeze(self, answerer: Answerer, limiter: trio.CapacityLimiter) -> None:
+    def freeze(self, owner: Owner, answerer: Answerer, limiter: trio.CapacityLimiter) -> None:
         """Compose what serves a request."""
         self.options = self.resolve()
-        self.immediate = self.plan.immediate and not self.options.middleware
-        core = partial(_handle, runner(self.plan, limiter), self.registered.status, self.options, answerer)
+        immediate = self.plan.is_immediate()
+        self.immediate = immediate and not self.options.middleware
+        if self.immediate:
+            self.instant = compile_instant(self, self.plan, self.registered.status, self.options, owner, answerer)
+            self.door = self.instant if self.options.send_timeout == SEND_TIMEOUT else None
+        core = partial(
+            _handle, runner(self.plan, limiter, immediate=immediate), self.registered.status, self.options, answerer
+        )
         self.respond = compose(core, self.options, answerer, names_of(self.options))
 
 
@@ -77,11 +93,18 @@ class Mounted:
 
     __slots__ = ("app", "prefix", "state")
 
+    door: ClassVar[None] = None
+    """Whether it waits is not known."""
+
     def __init__(self, mounted: MountedApp, prefix: str) -> None:
         self.app = mounted.app
         self.prefix = prefix
         self.state: dict[str, Any] | None = None
         """What its lifespan made, to be copied for each of its requests; `None` while it is not running."""
+
+    def below(self, scope: Scope) -> Scope:
+        """Its own scope: `root_path` gains the prefix, `path` stays whole (ASGI 3, "HTTP")."""
+        return {**scope, "root_path": scope.get("root_path", "") + self.prefix, "state": dict(self.state or {})}
 
 
 async def _handle(

@@ -133,3 +133,12 @@ async def _next(answered: trio.MemoryReceiveChannel[Message]) -> Message | None:
         return await answered.receive()
     except trio.EndOfChannel:
         return None
+
+
+def check_loop() -> None:
+    """Refuse a server that runs another event loop; it is told at startup, so that it stops."""
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "trivet runs on Trio, and this server runs another event loop.\n"
+            "Start it with  trivet run module:app  or  hypercorn --worker-class trio module:app"
+        )

@@ -10,6 +10,9 @@ connection and never takes half a body for a whole one.
 
 from __future__ import annotations
 
+import trio
+
+from ._logline import Entry
 from .asgi import EXTENSION, Link, RawHeaders, Receive, Scope, Send
 from .asgi import ASGIApp as _ASGIApp
 from .asgi import Message as _Message
@@ -75,6 +78,27 @@ class Cut:
                 await send(message)
 
         return guarded
+
+
+def noted(send: Send, entry: Entry) -> Send:
+    """`send`, with a note of what goes out: only for a request that is logged."""
+    bodiless = entry.method == "HEAD"
+
+    async def noted(message: _Message) -> None:
+        try:
+            await send(message)
+        except OSError:  # a server's way to say that nobody is there (ASGI HTTP 2.4)
+            entry.outcome = "disconnected"
+            raise
+        kind = message["type"]
+        if kind == "http.response.start":
+            entry.head(message["status"], trio.current_time())
+        elif kind == "http.response.body":
+            if not bodiless:
+                entry.sent += len(message.get("body", b""))
+            entry.complete = not message.get("more_body", False)
+
+    return noted
 
 
 async def guarded(app: _ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

@@ -43,6 +43,11 @@ class Owner(Protocol):
         """Set when the application stops."""
         ...
 
+    @property
+    def cleanup_grace(self) -> float:
+        """Seconds that each dependency, middleware and catcher has once its request is ending."""
+        ...
+
     def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
         """The path of a route."""
         ...

@@ -80,8 +80,22 @@ class Plan:
     """The slot of the handler's nursery."""
     path_only: bool
     """The handler takes exactly the path fields: what matching gives is what it is called with."""
-    immediate: bool
-    """And it cannot suspend, so that nothing needs to be able to stop it."""
+
+    def is_immediate(self) -> bool:
+        """Whether nothing of it can suspend, so that nothing needs to be able to stop it.
+
+        To be asked when all modules are imported: it looks at what the functions name.
+        """
+        return (
+            self.body is None
+            and self.nursery is None
+            and self.handler.mode is Mode.ASYNC
+            and is_immediate(self.handler.fn)
+            and all(
+                step.call.mode is Mode.INLINE or (step.call.mode is Mode.ASYNC and is_immediate(step.call.fn))
+                for step in self.before_body
+            )
+        )
 
 
 class _Compiler:
@@ -204,7 +218,6 @@ def compile_plan(
         after_body=tuple(step for step, needs_body in compiler.steps if needs_body),
         nursery=next((slot for slot, key in injected if key == NURSERY), None),
         path_only=path_only,
-        immediate=path_only and mode is Mode.ASYNC and is_immediate(handler),
     )
 
 

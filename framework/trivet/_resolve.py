@@ -20,6 +20,8 @@ import trio
 from ._body import check_content
 from ._extract import REQUIRED, BodyParam
 from ._plan import Call, Mode, Plan, Step
+from ._query import EMPTY as NO_QUERY
+from ._query import QueryParams
 from ._request import Request
 from ._scope import RequestScope
 from .errors import Fault, InvalidInput
@@ -33,8 +35,8 @@ is over, and a transaction would be left to the garbage collector."""
 Run: TypeAlias = Callable[[Request, RequestScope], Awaitable[object]]
 
 
-def runner(plan: Plan, limiter: trio.CapacityLimiter) -> Run:
-    """What binds a request to the plan's handler, calls it, and returns what it returns.
+def runner(plan: Plan, limiter: trio.CapacityLimiter, *, immediate: bool) -> Run:
+    """What binds a request to the plan's handler, calls it, and returns what it returns; `immediate`: the plan is.
 
     Dependencies that are context managers stay entered, in the scope.
 
@@ -46,15 +48,15 @@ def runner(plan: Plan, limiter: trio.CapacityLimiter) -> Run:
     fn = plan.handler.fn
     if not plan.path_only or plan.handler.mode is not Mode.ASYNC:
         return partial(_run, plan, limiter)
-    if plan.immediate:
+    if immediate:
 
-        def immediate(request: Request, scope: RequestScope) -> Awaitable[object]:
+        def unstoppable(request: Request, scope: RequestScope) -> Awaitable[object]:
             if scope.reason is not None:
                 raise scope.stopped()
             called: Awaitable[object] = fn(**request.path_params)
             return called
 
-        return immediate
+        return unstoppable
     # Most handlers take path fields or nothing. These are plain functions that return the scope's own awaitable: a
     # coroutine around it would cost as much as all of binding.
     if not plan.paths:
@@ -69,7 +71,7 @@ def runner(plan: Plan, limiter: trio.CapacityLimiter) -> Run:
 
 async def _run(plan: Plan, limiter: trio.CapacityLimiter, request: Request, scope: RequestScope) -> object:
     slots: list[Any] = [None] * plan.size
-    _fill_from_head(plan, request, slots)
+    fill_from_head(plan, request.path_params, request.query if plan.queries else NO_QUERY, request, slots)
     for step in plan.before_body:
         slots[step.slot] = await _provide(step, slots, scope, limiter)
     if plan.body is not None:
@@ -82,15 +84,16 @@ async def _run(plan: Plan, limiter: trio.CapacityLimiter, request: Request, scop
     return await _call(plan.handler, slots, scope, limiter)
 
 
-def _fill_from_head(plan: Plan, request: Request, slots: list[Any]) -> None:
+def fill_from_head(
+    plan: Plan, path_params: Mapping[str, Any], query: QueryParams, request: Request | None, slots: list[Any]
+) -> None:
     """Path, injected objects and query; all faults of the query in one answer."""
     for slot, name in plan.paths:
-        slots[slot] = request.path_params[name]
+        slots[slot] = path_params[name]
     for slot, _ in plan.injected:
         slots[slot] = request  # the only key so far; the nursery has a place of its own
     if plan.queries:
         faults: list[Fault] = []
-        query = request.query
         for slot, parameter in plan.queries:
             slots[slot] = parameter.read(query, faults)
         if faults:

@@ -21,8 +21,9 @@ TEXT: Field = (b"content-type", b"text/plain; charset=utf-8")
 _HTML: Field = (b"content-type", b"text/html; charset=utf-8")
 _BYTES: Field = (b"content-type", b"application/octet-stream")
 
+SMALL = 1024
 # Formatting a number costs a third of `start`; most bodies are small.
-_LENGTHS: tuple[Field, ...] = tuple((b"content-length", b"%d" % length) for length in range(1024))
+LENGTHS: tuple[Field, ...] = tuple((b"content-length", b"%d" % length) for length in range(SMALL))
 
 _R = TypeVar("_R", bound="Response")
 
@@ -197,7 +198,7 @@ class Response:
         # What nearly every response is: 200, and nobody touched its header.
         if self._headers is None and type(body) is bytes and self.status == 200:
             length = len(body)
-            field = _LENGTHS[length] if length < 1024 else (b"content-length", b"%d" % length)
+            field = LENGTHS[length] if length < SMALL else (b"content-length", b"%d" % length)
             return 200, [field] if self._type is None else [self._type, field]
         if not isinstance(body, bytes):
             raise ResponseError(

@@ -19,14 +19,16 @@ from .errors import ResponseError
 
 T_co = TypeVar("T_co", covariant=True)
 
-_encode = msgspec.json.Encoder().encode
-_JSON_TYPE = content_type("application/json")
+encode = msgspec.json.Encoder().encode
+JSON_TYPE = content_type("application/json")
 
 # What msgspec cannot encode: a type that it does not know, a lone surrogate, a number out of range, a cycle.
-_UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
-# Looked up by exact type, in front of all questions of inheritance: nearly all results are one of these.
-_PLAIN_JSON = frozenset({dict, list})
+# Looked up by exact type, in front of all questions of inheritance. Another kind is added when the first of it has been
+# encoded: what becomes of a value is decided by its type. Bounded, for it keeps classes alive.
+json_kinds: set[type] = {dict, list}
+KINDS_MAX = 256
 
 
 class JSON(Response, Generic[T_co]):
@@ -60,12 +62,12 @@ class JSON(Response, Generic[T_co]):
     ) -> None:
         # Each part is set here, not by the base, whose questions about the content cost more than the rest.
         try:
-            self.body = _encode(value)
-        except _UNENCODABLE as error:
+            self.body = encode(value)
+        except UNENCODABLE as error:
             raise ResponseError(_explain(value, error)) from error
         self.status = checked_status(status)
         self._headers = None
-        self._type = _JSON_TYPE if media_type == "application/json" else content_type(media_type)
+        self._type = JSON_TYPE if media_type == "application/json" else content_type(media_type)
         if headers is not None:
             self._update(headers)
 
@@ -89,7 +91,7 @@ def to_response(value: object, status: int | None = None) -> Response:
     kind = type(value)
     if kind is str:
         return Text(cast(str, value)) if status is None else Text(cast(str, value), status=status)
-    if kind in _PLAIN_JSON:
+    if kind in json_kinds:
         return JSON(value) if status is None else JSON(value, status=status)
     if isinstance(value, Response):
         return value
@@ -101,7 +103,10 @@ def to_response(value: object, status: int | None = None) -> Response:
         return Text(value, status=200 if status is None else status)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Response(cast(bytes, value), status=200 if status is None else status)
-    return JSON(value, status=200 if status is None else status)
+    response = JSON(value, status=200 if status is None else status)
+    if len(json_kinds) < KINDS_MAX:
+        json_kinds.add(kind)
+    return response
 
 
 def _from_tuple(value: tuple[object, ...]) -> Response:

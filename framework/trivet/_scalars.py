@@ -55,6 +55,10 @@ def int_parser(low: int = -INT_LIMIT, high: int = INT_LIMIT) -> Callable[[str], 
     bounded = (low, high) != (-INT_LIMIT, INT_LIMIT)
 
     def parse(text: str) -> int:
+        if text.isdecimal() and text.isascii() and len(text) <= width and (text[0] != "0" or text == "0"):
+            value = int(text)  # nearly all that come: no sign to look at
+            if low <= value <= high:
+                return value
         digits = text[1:] if text and text[0] == "-" else text
         if len(digits) > width:
             if not bounded:

@@ -215,6 +215,8 @@ def find(
                 if leaf and (here := edge.node.here) is not None:  # spare the usual end of a path a call
                     route = here.by_method.get(method, here.any)
                     if route is not None:
+                        if not values and route.readers is None:
+                            return route, {route.names[0]: value}
                         return route, route.params((*values, value), segments)
                 found = find(edge.node, segments, depth + 1, method, (*values, value))
                 if found is not None:

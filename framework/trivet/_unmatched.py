@@ -7,21 +7,22 @@ log, a header or a page of one's own covers them too.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ._answer import Answerer
-from ._endpoint import compose, names_of
+from ._endpoint import Endpoint, Mounted, compose, names_of
 from ._head import ASTERISK, redirect_target, target_path, toggled_slash
 from ._options import Level, Resolved, Slash
 from ._options import resolve as resolve_options
 from ._request import Request
 from ._respond import Respond, Target
 from ._response import Response
-from ._routes import Found, NoMethod, NoPath, Table
+from ._routes import Hit, NoMethod, NoPath, Table
 from .asgi import Scope
 from .errors import HTTPError, InvalidInput
 
-Outcome: TypeAlias = Found[Any] | NoMethod | NoPath | InvalidInput
+Miss: TypeAlias = NoMethod | NoPath | InvalidInput
+Outcome: TypeAlias = Hit[Endpoint | Mounted] | Miss
 
 
 class NoRoute(Target):
@@ -38,7 +39,7 @@ class NoRoute(Target):
 class Unmatched:
     """The application's answers where no route has one."""
 
-    def __init__(self, table: Table[Any], level: Level, answerer: Answerer, slash: Slash) -> None:
+    def __init__(self, table: Table[Endpoint | Mounted], level: Level, answerer: Answerer, slash: Slash) -> None:
         self._table = table
         self._level = level
         self._answerer = answerer
@@ -60,23 +61,24 @@ class Unmatched:
                 path = target_path(scope)
                 if path == ASTERISK:
                     return path, NoMethod(self._table.methods())
-            return path, self._table.match(scope["method"], path)
+            hit = self._table.lookup(scope["method"], path)
+            return path, self._table.missed(path) if hit is None else hit
         except InvalidInput as error:
             return path, error
 
-    def endpoint(self, found: Outcome, path: bytes) -> NoRoute:
+    def endpoint(self, found: Miss, path: bytes) -> NoRoute:
         """What serves a request that `match` found no route for."""
         options = self._options
         core = partial(self._respond, found, path, options)
         return NoRoute(options, compose(core, options, self._answerer, self._names))
 
-    async def _respond(self, found: Outcome, path: bytes, options: Resolved, request: Request) -> Response:
+    async def _respond(self, found: Miss, path: bytes, options: Resolved, request: Request) -> Response:
         try:
             return self._plain(found, path, request)
         except HTTPError as error:
             return await self._answerer.answer(error, request, options.catchers)
 
-    def _plain(self, found: Outcome, path: bytes, request: Request) -> Response:
+    def _plain(self, found: Miss, path: bytes, request: Request) -> Response:
         if isinstance(found, InvalidInput):
             raise found
         if isinstance(found, NoMethod):
@@ -86,7 +88,7 @@ class Unmatched:
             raise HTTPError(405, "this path does not take the method", headers=allow)
         if self._slash == "redirect":
             other = toggled_slash(path)
-            if other is not None and isinstance(self._table.match(request.method, other), Found):
+            if other is not None and self._table.lookup(request.method, other) is not None:
                 root: str = request.scope.get("root_path", "")
                 query: bytes = request.scope.get("query_string", b"")
                 return Response(status=307, headers={"location": redirect_target(root, other, query)})

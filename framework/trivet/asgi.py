@@ -45,6 +45,21 @@ EXTENSION = "trivet"
 """The key of the `Link` in `scope["extensions"]`."""
 
 
+ACCESS = "trivet.access"
+"""The key in the scope of what the access log will say of this request, an `Access`: there if and only if somebody
+further out writes the line, a server that knows trivet or an outer trivet application."""
+
+
+class Access(Protocol):
+    """What the application of a request adds to its line in the access log."""
+
+    outcome: Reason | None
+    """Why the request ended. Unless it is told, the server says what it saw."""
+
+    request_id: str | None
+    """By which the application's own log knows the request."""
+
+
 class Notice(Protocol):
     """Something that happens at most once and can be waited for: `trio.Event`, without importing Trio here."""
 

@@ -691,5 +691,5 @@ async def test_every_reason_for_ending(link: bool, autojump_clock: MockClock, ca
             await exchange.wait_returned()
     names = ["returned", "failed", "deadline", "disconnected", "drained"]
     assert [requests[name].ended for name in names] == names
-    logged = [(r.__dict__["status"], r.__dict__["reason"]) for r in caplog.records if r.name == "trivet.access"]
+    logged = [(r.__dict__["status"], r.__dict__["outcome"]) for r in caplog.records if r.name == "trivet.access"]
     assert logged == list(zip([200, 404, 503, 499, 503], names, strict=True))

@@ -84,7 +84,7 @@ RAW: dict[str, tuple[bytes, bytes | None]] = {
     "application-answers-99999": (get(b"/status/99999"), b"HTTP/1.1 500"),
     "application-header-injects": (get(b"/header"), b"HTTP/1.1 500"),
     "application-body-too-long": (get(b"/toolong"), None),
-    "application-body-too-short": (get(b"/tooshort"), b"HTTP/1.1 200"),
+    "application-body-too-short": (get(b"/tooshort"), None),
     "application-says-nothing": (get(b"/silent"), b"HTTP/1.1 500"),
     "application-fails-after-head": (get(b"/late"), b"HTTP/1.1 200"),
     "application-raises-on-upload": (

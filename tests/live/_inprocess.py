@@ -11,6 +11,9 @@ from hypercorn.config import Config
 
 from trivet.server import serve
 
+PROTOCOL = "trivet"
+"""Whose HTTP/1.1 `serving` speaks; see `conftest`."""
+
 
 class Served:
     """A running server."""
@@ -46,7 +49,7 @@ async def serving(app: Any, *, options: dict[str, Any] | None = None, **config: 
         ended = trio.Event()
 
         async def run(task_status: trio.TaskStatus[list[str]]) -> None:
-            await serve(app, settings, **triggers, **(options or {}), task_status=task_status)
+            await serve(app, settings, **triggers, **{"protocol": PROTOCOL, **(options or {})}, task_status=task_status)
             ended.set()
 
         urls: list[str] = await nursery.start(run)

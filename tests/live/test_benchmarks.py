@@ -5,40 +5,79 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from benchmarks.cases import CASES
-from benchmarks.peers import PEERS
+from benchmarks import wrk
+from benchmarks.cases import STOCK, WORK
+from benchmarks.peers import ASLEEP_PEERS, PEERS, STOCK_PEERS
 
 ROOT = Path(__file__).parent.parent.parent
 
+MISSING = [name for name in ("uvloop", "granian", "robyn", "sanic", "blacksheep", "falcon") if find_spec(name) is None]
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "--seconds", "0.1", "--warmup", "0.05", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+def run(*arguments: str, module: str = "benchmarks") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.mark.live
 @pytest.mark.slow
+@pytest.mark.skipif(bool(MISSING), reason=f"pip install -e '.[bench]' brings {', '.join(MISSING)}")
 def test_every_peer_has_a_row_in_every_case(tmp_path: Path) -> None:
-    """All peers start, answer alike, and are in the tables and in the file."""
-    file = tmp_path / "figures.json"
-    ran = run("--json", str(file))
+    """All peers start, answer alike, and are in the tables, in the file and on the page."""
+    file, page = tmp_path / "figures.json", tmp_path / "RESULTS.md"
+    ran = run("--quick", "--json", str(file), "--results", str(page))
     assert ran.returncode == 0, ran.stderr
-    names = [peer.name for peer in PEERS]
-    printed = [line.split("|")[1].strip() for line in ran.stdout.splitlines() if line.startswith("| ")]
-    assert printed == ["peer", *names] * len(CASES)
-    figures = json.loads(file.read_text())["figures"]
-    assert {case: [row["peer"] for row in rows] for case, rows in figures.items()} == {
-        case.name: names for case in CASES
-    }
+    kept = json.loads(file.read_text())
+    for section, cases, peers in (("work", WORK, PEERS), ("stock", STOCK, STOCK_PEERS)):
+        found = {cell.partition("@")[0]: [row["peer"] for row in own] for cell, own in kept["figures"][section].items()}
+        expected = {
+            case.name: [peer.name for peer in peers if not peer.cases or case.name in peer.cases] for case in cases
+        }
+        assert found == expected
+    assert [each["peer"] for each in kept["asleep"]] == [peer.name for peer in ASLEEP_PEERS]
+    assert "not measured" not in ran.stdout
+    assert page.read_text().count("### ") == ran.stdout.count("### ")
+    assert (tmp_path / "results.svg").exists()
 
 
 @pytest.mark.live
-def test_an_unknown_peer_is_refused_with_the_known_ones() -> None:
-    """A misspelt name ends the command before a server starts, and shows what there is."""
-    ran = run("--only", "flask")
-    assert ran.returncode == 2
-    assert "there is no 'flask'; there are bare, trivet, trivet-finish" in ran.stderr
+@pytest.mark.slow
+def test_the_frameworks_on_stock_hypercorn_need_no_other_server(tmp_path: Path) -> None:
+    """What the tests' own packages bring is enough for that section; a page is written only where it is asked for."""
+    file = tmp_path / "figures.json"
+    ran = run("--quick", "--sections", "stock", "--only", "starlette", "--cases", "typed", "--json", str(file))
+    assert ran.returncode == 0, ran.stderr
+    (rows,) = json.loads(file.read_text())["figures"]["stock"].values()
+    assert [row["peer"] for row in rows] == ["bare", "starlette"]
+
+
+@pytest.mark.live
+@pytest.mark.slow
+@pytest.mark.skipif(wrk.find() is None, reason="wrk is not installed")
+def test_wrk_drives_what_our_own_generator_does(tmp_path: Path) -> None:
+    """Slices shorter than a second, with a body and without: wrk stops when told, and its count is read."""
+    file = tmp_path / "figures.json"
+    arguments = ["--sections", "stock", "--only", "trivet", "--cases", "typed", "--rounds", "1", "--seconds", "0.2"]
+    ran = run(*arguments, "--load", "wrk", "--json", str(file))
+    assert ran.returncode == 0, ran.stderr
+    samples = json.loads(file.read_text())["samples"]["stock"]["typed@16"]
+    for (sample,) in samples.values():
+        assert sample["answers"] > 0
+        assert sample["cpu"] is None or sample["cpu"] > 0
+
+
+@pytest.mark.live
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the profilers are told by a signal")
+@pytest.mark.parametrize("how", ["samples", "calls"])
+def test_the_profile_names_functions(how: str) -> None:
+    """The server runs with the profiler in it, stops as ever, and what it wrote is shown."""
+    ran = run("typed", "--how", how, "--seconds", "0.3", "--top", "200", module="benchmarks.profile")
+    assert ran.returncode == 0, ran.stderr
+    assert "requests/s" in ran.stdout
+    assert "_run.py" in ran.stdout

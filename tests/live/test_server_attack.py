@@ -13,10 +13,10 @@ from tests.live._server import H2, Running, running
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
-    """One server for all attacks: what the first leaves behind, the last would find."""
-    with running("--keep-alive", "2") as server:
+@pytest.fixture(scope="module", params=["trivet", "hypercorn"])
+def server(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """One server for all attacks: what the first leaves behind, the last would find. For each of its protocols."""
+    with running("--keep-alive", "2", "--protocol", request.param) as server:
         before = server.stats()
         yield server
         after = server.settled(before)

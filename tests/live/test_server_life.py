@@ -17,6 +17,7 @@ from hypercorn.events import Event, RawData
 from tests.live._inprocess import Told, answer, get, http, read_all, read_until, serving
 from trivet.server import LifespanFailed, serve
 from trivet.server._h1 import HTTP1
+from trivet.server._http1_connection import HTTP1Connection
 
 pytestmark = pytest.mark.live
 
@@ -252,6 +253,12 @@ async def test_an_error_in_a_protocol_stays_in_its_connection(
 ) -> None:
     """Whatever a protocol raises that we did not foresee: it is logged, and other connections go on."""
     handle = HTTP1.handle
+    received = HTTP1Connection.received
+
+    def fail_own(self: HTTP1Connection, data: bytes, now: float) -> None:
+        if b"boom" in data:
+            raise KeyError("unforeseen")
+        received(self, data, now)
 
     async def fail(self: HTTP1, event: Event) -> None:
         if isinstance(event, RawData) and b"boom" in event.data:
@@ -259,6 +266,7 @@ async def test_an_error_in_a_protocol_stays_in_its_connection(
         await handle(self, event)
 
     monkeypatch.setattr(HTTP1, "handle", fail)
+    monkeypatch.setattr(HTTP1Connection, "received", fail_own)
     async with serving(http(sleepy)) as served, await served.connect() as other:
         await other.send_all(get(b"/0.2"))
         assert await served.request(get(b"/boom")) == b""

@@ -220,7 +220,7 @@ async def test_100_continue_waits_for_the_application() -> None:
     async with serving(http(handler)) as served:
         async with await served.connect() as stream:
             await stream.send_all(post(5, extra=expect + b"read\r\n"))
-            assert await read_until(stream, b"\r\n\r\n") == b"HTTP/1.1 100 \r\n\r\n"
+            assert (await read_until(stream, b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
             await stream.send_all(b"12345")
             assert (await read_until(stream, b"12345")).startswith(b"HTTP/1.1 200")
         response = await served.request(post(5, extra=expect + b"refuse\r\n"))

@@ -185,7 +185,7 @@ def test_workers_share_are_replaced_and_drain() -> None:
     with running("--workers", "2") as server:
         first = pids(server)
         os.kill(min(first), signal.SIGKILL)
-        server.wait_for("died with status")
+        server.wait_for("died by SIGKILL")
         second = pids(server)
         assert max(first) in second
         assert min(first) not in second
@@ -246,7 +246,7 @@ def test_workers_that_die_again_and_again_end_the_server(tmp_path: Path) -> None
             ask(server)
             time.sleep(0.05)
         assert server.wait() == 1
-        assert "giving up: a worker died 2 times in a row, the last time with status 7" in server.log
+        assert "giving up: worker 0 died 2 times in a row, the last time with status 7" in server.log
     finally:
         server.close()
 

@@ -142,6 +142,12 @@ def parsed(*arguments: str) -> RunConfig:
         (["--reload"], "use_reloader", True),
         (["--server-name", "a", "--server-name", "b"], "server_names", ["a", "b"]),
         (["-k", "trio"], "worker_class", "trio"),
+        ([], "protocol", "trivet"),
+        (["--protocol", "hypercorn"], "protocol", "hypercorn"),
+        (["--access-log", "a.log"], "accesslog", "a.log"),
+        ([], "access_log_format", "text"),
+        (["--access-log-format", "json"], "access_log_format", "json"),
+        (["--access-logformat", "%(h)s"], "access_log_format", "%(h)s"),
     ],
 )
 def test_options_reach_the_configuration(arguments: list[str], name: str, value: object) -> None:
@@ -152,8 +158,8 @@ def test_options_reach_the_configuration(arguments: list[str], name: str, value:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--protocol", "trivet"], "the protocol 'trivet' is still to come"),
         (["--protocol", "quick"], "the protocol 'quick' is not known"),
+        (["--access-log-format", "%(f)s"], "the access log has no %(f)s"),
         (["-k", "asyncio"], "hypercorn --worker-class asyncio module:app"),
         (["--certfile", "cert.pem"], "takes both a certificate and its key"),
         (["-c", "gone.toml"], "cannot be read: No such file"),

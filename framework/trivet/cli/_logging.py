@@ -6,19 +6,40 @@ import logging
 import sys
 from typing import Any, cast
 
+from trivet.server._access_log import NAME as ACCESS
+from trivet.server._access_log import write_to
+
 from ._options import ConfigError, RunConfig
 
 FORMAT = "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"
 
 
 def configure(config: RunConfig) -> None:
-    """Send what is logged to stderr, or where the configuration says.
+    """Send what is logged to stderr, or where the configuration says, and the access log to where it says, if it does.
 
-    Ours from INFO on (`--log-level`), all else from WARNING on. A logging configuration of the user's replaces this.
+    Ours from INFO on (`--log-level`), all else from WARNING on. A logging configuration of the user's replaces this,
+    the part of the access log too, unless `--access-log` asks for one.
+
+    Raises:
+        ConfigError: there is no such level, or a file cannot be opened.
     """
+    target = config.accesslog
+    config.accesslog = None  # else hypercorn would open it as well, for its own log
     if config.logconfig is not None or cast(Any, config).logconfig_dict is not None:
         _ = config.log  # hypercorn reads and applies it
-        return
+    else:
+        _configure(config)
+        if target is None:
+            logging.getLogger(ACCESS).setLevel(logging.WARNING)  # off, for it is below our INFO
+    if isinstance(target, str):
+        try:
+            target = write_to(target, config.access_log_format)
+        except OSError as error:
+            raise ConfigError(f"the access log {target!r} cannot be written: {error.strerror}") from None
+    config.accesslog = target
+
+
+def _configure(config: RunConfig) -> None:
     level = logging.getLevelNamesMapping().get(str(config.loglevel).upper())
     if level is None:
         raise ConfigError(f"there is no log level {config.loglevel!r}.\nUse  --log-level info")

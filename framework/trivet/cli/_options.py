@@ -1,85 +1,27 @@
-"""The options of `trivet run` and its configuration file. This file owns their names.
+"""The options of `trivet run`. This file owns their names, and what is checked before anything is started.
 
 They are hypercorn's, so that what was written for it works: a test compares the table with hypercorn's own parser. The
-parser itself is not reused, for it starts the server as it parses. The file is read by hypercorn's `Config`; names it
-does not know, which hypercorn accepts in silence, are refused.
+parser itself is not reused, for it starts the server as it parses.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any
 
-from hypercorn.config import Config
-
-from trivet.errors import TrivetError
+from trivet.server._access_format import formatter_of
 
 from ._addresses import fault_in
+from ._config import ConfigError as ConfigError
+from ._config import RunConfig as RunConfig
+from ._config import limits_from as limits_from
+from ._config import read
+from ._limits import LIMITS, Limit
 
-
-class ConfigError(TrivetError):
-    """The configuration holds something it cannot."""
-
-
-def _public(name: str) -> bool:
-    return not name.startswith("_") and not callable(getattr(Config, name)) and name not in ("log", "ssl_enabled")
-
-
-class RunConfig(Config):
-    """hypercorn's configuration and trivet's, checked."""
-
-    worker_class = "trio"
-    protocol: str = "hypercorn"
-    drain_timeout: float | None = None
-    cleanup_grace: float | None = None
-    send_timeout: float | None = 10.0
-
-    _names: ClassVar[frozenset[str]] = frozenset(
-        {
-            *filter(_public, dir(Config)),
-            "logger_class",
-            "protocol",
-            "drain_timeout",
-            "cleanup_grace",
-            "send_timeout",
-        }
-    )
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any] | None = None, **kwargs: Any) -> RunConfig:
-        """A configuration from names and values, however they were read.
-
-        Raises:
-            ConfigError: a name is not known, or a value is of the wrong kind.
-        """
-        config = cls()
-        for name, value in {**(mapping or {}), **kwargs}.items():
-            if name in cls._names:
-                _check_kind(name, value)
-                setattr(config, name, value)
-            elif not name.startswith("_") and not callable(value):
-                # A Python file may define helpers; a plain value it does not keep private is meant as a setting.
-                near = difflib.get_close_matches(name, cls._names, n=1)
-                hint = f"Did you mean  {near[0]}  ?" if near else "See  trivet run --help"
-                raise ConfigError(f"the configuration sets {name!r}, which is no option.\n{hint}")
-        return config
-
-
-def _check_kind(name: str, value: Any) -> None:
-    default: object = getattr(RunConfig, name, None)
-    kinds: dict[type, tuple[type, ...]] = {bool: (bool,), int: (int, float), float: (int, float), str: (str,)}
-    expected = kinds.get(cast(type, type(default)))
-    if expected is None or value is None:
-        return
-    if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
-        raise ConfigError(
-            f"the configuration sets {name!r} to {value!r}, a {type(value).__name__}; "
-            f"it takes a {type(default).__name__}, as in  {name} = {default!r}"
-        )
+PROTOCOLS = ("trivet", "hypercorn")
 
 
 @dataclass(frozen=True)
@@ -94,6 +36,7 @@ class Option:
     help: str
     type: Any = str
     many: bool = False
+    metavar: str | None = None
 
 
 def _verify_mode(value: str) -> ssl.VerifyMode:
@@ -112,6 +55,19 @@ def _seconds(value: str) -> float:
     if not 0 <= seconds < 1e9:
         raise argparse.ArgumentTypeError(f"{value!r} is not a number of seconds, such as 10 or 0.5")
     return seconds
+
+
+def _limit(limit: Limit) -> Option:
+    """The option of a limit; hypercorn's flag for the same, where it has one, is another name."""
+
+    def read(value: str) -> float:
+        try:
+            return limit.read(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{value!r}: {error}, as in  {limit.flag} {limit.example}") from None
+
+    flags = f"--keep-alive {limit.flag}" if limit.field == "idle_timeout" else limit.flag
+    return Option(flags, limit.setting, limit.described, read, metavar=limit.unit)
 
 
 GROUPS: Mapping[str, tuple[Option, ...]] = {
@@ -165,26 +121,35 @@ GROUPS: Mapping[str, tuple[Option, ...]] = {
             "how long a client may not read while we write to it (default 10)",
             _seconds,
         ),
-        Option("--keep-alive", "keep_alive_timeout", "how long a connection may be idle (default 5)", _seconds),
         Option(
             "--read-timeout",
             "read_timeout",
-            "how long a read of the socket may take, while we answer too: rather limit the body in the application",
+            "how long a read of the socket may take, while we answer too (hypercorn's protocols only)",
             _seconds,
         ),
         Option("--websocket-ping-interval", "websocket_ping_interval", "between pings of a WebSocket", _seconds),
     ),
+    "limits of what a client may take": tuple(_limit(limit) for limit in LIMITS),
     "processes": (
         Option("-w --workers", "workers", "how many processes share the work (default 1)", int),
         Option("--max-requests", "max_requests", "replace a process after that many requests", int),
         Option("--max-requests-jitter", "max_requests_jitter", "and up to that many more, at random", int),
         Option("-p --pid", "pid_path", "write the process id to this file"),
         Option("-k --worker-class", "worker_class", "trio, the only one"),
-        Option("--protocol", "protocol", "whose HTTP/1.1 and WebSocket implementation to use: hypercorn"),
+        Option("--protocol", "protocol", "whose HTTP/1.1 to speak: trivet (default) or hypercorn"),
     ),
     "logging": (
-        Option("--access-logfile --access-log", "accesslog", "write an access log to this file, - for stdout"),
-        Option("--access-logformat", "access_log_format", "its format, as hypercorn documents it"),
+        Option(
+            "--access-log --access-logfile",
+            "accesslog",
+            "write a line for each request to this file, - for stdout",
+            metavar="FILE",
+        ),
+        Option(
+            "--access-log-format --access-logformat",
+            "access_log_format",
+            "text (default), json, or one of hypercorn's such as '%%(h)s \"%%(r)s\" %%(s)s'",
+        ),
         Option("--error-logfile --log-file --error-log", "errorlog", "write our log to this file, - for stderr"),
         Option("--log-level", "loglevel", "debug, info (default), warning, error or critical"),
         Option("--log-config", "logconfig", "a logging configuration: FILE (ini), json:FILE or toml:FILE"),
@@ -209,12 +174,12 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         group = parser.add_argument_group(title)
         for option in options:
             kind: dict[str, Any] = {"type": option.type, "action": "append" if option.many else "store"}
-            metavar = {int: "N", _seconds: "SECONDS"}.get(option.type, option.field.upper().split("_")[-1])
+            named = {int: "N", _seconds: "SECONDS"}.get(option.type, option.field.upper().split("_")[-1])
             group.add_argument(
                 *option.flags.split(),
                 dest=option.field,
                 default=None,
-                metavar=metavar,
+                metavar=option.metavar or named,
                 help=option.help,
                 **kind,
             )
@@ -226,7 +191,7 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
     Raises:
         ConfigError: it cannot be read, or holds something it cannot.
     """
-    config = _read(arguments.config)
+    config = read(arguments.config)
     for options in GROUPS.values():
         for option in options:
             value = getattr(arguments, option.field)
@@ -242,12 +207,30 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
             f"there is no worker class {config.worker_class!r}: trivet runs on Trio. Leave -k out.\n"
             f"Other servers take other classes:  hypercorn --worker-class {config.worker_class} module:app"
         )
-    if config.protocol != "hypercorn":
-        coming = "is still to come" if config.protocol == "trivet" else "is not known"
-        raise ConfigError(f"the protocol {config.protocol!r} {coming}.\nUse  --protocol hypercorn")
+    if config.protocol not in PROTOCOLS:
+        raise ConfigError(
+            f"the protocol {config.protocol!r} is not known.\nUse  --protocol trivet  or  --protocol hypercorn"
+        )
+    try:
+        formatter_of(config.access_log_format)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    _check_limits(config)
     if (config.certfile is None) != (config.keyfile is None):
         raise ConfigError("TLS takes both a certificate and its key:  --certfile cert.pem --keyfile key.pem")
     return config
+
+
+def _check_limits(config: RunConfig) -> None:
+    if config.protocol == "trivet":
+        limits_from(config)
+        return
+    for limit in LIMITS:
+        if limit.hypercorn is None and limit.setting in vars(config):
+            raise ConfigError(
+                f"{limit.flag} is a limit of trivet's own protocol: hypercorn's has none like it.\n"
+                "Leave  --protocol hypercorn  out"
+            )
 
 
 def _check_addresses(config: RunConfig) -> None:
@@ -257,22 +240,3 @@ def _check_addresses(config: RunConfig) -> None:
             fault = fault_in(flag, address)
             if fault is not None:
                 raise ConfigError(fault)
-
-
-def _read(path: str | None) -> RunConfig:
-    if path is None:
-        return RunConfig()
-    reader: Any = RunConfig  # its readers end in `from_mapping`, above
-    try:
-        config: RunConfig
-        if path.startswith("python:"):
-            config = reader.from_object(path.removeprefix("python:"))
-        elif path.startswith("file:"):
-            config = reader.from_pyfile(path.removeprefix("file:"))
-        else:
-            config = reader.from_toml(path)
-    except OSError as error:
-        raise ConfigError(f"the configuration {path!r} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # TOML that does not parse
-        raise ConfigError(f"the configuration {path!r} does not parse: {error}") from None
-    return config

@@ -9,13 +9,17 @@ Exit status: 0 after a drain, 1 when the application, a worker or the configurat
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import itertools
 import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Literal, cast
 
 import trio
 from hypercorn.config import Sockets
@@ -25,14 +29,15 @@ from trivet.server import LifespanFailed, serve
 from trivet.server._address import urls_of
 from trivet.server._reload import loaded_files
 from trivet.server._serve import CLEANUP_GRACE, DRAIN_TIMEOUT
-from trivet.server._signals import Stopping, stopping_on
+from trivet.server._signals import stopping_on
 from trivet.server._supervisor import Supervisor
 from trivet.server._watchdog import Watchdog
+from trivet.server._worker import INDEX
 from trivet.server._worker import Supervisor as Parent
 
 from ._load import LoadError, load
 from ._logging import configure
-from ._options import ConfigError, RunConfig, config_from
+from ._options import ConfigError, RunConfig, config_from, limits_from
 from ._options import add_to as add_options
 from ._report import report
 
@@ -49,7 +54,8 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="serve an application",
         usage="trivet run [OPTIONS] module:app",
         description="Serve an ASGI application. The options are hypercorn's, and a few more.",
-        epilog="Signals: SIGTERM and SIGINT drain, a second one hurries; SIGHUP replaces the workers one by one.",
+        epilog="Signals: SIGTERM and SIGINT drain, a second one hurries; SIGHUP replaces the workers one by one, "
+        "and drains where there are none.",
     )
     parser.add_argument("application", help="module:app, or path/to/file.py:app")
     add_options(parser)
@@ -59,11 +65,16 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(arguments: argparse.Namespace) -> int:
     """Serve what `arguments` ask for, until told to stop. Returns the exit status."""
     parent = Parent.from_environment()
+    if parent is not None:
+        # A terminal sends them to all of its processes; the supervisor says what follows. (Not SIG_IGN, which a
+        # process that the application starts would inherit.)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, _pass)
     try:
         config = config_from(arguments)
+        configure(config)
     except ConfigError as error:
         raise LoadError(str(error)) from None
-    configure(config)
     if parent is not None:
         return _work(arguments.application, config, parent.sockets, parent)
     try:
@@ -74,10 +85,15 @@ def run(arguments: argparse.Namespace) -> int:
         with _PidFile(config.pid_path):
             if config.workers > 1 or config.use_reloader or config.max_requests is not None:
                 return _supervise(arguments, config, sockets)
+            os.environ[INDEX] = "0"
             return _work(arguments.application, config, sockets, None)
     finally:
         for sock in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
             sock.close()
+
+
+def _pass(number: int, frame: FrameType | None) -> None:
+    """Do nothing on a signal."""
 
 
 def _cannot_bind(config: RunConfig, error: OSError) -> str:
@@ -89,6 +105,9 @@ def _cannot_bind(config: RunConfig, error: OSError) -> str:
 
 
 def _work(reference: str, config: RunConfig, sockets: Sockets, parent: Parent | None) -> int:
+    hurry = _Hurry()
+    if parent is not None:
+        parent.obey(hurry)
     try:
         app = load(reference)
     except BaseException as error:
@@ -99,29 +118,42 @@ def _work(reference: str, config: RunConfig, sockets: Sockets, parent: Parent | 
         log.critical("%s cannot be imported\n%s", reference, report(error))
         return 1
     try:
-        return trio.run(_serve, app, config, sockets, parent)
+        return trio.run(_serve, app, config, sockets, parent, hurry)
     except BaseException as error:
         log.critical("the server failed", exc_info=error)
         return 1
 
 
-async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Parent | None) -> int:
+class _Hurry:
+    """What the supervisor's "hurry" does, in a thread of its own: nothing, until there is something to hurry."""
+
+    def __init__(self) -> None:
+        self.act: Callable[[], object] = lambda: None
+
+    def __call__(self) -> None:
+        self.act()
+
+
+async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Parent | None, hurry: _Hurry) -> int:
     watchdog = Watchdog()
     # The application may ask for more time; `serve` then arms the watchdog again, unless the loop is blocked already.
     drain = DRAIN_TIMEOUT if config.drain_timeout is None else config.drain_timeout
     grace = CLEANUP_GRACE if config.cleanup_grace is None else config.cleanup_grace
-    signals = (signal.SIGTERM,) if parent is not None else (signal.SIGTERM, signal.SIGINT)
-    if parent is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor passes it on
     bounds = itertools.chain([drain + grace], itertools.repeat(grace))  # the second signal skips the drain
+    token = trio.lowlevel.current_trio_token()
     async with (
-        stopping_on(signals, lambda: watchdog.arm(next(bounds))) as stopping,
+        stopping_on(_ends(parent), lambda: watchdog.arm(next(bounds)), again=parent is None) as stopping,
         trio.open_nursery() as helpers,
     ):
-        if parent is not None:
-            helpers.start_soon(_stop_without, parent, stopping)
-            if config.use_reloader:
-                helpers.start_soon(_report_files, parent)
+
+        def hurry_now() -> None:
+            watchdog.arm(grace)
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(stopping.hurry.set)
+
+        hurry.act = hurry_now
+        if parent is not None and config.use_reloader:
+            helpers.start_soon(_report_files, parent)
         try:
             await serve(
                 app,
@@ -131,6 +163,8 @@ async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Pare
                 drain_timeout=config.drain_timeout,
                 cleanup_grace=config.cleanup_grace,
                 send_timeout=config.send_timeout,
+                limits=limits_from(config),
+                protocol=cast(Literal["trivet", "hypercorn"], config.protocol),  # checked by `config_from`
                 sockets=sockets,
                 debug=config.debug,
                 watchdog=watchdog,
@@ -141,8 +175,21 @@ async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Pare
             log.critical("%s", failure)
             status = 1
         helpers.cancel_scope.cancel()
-    watchdog.disarm()
+        hurry.act = lambda: None
+    if parent is None:
+        watchdog.disarm()
+    else:
+        watchdog.arm(grace)  # a thread of the application that does not end would keep the process from ending
     return status
+
+
+def _ends(parent: Parent | None) -> tuple[signal.Signals, ...]:
+    """The signals that end a process."""
+    if parent is not None:
+        return (signal.SIGTERM,)
+    # One process cannot be replaced by itself: SIGHUP is the terminal that was closed, unless nobody cares (nohup).
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGTERM, signal.SIGINT, *hangup)
 
 
 class _Ready(trio.TaskStatus[list[str]]):
@@ -165,19 +212,13 @@ def announce(urls: list[str]) -> None:
         log.info("Running on %s (Ctrl-C to stop)", url)
 
 
-async def _stop_without(parent: Parent, stopping: Stopping) -> None:
-    await parent.wait_gone()
-    log.error("the supervisor has died; stopping")
-    stopping.signalled()
-
-
 async def _report_files(parent: Parent) -> None:
     reported: set[str] = set()
     while True:
         files = loaded_files()
-        if files != reported:
-            parent.depends_on(files)
-            reported = files
+        if files - reported:
+            parent.depends_on(files - reported)
+            reported |= files
         await trio.sleep(FILES_SECONDS)
 
 

@@ -12,8 +12,9 @@ It knows ASGI, hypercorn and Trio, never `App`. They meet at ASGI plus the `triv
     _inbox        what `receive` returns;  _link: what `Link` promises
     _stream       writes that cannot wait for ever;  _hangup: who has left while nobody reads
     _state        what connections share;  _watchdog: the last resort
-    _signals _supervisor _reload  processes: what `trivet run` adds
+    _signals _supervisor _process _worker _reload  processes: what `trivet run` adds
 """
 
 from ._lifespan import LifespanFailed as LifespanFailed
+from ._limits import Limits as Limits
 from ._serve import serve as serve

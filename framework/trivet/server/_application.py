@@ -44,6 +44,8 @@ async def _call(app: ASGIApp, stream: Stream) -> None:
         fault = fault_in(error)
         if fault is None:
             raise
+        if stream.outcome == "returned":  # else there was a reason before
+            stream.outcome = "failed"
         method = stream.scope.get("method", "websocket")
         # repr: a path may hold line breaks, and a log line must stay one line.
         log.error("the application failed on %s %r", method, stream.scope["path"], exc_info=fault)

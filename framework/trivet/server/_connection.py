@@ -29,17 +29,16 @@ from hypercorn.protocol.h11 import H2ProtocolAssumedError
 from ._address import endpoint
 from ._application import run_application
 from ._handshake import Transport, alpn_of
+from ._http1_wire import LINGER_BYTES, LINGER_SECONDS
 from ._seam import HTTPProtocol, Stream
 from ._state import Server, log
 from ._stream import RECEIVE_SIZE, BoundedStream, Stalled
 
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 4 * 2**20
-"""What a client may go on sending after its early answer, as nginx's `lingering_time` and `lingering_timeout`."""
+FIRST_REQUEST_SECONDS = 1.0
+"""For a client that connected just before the drain to send its request: more than a round trip."""
 
 CLOSE_SECONDS = 1.0
 """For TLS's close_notify."""
-
 
 ChooseProtocol: TypeAlias = "Callable[[Connection, str], HTTPProtocol]"
 
@@ -52,9 +51,10 @@ class Connection:
         choose: makes the protocol for an ALPN name (RFC 7301); called again with "h2" for a client that starts with
             HTTP/2's preface (RFC 9113 section 3.4).
         transport: the accepted stream, plain or TLS.
+        begun: what has been read from it already.
     """
 
-    def __init__(self, server: Server, choose: ChooseProtocol, transport: Transport) -> None:
+    def __init__(self, server: Server, choose: ChooseProtocol, transport: Transport, begun: bytes = b"") -> None:
         self.server = server
         self.transport = transport
         self.ssl = not isinstance(transport, BoundedStream)
@@ -66,7 +66,9 @@ class Connection:
         self.closing = False  # the last byte is written; we only wait for the client to notice
         self.running: set[Stream] = set()  # requests whose application has not returned
         self._choose = choose
+        self._begun = begun
         self._idle = True
+        self._unused = True  # no request has come yet
         self._linger_left = LINGER_BYTES
         self._reading = trio.CancelScope()
         self._handshake = trio.CancelScope()
@@ -78,8 +80,6 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the connection. Raises nothing but what comes from outside: cancellation."""
-        if self.server.draining.is_set():
-            return  # accepted in the instant the drain began: as good as refused
         self.server.joined(self)
         try:
             await self._run()
@@ -125,6 +125,8 @@ class Connection:
 
     async def _read(self) -> None:
         with self._reading:
+            if self._begun:
+                await self._feed(self._begun)
             while True:
                 try:
                     data = await self._receive()
@@ -237,9 +239,10 @@ class Connection:
         if self.closing:
             return
         if not idle:
+            self._unused = False
             self._reading.deadline = inf
         elif self.server.draining.is_set():
-            self._reading.cancel()
+            self._end_idle()
         else:
             self._reading.deadline = trio.current_time() + self.server.config.keep_alive_timeout
 
@@ -278,7 +281,11 @@ class Connection:
         """Close if idle; otherwise after the response in progress."""
         self._handshake.cancel()
         if self._idle:
-            self._reading.cancel()
+            self._end_idle()
+
+    def _end_idle(self) -> None:
+        # Who has kept a connection must expect its end (RFC 9112 section 9.3.1); who has just connected need not.
+        self._reading.deadline = trio.current_time() + (FIRST_REQUEST_SECONDS if self._unused else 0)
 
     def drain_over(self) -> None:
         """Tell the requests to stop; cancel them if none of them can be told."""
@@ -303,6 +310,7 @@ class Connection:
 
     def _application_ended(self, stream: Stream) -> None:
         self.running.discard(stream)
+        stream.ended()
         if not self.running and self._none_running is not None:
             self._none_running.set()
 

@@ -13,9 +13,10 @@ from urllib.parse import unquote
 import trio
 from hypercorn.protocol.events import Body, EndBody, Event, Request, StreamClosed
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
-from hypercorn.utils import valid_server_name
+from hypercorn.utils import suppress_body, valid_server_name
 
-from trivet.asgi import EXTENSION, Message
+from trivet._logline import Entry
+from trivet.asgi import EXTENSION, Message, Reason
 
 from ._inbox import BodyInbox
 from ._link import RequestLink
@@ -66,6 +67,8 @@ class RequestStream(HTTPStream):
         self.link = RequestLink(server.draining, server.send_timeout, self.abort)
         self.aborted = False
         self.receive = self.inbox.receive
+        self.entry: Entry | None = None  # of the access log
+        self.outcome: Reason = "returned"
 
     # From the client ---------------------------------------------------------------------------------------------
 
@@ -108,6 +111,9 @@ class RequestStream(HTTPStream):
             "extensions": extensions,
         }
         self.scope = cast("HTTPScope", scope)
+        access = self.wire.server.access
+        if access is not None:
+            self.entry = access.begin(scope)
         try:
             scope["path"] = unquote(raw_path.decode("ascii"))
             status = 200 if not config.server_names or valid_server_name(config, event) else 404
@@ -117,16 +123,22 @@ class RequestStream(HTTPStream):
             self.wire.spawn_application(cast(Any, self))
         else:
             await self.refuse(status)
+            self.ended()
 
     async def refuse(self, status: int) -> None:
         """Answer without the application, and be done."""
+        if self.outcome == "returned":
+            self.outcome = "drained" if status == 503 else "failed"
         await self._send_error_response(status)
+        if self.entry is not None:
+            self.entry.head(status, trio.current_time())
         await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _closed(self) -> None:
         """The response is whole, or the client has left."""
         self.closed = True
         if self.state != ASGIHTTPState.CLOSED:
+            self.outcome = "disconnected"
             self.link.client_left()
             await self.config.log.access(cast(Any, self.scope), cast(Any, None), time() - self.start_time)
         self.inbox.end({"type": "http.disconnect"})
@@ -148,6 +160,19 @@ class RequestStream(HTTPStream):
             elif kind == "http.response.body" and not message.get("more_body", False):
                 self.link.response_taken()
         await super().app_send(cast(Any, message))
+        if self.entry is not None and message is not None:
+            self._note(self.entry, message)
+
+    def _note(self, entry: Entry, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            entry.head(message["status"], trio.current_time())
+        elif message["type"] == "http.response.body" and not suppress_body(entry.method, entry.status):
+            entry.sent += len(message.get("body", b""))
+
+    def ended(self) -> None:
+        """See `Stream.ended`."""
+        if self.entry is not None and self.wire.server.access is not None:
+            self.wire.server.access.end(self.entry, self.outcome)
 
     async def application_done(self, status: int) -> None:
         """The application is over: answer with `status` if it has not, cut the response if it is not whole."""
@@ -165,6 +190,8 @@ class RequestStream(HTTPStream):
             return
         self.aborted = True
         self.closed = True
+        if self.outcome == "returned":
+            self.outcome = "failed"
         self.link.response_taken()
         self.inbox.end({"type": "http.disconnect"})
         self.owner.abort(self)

@@ -36,6 +36,16 @@ class Inbox:
         return self._end is not None
 
     @property
+    def waiting(self) -> bool:
+        """Whether somebody waits in `receive`."""
+        return self._arrived is not None
+
+    @property
+    def lacking(self) -> bool:
+        """Whether `receive` would wait."""
+        return self._end is None and self._empty()
+
+    @property
     def full(self) -> bool:
         """Whether the reader should wait before it reads on."""
         raise NotImplementedError

@@ -19,17 +19,22 @@ log = logging.getLogger("trivet.server")
 class RequestLink:
     """The `Link` of one HTTP request or one WebSocket."""
 
-    __slots__ = ("_abort", "_cancel", "_drained", "_left", "_over", "attached", "draining", "send_timeout")
+    # Defaults in the class, so that a request sets only what it must: no __slots__, on purpose.
+
+    attached = False
+    """Whether `attach` was ever called: who never asks to be told is cancelled instead."""
+
+    _cancel: Callable[[Reason], object] | None = None
+    _left = False
+    _drained = False
+
+    _over = False
+    """The response is taken: from here on there is nothing to stop."""
 
     def __init__(self, draining: trio.Event, send_timeout: float | None, abort: Callable[[], object]) -> None:
         self.draining = draining
         self.send_timeout = send_timeout
-        self.attached = False  # whether `attach` was ever called: who never asks to be told is cancelled instead
         self._abort = abort
-        self._cancel: Callable[[Reason], object] | None = None
-        self._left = False
-        self._drained = False
-        self._over = False  # the response is taken: from here on there is nothing to stop
 
     def attach(self, cancel: Callable[[Reason], object]) -> None:
         """See `trivet.asgi.Link.attach`."""

@@ -26,8 +26,10 @@ async def serve_quic(server: Server, sock: socket.socket) -> None:
     early answer.
     """
 
+    served = server.app if server.access is None else server.access.around(server.app)
+
     async def app(scope: Any, receive: Any, send: Any, *_: object) -> None:
-        await server.app(scope, receive, send)
+        await served(scope, receive, send)
 
     while not server.draining.is_set():
         try:

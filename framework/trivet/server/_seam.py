@@ -10,7 +10,7 @@ from typing import Protocol
 
 from hypercorn.events import Event
 
-from trivet.asgi import Message, Scope
+from trivet.asgi import Message, Reason, Scope
 
 from ._link import RequestLink
 
@@ -20,6 +20,8 @@ class Stream(Protocol):
 
     scope: Scope
     link: RequestLink
+    outcome: Reason
+    """What the end of the request looks like from here; `returned` until something else happens."""
 
     async def receive(self) -> Message:
         """ASGI's receive."""
@@ -31,6 +33,10 @@ class Stream(Protocol):
 
     async def application_done(self, status: int) -> None:
         """The application is over. `status` answers if it has not."""
+        ...
+
+    def ended(self) -> None:
+        """All of the request is over: write it to the access log."""
         ...
 
 

@@ -13,31 +13,38 @@ It replaces `hypercorn.trio.run.worker_serve`, which kills requests without noti
 from __future__ import annotations
 
 import functools
+import socket
 from collections.abc import Awaitable, Callable
 from random import randint
-from typing import Any
+from typing import Any, Literal
 
 import trio
 from hypercorn.config import Config, Sockets
 
 from trivet.asgi import ASGIApp
 
+from ._access_log import AccessLog
 from ._address import urls_of
 from ._connection import Connection
 from ._h1 import HTTP1
 from ._h2 import HTTP2
 from ._handshake import Transport
+from ._http1_service import HTTP1Service
 from ._lifespan import Lifespan, LifespanFailed
+from ._limits import Limits
 from ._link import LifespanLink
+from ._poller import SUPPORTED as POLLS
+from ._poller import Poller
 from ._quic import serve_quic
 from ._seam import HTTPProtocol
-from ._state import Server, effective, log
+from ._state import UNLIMITED, Server, effective, log
 from ._stream import BoundedListener
 from ._watchdog import Watchdog
 
 DRAIN_TIMEOUT = 10.0
 CLEANUP_GRACE = 5.0
 SEND_TIMEOUT = 10.0
+LIMITS = Limits()
 
 Trigger = Callable[[], Awaitable[object]]
 
@@ -51,6 +58,8 @@ async def serve(
     drain_timeout: float | None = None,
     cleanup_grace: float | None = None,
     send_timeout: float | None = SEND_TIMEOUT,
+    limits: Limits | None = None,
+    protocol: Literal["trivet", "hypercorn"] = "trivet",
     sockets: Sockets | None = None,
     debug: bool = False,
     watchdog: Watchdog | None = None,
@@ -70,6 +79,9 @@ async def serve(
             else 10.
         cleanup_grace: seconds they may clean up after being told to stop. None: as above, else 5.
         send_timeout: seconds a write may make no progress, where the request has not set its own; None: no bound.
+        limits: what a client may take. None: the defaults, with `idle_timeout` and `requests` as `config` has them.
+            Only of trivet's own protocol.
+        protocol: whose HTTP/1.1 to speak: trivet's own, or hypercorn's. HTTP/2, HTTP/3 and WebSockets are hypercorn's.
         sockets: bound sockets to use instead of those of `config`. They are closed at the end.
         debug: passed on to the application on its `LifespanLink`.
         watchdog: what ends the process if a handler cannot be ended (see `Watchdog`).
@@ -77,16 +89,17 @@ async def serve(
 
     Raises:
         LifespanFailed: the application could not start, gave up, or failed to shut down.
-        OSError: an address cannot be bound.
+        OSError: an address cannot be bound, or the access log not be opened.
 
     Cancellation stops it at once: requests are cancelled (503 where no answer is out), and there is no
     `lifespan.shutdown`.
     """
+    access = AccessLog.of(config)
     config = effective(config)
     max_requests = config.max_requests
     if max_requests is not None:
         max_requests += randint(0, config.max_requests_jitter)  # spreads the restarts of several workers
-    server = Server(app, config, send_timeout, max_requests)
+    server = Server(app, config, send_timeout, max_requests, access)
     link = LifespanLink(
         server.draining,
         send_timeout,
@@ -95,7 +108,10 @@ async def serve(
         debug=debug,
     )
     lifespan = Lifespan(server, link)
-    service = _Service(server, link, lifespan, hurry_trigger, watchdog)
+    if limits is None:
+        limits = Limits(idle_timeout=config.keep_alive_timeout, requests=_requests_of(config))
+    own = limits if protocol == "trivet" else None
+    service = _Service(server, link, lifespan, hurry_trigger, watchdog, own)
     failure: LifespanFailed | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lifespan.run, name="lifespan")
@@ -131,12 +147,15 @@ class _Service:
         lifespan: Lifespan,
         hurry: Trigger | None,
         watchdog: Watchdog | None,
+        limits: Limits | None,
     ) -> None:
         self._server = server
         self._link = link
         self._lifespan = lifespan
         self._hurry = hurry
         self._watchdog = watchdog
+        self._limits = limits  # of trivet's own protocol; None: hypercorn's is spoken
+        self._http1: HTTP1Service | None = None
 
     async def run(
         self, sockets: Sockets | None, trigger: Trigger | None, task_status: trio.TaskStatus[list[str]]
@@ -147,23 +166,59 @@ class _Service:
             sockets = server.config.create_sockets()
         # Inherited sockets too are announced as `alt-svc`, which hypercorn does for those it has created itself.
         server.config._set_quic_addresses(sockets.quic_sockets)
+        try:
+            await self._serve(sockets, trigger, task_status)
+        finally:
+            if self._http1 is not None:
+                self._http1.close()
+
+    async def _serve(self, sockets: Sockets, trigger: Trigger | None, task_status: trio.TaskStatus[list[str]]) -> None:
+        server = self._server
         async with trio.open_nursery() as helpers:
             helpers.start_soon(server.hangups.run)
             async with trio.open_nursery() as connections:
                 urls = urls_of(sockets, server.config)
-                listeners = _listen(sockets, server.config)
+                self._open_http1(connections, helpers)
                 for sock in sockets.quic_sockets:
                     helpers.start_soon(serve_quic, server, sock)
                 async with trio.open_nursery() as accepting:
-                    for reason in (trigger, server.context.terminate.wait, self._lifespan.gave_up.wait):
+                    reasons = (trigger, server.context.terminate.wait, server.stop.wait, self._lifespan.gave_up.wait)
+                    for reason in reasons:
                         if reason is not None:
                             accepting.start_soon(_cancel_after, reason, accepting.cancel_scope)
-                    accepting.start_soon(
-                        functools.partial(trio.serve_listeners, self._connect, listeners, handler_nursery=connections)
-                    )
+                    self._accept(accepting, connections, sockets)
                     task_status.started(urls)
+                if self._http1 is not None:
+                    self._http1.stop_listening()
                 await self._drain(connections)
             helpers.cancel_scope.cancel()
+
+    def _open_http1(self, connections: trio.Nursery, helpers: trio.Nursery) -> None:
+        if self._limits is None:
+            return
+        poller = Poller() if POLLS else None
+        self._http1 = service = HTTP1Service(self._server, self._limits, connections, poller, self._go_on)
+        if poller is not None:
+            helpers.start_soon(poller.run)
+        helpers.start_soon(service.sweep)
+
+    def _accept(self, accepting: trio.Nursery, connections: trio.Nursery, sockets: Sockets) -> None:
+        config, http1 = self._server.config, self._http1
+        polled = sockets.insecure_sockets if http1 is not None and http1.poller is not None else []
+        for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
+            sock.listen(config.backlog)
+        if http1 is not None and polled:
+            http1.listen(polled)
+        listeners = _listen(sockets, config, set(polled))
+        handler = self._connect if http1 is None else http1.serve_stream
+        if listeners:
+            serve = functools.partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
+            accepting.start_soon(serve)
+        else:
+            accepting.start_soon(trio.sleep_forever)
+
+    def _go_on(self, stream: Any, begun: bytes) -> Connection:
+        return Connection(self._server, _choose, stream, begun)
 
     async def _connect(self, transport: Transport) -> None:
         await Connection(self._server, _choose, transport).run()
@@ -174,7 +229,10 @@ class _Service:
         log.info("stopping: requests have %g s to finish%s", link.drain_timeout, skip)
         self.bound_by(link.drain_timeout)
         server.draining.set()
+        if self._http1 is not None:
+            self._http1.draining_now = True
         await server.context.terminated.set()
+        await trio.lowlevel.cancel_shielded_checkpoint()  # connections accepted last have yet to enter themselves
         for connection in list(server.connections):
             connection.drain_begins()
         if not server.connections:
@@ -233,14 +291,19 @@ def _choose(connection: Connection, alpn: str) -> HTTPProtocol:
     return HTTP2(connection) if alpn == "h2" else HTTP1(connection)
 
 
-def _listen(sockets: Sockets, config: Config) -> list[trio.abc.Listener[Any]]:
+def _listen(sockets: Sockets, config: Config, but: set[socket.socket]) -> list[trio.abc.Listener[Any]]:
     listeners: list[trio.abc.Listener[Any]] = []
     ssl_context = config.create_ssl_context()
     for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
-        sock.listen(config.backlog)
+        if sock in but:
+            continue
         listener = BoundedListener(trio.SocketListener(trio.socket.from_stdlib_socket(sock)))
         if sock in sockets.secure_sockets and ssl_context is not None:
             listeners.append(trio.SSLListener(listener, ssl_context, https_compatible=True))
         else:
             listeners.append(listener)
     return listeners
+
+
+def _requests_of(config: Config) -> int | None:
+    return None if config.keep_alive_max_requests >= UNLIMITED else config.keep_alive_max_requests

@@ -29,25 +29,36 @@ class Stopping:
 
 @asynccontextmanager
 async def stopping_on(
-    signals: tuple[signal.Signals, ...], at_once: Callable[[], object] = lambda: None
+    signals: tuple[signal.Signals, ...], at_once: Callable[[], object] = lambda: None, *, again: bool = True
 ) -> AsyncGenerator[Stopping]:
     """Receive `signals` while inside.
 
     Args:
         signals: which; all mean the same.
         at_once: called inside the signal handler itself, so also while the event loop is blocked. Must be safe there.
+        again: a second one means to hurry; otherwise it means nothing.
     """
     stopping = Stopping()
-    with trio.open_signal_receiver(*signals) as received, _calling(signals, at_once):
+    came = False
+
+    def call() -> None:
+        nonlocal came
+        if again or not came:
+            came = True
+            at_once()
+
+    with trio.open_signal_receiver(*signals) as received, _calling(signals, call):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_pass_on, received, stopping)
+            nursery.start_soon(_pass_on, received, stopping, again)
             yield stopping
             nursery.cancel_scope.cancel()
 
 
-async def _pass_on(received: AsyncIterator[int], stopping: Stopping) -> None:
+async def _pass_on(received: AsyncIterator[int], stopping: Stopping, again: bool) -> None:
     async for _ in received:
         stopping.signalled()
+        if not again:
+            return
 
 
 @contextmanager

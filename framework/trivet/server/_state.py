@@ -8,21 +8,18 @@ from __future__ import annotations
 import copy
 import logging
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import trio
 from hypercorn.config import Config
-from hypercorn.logging import Logger
 from hypercorn.trio.statsd import StatsdLogger
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from trivet.asgi import ASGIApp
 
+from ._access_log import AccessLog
 from ._hangup import Hangups
-
-if TYPE_CHECKING:
-    from ._connection import Connection
 
 log = logging.getLogger("trivet.server")
 
@@ -32,17 +29,6 @@ the answer); nothing leaks here that the limit would cure."""
 
 BACKLOG = 2048
 """Connections the kernel keeps for us while the loop is busy; hypercorn's 100 refuses bursts that nginx (511) takes."""
-
-
-class AccessLog(Logger):
-    """hypercorn's access log, in which a request that cannot be logged (a query that is not UTF-8) is not lost."""
-
-    async def access(self, request: Any, response: Any, request_time: float) -> None:
-        """Log one request."""
-        try:
-            await super().access(request, response, request_time)
-        except Exception as error:  # noqa: BLE001 - a log that fails is no reason to fail a request
-            log.warning("a request could not be written to the access log: %r", error)
 
 
 def effective(config: Config) -> Config:
@@ -56,23 +42,48 @@ def effective(config: Config) -> Config:
     if "include_server_header" not in chosen:
         config.include_server_header = False  # it tells an attacker what to try (ASVS 13.4.6)
     config.set_statsd_logger_class(StatsdLogger)
-    if config.logger_class is Logger:
-        config.logger_class = AccessLog
+    config.accesslog = None  # hypercorn's own is not written: see `_access_log`
     return config
+
+
+class Open(Protocol):
+    """A connection, as the server sees it that drains."""
+
+    def drain_begins(self) -> None:
+        """Close if idle; otherwise after the response in progress."""
+        ...
+
+    def drain_over(self) -> None:
+        """Tell the requests to stop; cancel what cannot be told."""
+        ...
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Close at once, in the middle of whatever is going on. `reset`: with RST."""
+        ...
 
 
 class Server:
     """One server: the application, its settings, and the connections that are open."""
 
-    def __init__(self, app: ASGIApp, config: Config, send_timeout: float | None, max_requests: int | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        send_timeout: float | None,
+        max_requests: int | None,
+        access: AccessLog | None = None,
+    ) -> None:
         self.app = app
         self.config = config
         self.send_timeout = send_timeout
+        self.access = access
+        """Writes the access log; `None`: nobody wants one."""
         self.context = WorkerContext(max_requests)
         self.draining = trio.Event()
         self.hangups = Hangups()
         self.lifespan_state = ConnectionState({})
-        self.connections: set[Connection] = set()
+        self.connections: set[Open] = set()
+        self.stop = trio.Event()  # enough requests have been served
         self.quiet = trio.Event()  # set once the drain has begun and no connection is left
         self._headers: dict[str, tuple[int, list[tuple[bytes, bytes]]]] = {}
 
@@ -86,11 +97,11 @@ class Server:
         self._headers[protocol] = (now, headers)
         return headers
 
-    def joined(self, connection: Connection) -> None:
+    def joined(self, connection: Open) -> None:
         """A connection was accepted."""
         self.connections.add(connection)
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: Open) -> None:
         """A connection is over."""
         self.connections.discard(connection)
         if not self.connections and self.draining.is_set():

@@ -4,27 +4,31 @@ This file owns when a worker process is started, told to stop, and replaced. Wha
 a command line, run again with the sockets inherited. (hypercorn's own supervisor kills the requests of all workers but
 the first on SIGTERM, stops for good when one worker dies, and then exits with status 0.)
 
-- SIGTERM or SIGINT: passed on as SIGTERM; all workers drain fully. A second one is passed on too.
-- SIGHUP: each worker is replaced by a new one, which is ready before the old one is told to stop.
+- SIGTERM or SIGINT: all workers drain fully. A second one skips the wait.
+- SIGHUP: each worker is replaced by a new one, which is ready before the old one is told to stop, and the next one's
+  turn comes when the old one has ended: there is never one too few, nor more than one too many. If a new one does not
+  become ready, the others stay as they are.
 - A worker that dies is replaced. One that dies again and again, soon after its start, or before any was ever ready,
   ends the whole with a failure, so that whoever supervises us learns of it.
-- With `reload`, a changed file replaces the workers, and one that dies is replaced at the next change.
+- With `reload`, a changed file replaces the workers, and one that dies is replaced at the next change. SIGHUP ends us:
+  it is the terminal that was closed.
+
+The sockets are shared, rather than one for each worker (SO_REUSEPORT): what waits in the queue of a socket of its own
+is lost with the worker, while a shared queue outlives it, https://lwn.net/Articles/542629/.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
-import socket
 from collections.abc import Callable, Sequence
 
 import trio
 from hypercorn.config import Sockets
 
-from ._reload import Changes
+from ._process import Worker
+from ._reload import Changes, watch
 from ._signals import Stopping, stopping_on
-from ._worker import environment
 
 log = logging.getLogger("trivet.supervisor")
 
@@ -37,49 +41,31 @@ QUICK_DEATHS = 5
 BACKOFF_SECONDS = 0.25
 """Before a replacement; doubled with each quick death."""
 
-POLL_SECONDS = 0.4
+GROUP_SECONDS = 0.1
+"""Who signals a whole group of processes signals us too: until then we do not know why a worker has ended."""
+
 RELOAD_SECONDS = 1.0
 """Requests of a worker that is reloaded have this long; then it is told to hurry."""
 
 
-class Worker:
-    """One worker process."""
+class Slot:
+    """The place of one worker, which others take after it."""
 
-    def __init__(self, process: trio.Process, channel: trio.SocketStream) -> None:
-        self.process = process
-        self.ready = trio.Event()
-        self.gone = trio.Event()
-        self.retired = False  # told to stop: its end is no accident
-        self.started_at = trio.current_time()
-        self._channel = channel
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.worker: Worker | None = None
+        self.successor: Worker | None = None  # started to replace `worker`, not yet ready
+        self.vacant = trio.Event()  # `worker` has ended and nobody has taken its place
+        self.deaths = 0  # quick ones, in a row
 
-    async def listen(self, on_ready: Callable[[], object], on_files: Callable[[list[str]], object]) -> None:
-        """Take what the worker says, until it ends."""
-        buffer = b""
-        async with self._channel:
-            try:
-                async for data in self._channel:
-                    *lines, buffer = (buffer + data).split(b"\n")
-                    for message in map(json.loads, lines):
-                        if "ready" in message:
-                            self.ready.set()
-                            on_ready()
-                        if "files" in message:
-                            on_files(message["files"])
-            except trio.BrokenResourceError:
-                pass  # killed
-        await self.process.wait()
-        self.gone.set()
-
-    def tell(self, number: signal.Signals) -> None:
-        """Send a signal, if there still is somebody."""
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-
-    def retire(self) -> None:
-        """Let it drain and end."""
-        self.retired = True
-        self.tell(signal.SIGTERM)
+    def left_by(self, worker: Worker) -> None:
+        """It has ended."""
+        if self.worker is not worker:
+            return
+        if self.successor is not None and not self.successor.gone.is_set():
+            self.worker, self.successor = self.successor, None
+        else:
+            self.vacant.set()
 
 
 class Supervisor:
@@ -87,7 +73,7 @@ class Supervisor:
 
     Args:
         command: the command line of a worker.
-        sockets: bound sockets, inherited by each worker.
+        sockets: bound sockets, inherited by each worker. They are closed when the drain begins.
         count: how many.
         reload: restart them when a file changes that one of them was made from.
         announce: called once, when the first is ready.
@@ -104,11 +90,13 @@ class Supervisor:
     ) -> None:
         self._command = list(command)
         self._sockets = sockets
-        self._count = count
         self._reload = reload
         self._announce = announce
-        self._workers: list[Worker | None] = [None] * count
+        self._slots = [Slot(index) for index in range(count)]
+        self._living: set[Worker] = set()  # those that drain included
+        self._starting = trio.Lock()
         self._changes = Changes()
+        self._generation = 0
         self._reloaded = trio.Event()  # set at each change, then replaced
         self._ever_ready = False
         self._stop = trio.Event()
@@ -117,152 +105,178 @@ class Supervisor:
 
     async def run(self) -> int:
         """Supervise until told to stop. Returns the exit status: 0 if every worker ended cleanly."""
-        async with stopping_on((signal.SIGTERM, signal.SIGINT)) as stopping, trio.open_nursery() as helpers:
+        ends = (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if self._reload else ()))
+        async with stopping_on(ends) as stopping, trio.open_nursery() as helpers:
             helpers.start_soon(self._obey, stopping)
-            helpers.start_soon(self._obey_hangups)
             if self._reload:
-                helpers.start_soon(self._watch_files)
+                helpers.start_soon(watch, self._changes, self._changed)
+            else:
+                helpers.start_soon(self._obey_hangups)
             async with trio.open_nursery() as self._nursery:
-                for slot in range(self._count):
+                for slot in self._slots:
                     self._nursery.start_soon(self._keep, slot)
             helpers.cancel_scope.cancel()
         return 1 if self._failed else 0
 
-    # Signals -----------------------------------------------------------------------------------------------------
+    # The end -----------------------------------------------------------------------------------------------------
 
     async def _obey(self, stopping: Stopping) -> None:
         await stopping.stop.wait()
         self._stop_all()
         await stopping.hurry.wait()
-        for worker in self._present():
-            worker.tell(signal.SIGTERM)
+        for worker in self._living:
+            worker.hurry()
+
+    def _stop_all(self) -> None:
+        self._stop.set()
+        for worker in self._living:
+            worker.retire()
+        self._nursery.start_soon(self._close_sockets)
+
+    async def _close_sockets(self) -> None:
+        # So that clients are refused when the last worker has stopped accepting, and go elsewhere: in a queue that
+        # nobody serves they would wait for the end of the drain.
+        async with self._starting:
+            sockets = self._sockets
+            for sock in (*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets):
+                sock.close()
+
+    def _give_up(self, reason: str) -> None:
+        if not self._stop.is_set():
+            log.critical("giving up: %s", reason)
+            self._failed = True
+            self._stop_all()
+
+    # Workers -----------------------------------------------------------------------------------------------------
+
+    async def _start(self, slot: Slot) -> Worker | None:
+        """A new worker for `slot`; None if it cannot be, or we are to stop."""
+        async with self._starting:
+            if self._stop.is_set():
+                return None
+            try:
+                worker = await Worker.start(self._command, self._sockets, slot.index, self._generation)
+            except OSError as error:
+                log.error("worker %d cannot be started: %s", slot.index, error)
+                return None
+        self._living.add(worker)
+        self._nursery.start_soon(self._tend, slot, worker)
+        if self._stop.is_set() or worker.generation != self._generation:
+            worker.retire()
+        return worker
+
+    async def _tend(self, slot: Slot, worker: Worker) -> None:
+        def ready() -> None:
+            log.info("%s is ready", worker)
+            if not self._ever_ready:
+                self._ever_ready = True
+                self._announce()
+
+        await worker.listen(ready, self._changes.watch)
+        self._living.discard(worker)
+        if worker.retired and not worker.clean:
+            log.error("%s was told to stop, and ended %s", worker, worker.fate)
+            if self._stop.is_set():
+                self._failed = True
+        slot.left_by(worker)
+
+    async def _keep(self, slot: Slot) -> None:
+        """Keep a worker in `slot` until told to stop."""
+        while not self._stop.is_set():
+            slot.vacant = trio.Event()
+            slot.worker = await self._start(slot)
+            if slot.worker is not None:
+                await slot.vacant.wait()
+            if slot.worker is None or not slot.worker.retired:
+                await self._mourn(slot, slot.worker)
+
+    async def _mourn(self, slot: Slot, worker: Worker | None) -> None:
+        """Find out what follows from the end of a worker that nobody told to stop; return when there may be another."""
+        if await self._within(GROUP_SECONDS):
+            return
+        if worker is not None and worker.clean and worker.ready.is_set():
+            log.info("%s has ended by itself, as with --max-requests; replacing it", worker)
+            return
+        name, fate = (f"worker {slot.index}", "at its start") if worker is None else (str(worker), worker.fate)
+        if self._reload:
+            log.error("%s ended %s; waiting for a change", name, fate)
+            while not self._stop.is_set() and worker is not None and worker.generation == self._generation:
+                await first_of(self._reloaded, self._stop)
+            return
+        quick = worker is None or not worker.ready.is_set() or worker.lifetime < QUICK_SECONDS
+        slot.deaths = slot.deaths + 1 if quick else 1
+        if not self._ever_ready:
+            self._give_up(f"{name} ended {fate} before it was ready")
+        elif slot.deaths >= QUICK_DEATHS:
+            self._give_up(f"worker {slot.index} died {slot.deaths} times in a row, the last time {fate}")
+        else:
+            pause = BACKOFF_SECONDS * 2 ** (slot.deaths - 1)
+            log.error("%s died %s; replacing it in %g s", name, fate, pause)
+            await self._within(pause)
+
+    async def _within(self, seconds: float) -> bool:
+        """Whether we are told to stop within `seconds`."""
+        with trio.move_on_after(seconds):
+            await self._stop.wait()
+        return self._stop.is_set()
+
+    # SIGHUP ------------------------------------------------------------------------------------------------------
 
     async def _obey_hangups(self) -> None:
         with trio.open_signal_receiver(signal.SIGHUP) as received:
             async for _ in received:
-                log.info("SIGHUP: replacing %d workers", self._count)
-                for slot in range(self._count):
-                    await self._replace(slot)
+                log.info("SIGHUP: replacing the workers, one by one")
+                for slot in self._slots:
+                    if not await self._replace(slot):
+                        break
 
-    def _present(self) -> list[Worker]:
-        return [worker for worker in self._workers if worker is not None]
-
-    def _stop_all(self) -> None:
-        self._stop.set()
-        for worker in self._present():
-            worker.retire()
-
-    def _give_up(self, reason: str) -> None:
-        log.critical("giving up: %s", reason)
-        self._failed = True
-        self._stop_all()
-
-    # Workers -----------------------------------------------------------------------------------------------------
-
-    async def _start(self) -> Worker:
-        ours, theirs = socket.socketpair()
-        sockets = self._sockets
-        inherited = [*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets, theirs]
-        with theirs:
-            process = await trio.lowlevel.open_process(
-                self._command,
-                env=environment(sockets, theirs),
-                pass_fds=[sock.fileno() for sock in inherited],
-            )
-        worker = Worker(process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
-        self._nursery.start_soon(worker.listen, self._on_ready, self._changes.watch)
-        return worker
-
-    def _on_ready(self) -> None:
-        if not self._ever_ready:
-            self._ever_ready = True
-            self._announce()
-
-    async def _keep(self, slot: int) -> None:
-        """Keep a worker in `slot` until told to stop."""
-        deaths = 0
-        while not self._stop.is_set():
-            worker = await self._start()
-            self._workers[slot] = worker
-            if self._stop.is_set():
-                worker.retire()
-            worker = await self._outlive(slot, worker)
-            code = worker.process.returncode
-            if self._stop.is_set() or worker.retired:
-                if code != 0:
-                    log.error("worker %d ended with status %s", worker.process.pid, code)
-                    self._failed = self._failed or not self._reload
-                continue
-            if code == 0 and worker.ready.is_set():
-                log.info("worker %d has ended, as it was to (max-requests); replacing it", worker.process.pid)
-                continue
-            if self._reload:
-                log.error("worker %d ended with status %s; waiting for a change", worker.process.pid, code)
-                await self._change_or_stop(worker)
-                continue
-            quick = trio.current_time() - worker.started_at < QUICK_SECONDS
-            deaths = deaths + 1 if quick else 1
-            if not self._ever_ready:
-                self._give_up(f"worker {worker.process.pid} ended with status {code} before it was ready")
-            elif deaths >= QUICK_DEATHS:
-                self._give_up(f"a worker died {deaths} times in a row, the last time with status {code}")
-            else:
-                log.error("worker %d died with status %s; replacing it", worker.process.pid, code)
-                with trio.move_on_after(BACKOFF_SECONDS * 2 ** (deaths - 1)):
-                    await self._stop.wait()
-
-    async def _outlive(self, slot: int, worker: Worker) -> Worker:
-        """Return the worker with which the slot's line ended: replacements (SIGHUP) go on in it."""
-        while True:
-            await worker.gone.wait()
-            current = self._workers[slot]
-            if current is worker or current is None:
-                return worker
-            worker = current
-
-    async def _replace(self, slot: int) -> None:
-        """Put a new worker into `slot`; the old one stops when the new one is ready."""
-        old = self._workers[slot]
-        if self._stop.is_set() or old is None:
-            return
-        new = await self._start()
-        async with trio.open_nursery() as nursery:
-            for event in (new.ready, new.gone, self._stop, old.gone):
-                nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
-        if new.ready.is_set() and not self._stop.is_set() and not old.gone.is_set():
-            self._workers[slot] = new
-            old.retire()
-        else:
-            log.error("worker %d was not replaced", old.process.pid)
-            new.retire()
+    async def _replace(self, slot: Slot) -> bool:
+        """Put a new worker into `slot`; the old one stops when the new one is ready. Whether to go on to the next."""
+        old = slot.worker
+        if old is None or old.gone.is_set():
+            return True  # it is being replaced as it is
+        new = slot.successor = await self._start(slot)
+        if new is not None:
+            await first_of(new.ready, new.gone, self._stop)
+        slot.successor = None
+        if self._stop.is_set():
+            return False
+        if new is None or not new.ready.is_set() or new.gone.is_set():
+            fate = "" if new is None else f": the new one ended {new.fate} before it was ready"
+            log.error("SIGHUP: %s was not replaced, nor are those after it%s", old, fate)
+            return False
+        slot.worker = new
+        old.retire()
+        await first_of(old.gone, self._stop)
+        return True
 
     # Reload ------------------------------------------------------------------------------------------------------
 
-    async def _watch_files(self) -> None:
-        while True:
-            await trio.sleep(POLL_SECONDS)
-            changed = self._changes.changed()
-            if changed and not self._stop.is_set():
-                log.info("changed: %s; reloading", ", ".join(changed[:3]))
-                self._reloaded.set()
-                self._reloaded = trio.Event()
-                for worker in self._present():
-                    worker.retire()
-                self._nursery.start_soon(self._hurry, self._present())
+    def _changed(self, files: list[str]) -> None:
+        if self._stop.is_set():
+            return
+        log.info("changed: %s; reloading", ", ".join(files[:3]))
+        self._generation += 1
+        self._reloaded.set()
+        self._reloaded = trio.Event()
+        workers = list(self._living)
+        for worker in workers:
+            worker.retire()
+        self._nursery.start_soon(self._hurry, workers)
 
     async def _hurry(self, workers: list[Worker]) -> None:
         with trio.move_on_after(RELOAD_SECONDS):
             for worker in workers:
                 await worker.gone.wait()
         for worker in workers:
-            worker.tell(signal.SIGTERM)
+            worker.hurry()
 
-    async def _change_or_stop(self, worker: Worker) -> None:
-        if worker.retired:
-            return
-        async with trio.open_nursery() as nursery:
-            for event in (self._reloaded, self._stop):
-                nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
+
+async def first_of(*events: trio.Event) -> None:
+    """Return when one of `events` is set."""
+    async with trio.open_nursery() as nursery:
+        for event in events:
+            nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
 
 
 async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:

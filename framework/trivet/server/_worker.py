@@ -1,24 +1,37 @@
 """What a supervisor and its worker processes say to each other.
 
-This file owns the channel between the two: a socket pair, whose end also tells each side that the other has died, and
-an environment variable that hands a worker its end of it and the listening sockets. One line of JSON is one message,
-from worker to supervisor: `{"ready": true}`, `{"files": [...]}`.
+This file owns the channel between the two, from the worker's end: a socket pair, whose end also tells each side that
+the other has died, and an environment variable that hands a worker its end of it and the listening sockets. One line of
+JSON is one message.
+
+- From worker to supervisor: `{"ready": true}`, `{"files": [...]}`.
+- From supervisor to worker: `{"hurry": true}`. To drain is asked for with SIGTERM, and a second SIGTERM asks for no
+  more: systemd sends one to each process of a service, beside the one that the supervisor passes on, and nobody was in
+  a hurry.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import signal
 import socket
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 
-import trio
 from hypercorn.config import Sockets
+
+log = logging.getLogger("trivet.supervisor")
 
 VARIABLE = "TRIVET_WORKER"
 
+INDEX = "TRIVET_WORKER_INDEX"
+"""Which of the workers this process is, from 0 on, for the application to read. A replacement has the index of the one
+it replaces, which may still drain."""
 
-def environment(sockets: Sockets, channel: socket.socket) -> dict[str, str]:
+
+def environment(sockets: Sockets, channel: socket.socket, index: int) -> dict[str, str]:
     """The environment of a worker that inherits `sockets` and `channel`."""
     inherited = {
         "secure": [sock.fileno() for sock in sockets.secure_sockets],
@@ -26,7 +39,7 @@ def environment(sockets: Sockets, channel: socket.socket) -> dict[str, str]:
         "quic": [sock.fileno() for sock in sockets.quic_sockets],
         "channel": channel.fileno(),
     }
-    return {**os.environ, VARIABLE: json.dumps(inherited)}
+    return {**os.environ, VARIABLE: json.dumps(inherited), INDEX: str(index)}
 
 
 class Supervisor:
@@ -47,7 +60,8 @@ class Supervisor:
             [socket.socket(fileno=fd) for fd in fds[kind]] for kind in ("secure", "insecure", "quic")
         )
         channel = socket.socket(fileno=fds["channel"])
-        channel.set_inheritable(False)
+        for sock in (*secure, *insecure, *quic, channel):
+            sock.set_inheritable(False)  # a process of the application's would keep the address, and seem to be us
         return cls(Sockets(secure, insecure, quic), channel)
 
     def ready(self) -> None:
@@ -62,14 +76,22 @@ class Supervisor:
         try:
             self._channel.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
-            pass  # it has died: `wait_gone` says so
+            pass  # it has died, and `obey` says so
 
-    async def wait_gone(self) -> None:
-        """Return when the supervisor has died."""
-        while True:
-            await trio.lowlevel.wait_readable(self._channel)
-            try:
-                if not self._channel.recv(4096):
-                    return
-            except OSError:
-                return
+    def obey(self, hurry: Callable[[], object]) -> None:
+        """From now on, end when the supervisor dies, and call `hurry` when it says so.
+
+        That is heard in a thread, in which `hurry` is called: neither a module that is never done with its import nor
+        a handler that blocks the event loop may keep a process alive, and its address taken, that nobody supervises.
+        """
+        threading.Thread(target=self._listen, args=(hurry,), name="trivet supervisor", daemon=True).start()
+
+    def _listen(self, hurry: Callable[[], object]) -> None:
+        try:
+            while data := self._channel.recv(4096):
+                if b"hurry" in data:
+                    hurry()
+        except OSError:
+            pass  # as good as the end
+        log.error("the supervisor has died; stopping")
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -28,7 +28,8 @@ from wsproto.events import CloseConnection, Ping
 from wsproto.events import Message as FrameMessage
 from wsproto.frame_protocol import CloseReason
 
-from trivet.asgi import EXTENSION, Message
+from trivet._logline import Entry
+from trivet.asgi import EXTENSION, Message, Reason
 
 from ._inbox import MessageInbox
 from ._link import RequestLink
@@ -67,6 +68,8 @@ class WebSocketStream(WSStream):
         self.app_put = self._put
         self._close_code = int(CloseReason.ABNORMAL_CLOSURE)
         self._close_reason = ""
+        self.entry: Entry | None = None  # of the access log
+        self.outcome: Reason = "returned"
 
     async def _put(self, message: Message) -> None:
         self.inbox.feed(message)
@@ -113,6 +116,9 @@ class WebSocketStream(WSStream):
             "extensions": {"websocket.http.response": {}, EXTENSION: self.link},
         }
         self.scope = cast("WebsocketScope", scope)
+        access = self.wire.server.access
+        if access is not None:
+            self.entry = access.begin(scope)
         try:
             self.handshake = Handshake(event.headers, event.http_version)
             self.handshake.extensions = None
@@ -127,8 +133,10 @@ class WebSocketStream(WSStream):
             self.inbox.feed({"type": "websocket.connect"})
         else:
             self.state = ASGIWebsocketState.HTTPCLOSED
+            self.outcome = "failed"
             await self._send_error_response(status)
             await self.send(StreamClosed(stream_id=self.stream_id))
+            self.ended()
 
     async def _handle_events(self) -> None:
         buffer: Any = self.buffer
@@ -165,6 +173,8 @@ class WebSocketStream(WSStream):
         if self.state in _OVER:
             self._close_code = int(CloseReason.NORMAL_CLOSURE)
         else:
+            if self._close_code == CloseReason.ABNORMAL_CLOSURE and self.outcome == "returned":
+                self.outcome = "disconnected"
             self.link.client_left()
         self.inbox.end({"type": "websocket.disconnect", "code": self._close_code, "reason": self._close_reason})
 
@@ -178,6 +188,29 @@ class WebSocketStream(WSStream):
         if message is not None and message["type"] == "websocket.close":
             self.link.response_taken()
         await super().app_send(cast(Any, message))
+        if self.entry is not None and message is not None:
+            self._note(self.entry, message)
+
+    def _note(self, entry: Entry, message: Message) -> None:
+        kind = message["type"]
+        if kind == "websocket.accept":
+            entry.head(101, trio.current_time())
+        elif kind == "websocket.http.response.start":
+            entry.head(message["status"], trio.current_time())
+        elif kind == "websocket.send":
+            entry.sent += len(message.get("bytes") or (message.get("text") or "").encode())
+        elif kind == "websocket.http.response.body":
+            entry.sent += len(message.get("body", b""))
+
+    async def _send_error_response(self, status_code: int) -> None:
+        await super()._send_error_response(status_code)
+        if self.entry is not None:
+            self.entry.head(status_code, trio.current_time())
+
+    def ended(self) -> None:
+        """See `Stream.ended`."""
+        if self.entry is not None and self.wire.server.access is not None:
+            self.wire.server.access.end(self.entry, self.outcome)
 
     async def _accept(self, message: WebsocketAcceptEvent) -> None:
         try:
@@ -193,6 +226,8 @@ class WebSocketStream(WSStream):
         self.link.response_taken()
         if self.closed:
             return
+        if self.state not in _OVER and self.outcome == "returned":
+            self.outcome = "drained" if status == 503 else "failed"
         if self.state is ASGIWebsocketState.HANDSHAKE:
             self.state = ASGIWebsocketState.HTTPCLOSED
             await self._send_error_response(status)
@@ -210,5 +245,7 @@ class WebSocketStream(WSStream):
         if not self.closed:
             self.aborted = True
             self.link.response_taken()
+            if self.outcome == "returned":
+                self.outcome = "failed"
             self._closed()
             self.owner.abort(self)

@@ -1,8 +1,9 @@
-"""The load generator: a process of its own that keeps a few connections busy and counts answers.
+"""Our own load generator: a process of its own that keeps connections busy and counts answers.
 
 This file owns how a slice of load is driven and what is measured in it. Plain sockets and one selector: a client that
 shares a core or an event loop with what it measures measures itself. It keeps one request on the way per connection
-(closed loop), so the server decides the pace.
+(closed loop), so the server decides the pace. It drives what wrk cannot count (a few long requests), and everything
+where there is no wrk; being Python it is then the slower half, and only CPU time tells the servers apart.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import os
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from multiprocessing.connection import Connection as Pipe
 from typing import Final
+
+from .processes import cpu_time
 
 Address = tuple[str, int]
 
@@ -29,19 +33,21 @@ class Slice:
 
     Attributes:
         address: where the server listens.
-        pid: the server's process, whose CPU time is read.
+        pids: the server's processes, whose CPU time is read.
         requests: sent in turn.
         connections: open at the same time.
         warmup: seconds before anything is counted: connections are made, caches filled.
         seconds: the time that is counted.
+        count: requests that are counted instead, shared among the connections; 0: what comes in the time.
     """
 
     address: Address
-    pid: int
+    pids: tuple[int, ...]
     requests: list[bytes]
     connections: int
     warmup: float
     seconds: float
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +87,65 @@ def drive(order: Slice) -> Sample:
         Broken: an answer that is no 200, or none in all that time.
         OSError: the connection failed.
     """
+    if order.count:
+        return _drive_count(order)
     with selectors.DefaultSelector() as selector:
         requests = cycle(order.requests)
         clients = [_Client(order.address, requests, selector) for _ in range(order.connections)]
         try:
             _run(selector, time.perf_counter() + order.warmup)
-            began, cpu = time.perf_counter(), cpu_time(order.pid)
+            began, cpu = time.perf_counter(), cpu_time(order.pids)
             answers = _run(selector, began + order.seconds)
-            ended, spent = time.perf_counter(), cpu_time(order.pid)
+            ended, spent = time.perf_counter(), cpu_time(order.pids)
         finally:
             for client in clients:
                 client.close()
     return Sample(answers, ended - began, None if cpu is None or spent is None else spent - cpu)
 
 
-def cpu_time(pid: int) -> float | None:
-    """The CPU time of another process in seconds, to the nanosecond; `None` where the system does not tell.
+def _drive_count(order: Slice) -> Sample:
+    """So many requests and no more: the CPU time is theirs alone, whatever was on its way at any moment.
 
-    The clock of a process has the id that `clock_getcpuclockid(3)` computes, and on Linux that is this arithmetic.
-    `/proc/PID/stat` has the same figure in steps of 10 ms, which is 2 % of a slice.
+    A thread per connection: long bodies are the kernel's work, and it does it without Python's lock.
     """
+    socks = [socket.create_connection(order.address, timeout=STALL) for _ in range(min(order.connections, order.count))]
+    shares = [order.count // len(socks) + (number < order.count % len(socks)) for number in range(len(socks))]
+    faults: list[Exception] = []
+    threads = [
+        threading.Thread(target=_exchange, args=(sock, order.requests[0], share, faults), daemon=True)
+        for sock, share in zip(socks, shares, strict=True)
+    ]
+    began, cpu = time.perf_counter(), cpu_time(order.pids)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ended, spent = time.perf_counter(), cpu_time(order.pids)
+    for sock in socks:
+        sock.close()
+    if faults:
+        raise faults[0]
+    return Sample(order.count, ended - began, None if cpu is None or spent is None else spent - cpu)
+
+
+def _exchange(sock: socket.socket, request: bytes, times: int, faults: list[Exception]) -> None:
     try:
-        return time.clock_gettime((~pid << 3) | 2)
-    except OSError:
-        return None
+        for _ in range(times):
+            sock.sendall(request)
+            head, rest = b"", -1
+            while rest:
+                data = sock.recv(65536)
+                if not data:
+                    raise Broken("the server closed a connection in the middle of an answer")
+                if rest > 0:
+                    rest -= len(data)
+                    continue
+                head += data
+                end = head.find(b"\r\n\r\n")
+                if end >= 0:
+                    rest = parse_head(head[:end])[0] - (len(head) - end - 4)
+    except (Broken, OSError) as fault:
+        faults.append(fault)
 
 
 def _run(selector: selectors.BaseSelector, until: float) -> int:

@@ -1,0 +1,160 @@
+"""Thousands of connections whose handlers sleep: the memory of each, and how long a small request takes beside them.
+
+This file owns how both are measured: one server at a time, its memory before and after, and the same closed loop of
+small requests, one after another on one connection, while nobody sleeps and while all do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import Final
+
+from .cases import TYPED
+from .generator import STALL, Address, Broken, parse_head
+from .processes import family, resident
+from .report import number
+from .servers import Server, ask
+
+BATCH: Final = 50
+"""Connections that are made before it is seen whether their handlers sleep: less than any server's backlog."""
+
+SOURCES: Final = tuple(f"127.0.0.{number}" for number in range(1, 6))
+"""Client addresses in turn, where the system has them: one has ports for some 28,000 connections, also those that have
+just ended."""
+
+PATIENCE: Final = 60.0
+"""Seconds for one batch to fall asleep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asleep:
+    """What was measured on one server; times in seconds, memory in bytes for each connection."""
+
+    peer: str
+    connections: int
+    memory: float | None
+    idle: tuple[float, float]
+    beside: tuple[float, float]
+
+    @property
+    def slower(self) -> float:
+        """How many times as long the slowest hundredth takes beside the sleepers."""
+        return self.beside[1] / self.idle[1]
+
+
+def measure(server: Server, connections: int, probes: int) -> Asleep:
+    """Put sleepers on a server.
+
+    Args:
+        server: with `/sleep`, `/asleep` (how many do) and the `typed` case.
+        connections: that sleep.
+        probes: small requests in a series; five series each are timed, and the median of them counts.
+
+    Raises:
+        Broken: not all fell asleep, or an answer was wrong.
+    """
+    _series(server.address, probes)
+    idle = _latency(server.address, probes)
+    before = resident(family(server.pids[0]))
+    with contextlib.ExitStack() as stack:
+        opened = 0
+        while opened < connections:
+            for _ in range(min(BATCH, connections - opened)):
+                sock = stack.enter_context(_connect(server.address, opened))
+                sock.sendall(b"GET /sleep HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                opened += 1
+            _wait_asleep(server.address, opened)
+        after = resident(family(server.pids[0]))
+        beside = _latency(server.address, probes)
+        if _asleep(server.address) != connections:
+            raise Broken("some did not sleep on")
+    memory = None if before is None or after is None else (after - before) / connections
+    return Asleep(server.peer.name, connections, memory, idle, beside)
+
+
+def _connect(address: Address, number: int) -> socket.socket:
+    sock = socket.socket()
+    sock.settimeout(STALL)
+    if hasattr(socket, "IP_BIND_ADDRESS_NO_PORT"):
+        # The port is chosen at connect, when the other end is known: more are free then.
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((SOURCES[number % len(SOURCES)], 0))
+    # Closing resets: thousands of ports in TIME_WAIT would be missing in the next measurement.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.connect(address)
+    return sock
+
+
+def _wait_asleep(address: Address, count: int) -> None:
+    until = time.monotonic() + PATIENCE
+    while (asleep := _asleep(address)) < count:
+        if time.monotonic() > until:
+            raise Broken(f"{asleep} of {count} requests reached their handler in {PATIENCE:g} seconds")
+        time.sleep(0.002)
+
+
+def _asleep(address: Address) -> int:
+    return int(json.loads(ask(address, "GET", "/asleep")[2]))
+
+
+def _latency(address: Address, probes: int) -> tuple[float, float]:
+    """The median and the slowest hundredth of a small request, each the median of five series."""
+    series = [_series(address, probes) for _ in range(5)]
+    return median(each[0] for each in series), median(each[1] for each in series)
+
+
+def _series(address: Address, probes: int) -> tuple[float, float]:
+    requests = TYPED.requests()
+    times: list[float] = []
+    with socket.create_connection(address, timeout=STALL) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for turn in range(probes):
+            began = time.perf_counter()
+            sock.sendall(requests[turn % len(requests)])
+            closing = _answer(sock)
+            times.append(time.perf_counter() - began)
+            if closing:
+                break  # hypercorn's thousandth; what was timed is enough
+    return median(times), quantiles(times, n=100)[98]
+
+
+def _answer(sock: socket.socket) -> bool:
+    """Read one answer; returns whether it is the connection's last."""
+    data = b""
+    while True:
+        data += sock.recv(65536)
+        head, found, body = data.partition(b"\r\n\r\n")
+        if found:
+            length, closing = parse_head(head)
+            if len(body) >= length:
+                return closing
+        elif not data:
+            raise Broken("the server closed a connection in the middle of an answer")
+
+
+def table(figures: Sequence[Asleep], base: str) -> Iterator[str]:
+    """The lines of the table, as Markdown."""
+    own = {each.peer: each.memory for each in figures}.get(base)
+    count = figures[0].connections if figures else 0
+    yield f"### {count} connections asleep in a handler, and a small request beside them"
+    yield ""
+    yield f"| {'peer':19} | KiB/connection | of {base} | idle p50, p99 us | beside p50, p99 us | p99 by idle |"
+    yield f"|{'-' * 21}|{'-' * 15}:|{'-' * (len(base) + 4)}:|{'-' * 17}:|{'-' * 19}:|{'-' * 12}:|"
+    for each in figures:
+        kib = None if each.memory is None else each.memory / 1024
+        part = None if not own or each.memory is None else each.memory / own
+        yield (
+            f"| {each.peer:19} | {number(kib, '.1f'):>14} | {number(part, '.2f'):>{len(base) + 3}}"
+            f" | {_pair(each.idle):>16} | {_pair(each.beside):>18} | {each.slower:11.2f} |"
+        )
+
+
+def _pair(times: tuple[float, float]) -> str:
+    return f"{times[0] * 1e6:.0f}, {times[1] * 1e6:.0f}"

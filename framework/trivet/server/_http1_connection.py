@@ -1,0 +1,318 @@
+"""One connection that speaks HTTP/1.1: which bytes belong to which request, who answers it, and when it is closed.
+
+This file owns the life of a connection. What arrives is handed in synchronously (`received`), by the poller or by the
+task that reads a stream; a request whose answer is known at once is answered right there, any other by the
+connection's one task, which is started for the first of them and parked between two. So there is one request at a
+time, answers are in order, and a client that has pipelined waits.
+
+    idle -> a head arrives -> answered at once (the direct door) -> idle
+                           -> current: the task runs the application -> idle, or
+    closing: the last byte is written, what the client still sends is thrown away for a while (RFC 9112 section 9.6)
+    gone: closed, broken, or handed over to another protocol
+
+Nothing that happens on one connection reaches another: what is raised here ends here.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final, cast
+
+import trio
+from trio.lowlevel import Abort
+
+from trivet.asgi import Answer, ASGIApp, Scope
+
+from ._http1_exchange import Exchange
+from ._http1_handover import becomes_another, begins_http2
+from ._http1_head import Refused, RequestHead, find_end
+from ._http1_intake import Intake
+from ._http1_response import ResponseFault, ResponseWriter, whole_of
+from ._http1_scope import scope_of
+from ._state import log
+
+if TYPE_CHECKING:
+    from ._http1_service import HTTP1Service
+    from ._transport import Transport
+
+FIRST_REQUEST_SECONDS: Final = 1.0
+"""For a client that connected just before the drain to send its request: more than a round trip."""
+
+AT_ONCE: Final = 16
+"""Pipelined requests that are answered before others have their turn."""
+
+
+class HTTP1Connection(Intake):
+    """A connection of trivet's own protocol; the arguments are those of `Wire`."""
+
+    __slots__ = (
+        "_closes", "_more", "_parked", "_partial", "_scope",
+        "_started", "_unsent",     )  # fmt: skip
+
+    def __init__(self, server: HTTP1Service, transport: Transport, now: float) -> None:
+        super().__init__(server, transport, now)
+        self._partial = False  # it begins a head that is not complete
+        self._unsent: memoryview | None = None  # of an answer that was given at once
+        self._closes = False  # whether the connection ends behind that
+        self._more = False  # the buffer may hold a whole request that has not been looked at
+        self._parked: trio.lowlevel.Task | None = None
+        self._started = False  # the task
+        self._scope: trio.CancelScope | None = None
+
+    # Reading: called by the transport ----------------------------------------------------------------------------
+
+    def received(self, data: bytes, now: float) -> None:
+        """Bytes arrived; none: the end of the stream."""
+        server = self.server
+        server.now = now
+        if not self._busy and data:
+            if not self._buffer:
+                head = server.parser.known(data)
+                if head is not None:  # one whole head, like others before it: nearly all there is
+                    self._begin(head)
+                    return
+                self._buffer = data
+            else:
+                self._buffer += data
+                if b"\n" not in data and len(self._buffer) < server.limits.request_line:
+                    return  # part of a line: nothing to be learnt from it
+            self._advance()
+        elif not data:
+            self._ended()
+        elif self.closing:
+            self.throw_away(data)
+        else:
+            if self._body is not None:
+                data = self._take_body(data)
+            if data and not self.closing:
+                self._buffer += data
+            self._pause_if_full()
+
+    def _ended(self) -> None:
+        self.eof = True
+        if self.closing or not self._busy:
+            self.close()
+            return
+        self.transport.mute()
+        if self.current is not None:
+            self.current.client_left()
+            self.current.end_input()
+
+    # Requests ----------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Take what requests the buffer holds, up to one that has to wait for its answer."""
+        self._more = self._busy = False
+        for _ in range(AT_ONCE):
+            head = self._next_head()
+            if head is None:
+                return
+            self._begin(head)
+            if not self._buffer or self._busy:
+                return
+        self._more = self._busy = True
+        self._wake()
+
+    def _next_head(self) -> RequestHead | None:
+        """The head of the next request; None: it is not complete yet, or never will be."""
+        server = self.server
+        data = self._buffer
+        try:
+            end = find_end(data, 0, server.limits)
+            if end < 0:
+                if not self._partial:
+                    self._partial = True
+                    self.deadline = server.now + server.limits.head_timeout
+                return None
+            raw, self._buffer = (data, b"") if end == len(data) else (data[:end], data[end:])
+            self._partial = False
+            head = server.parser.parse(raw)
+        except Refused as refused:
+            if begins_http2(data):
+                self._hand_over(data)
+            else:
+                self._refuse(refused.status, refused.detail)
+            return None
+        if head.upgrade and becomes_another(head):
+            self._hand_over(data)
+            return None
+        return head
+
+    def scope_of(self, head: RequestHead) -> Scope:
+        """See `_http1_head.Owner`."""
+        return scope_of(self.server, self.transport, head)
+
+    def _begin(self, head: RequestHead) -> None:
+        """Answer a request at once, or hand it to the task."""
+        server = self.server
+        head.owner = self
+        self._served += 1
+        if server.watchful and not server.admits(head):
+            self._refuse(404, "this server has no such host")
+            return
+        app: ASGIApp = server.app
+        if head.length != 0:
+            if not self._announce_body(head):
+                return
+        elif server.door is not None:
+            outcome = server.ask_door(head)
+            if type(outcome) is tuple:
+                self._answer(head, outcome)
+                return
+            if outcome is not None:
+                app = cast("ASGIApp", outcome)
+        self._busy = True
+        self.deadline = inf
+        self.current = Exchange(self, head, app)
+        if self._body is not None and self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._buffer = self._take_body(data)
+            self._pause_if_full()
+        self._wake()
+
+    def _answer(self, head: RequestHead, answer: Answer) -> None:
+        """Send an answer of the direct door."""
+        server = self.server
+        status, headers, body = answer
+        closes = self.must_close()
+        data = None
+        try:
+            if head.keep_alive and not closes and head.version == "1.1":
+                data = whole_of(status, headers, body, head.method, server.tail())
+            if data is None:
+                writer = ResponseWriter(head)
+                if closes:
+                    writer.close()
+                writer.start(status, headers)
+                data = b"".join(writer.body(body, False, *server.tails()))
+                closes = writer.closes
+        except ResponseFault as fault:
+            log.error("the application failed on %s %r", head.method, head.raw_path, exc_info=fault)
+            self._refuse(500, "")
+            return
+        self.deadline = server.now + server.limits.idle_timeout
+        rest = self.push(data)
+        if rest is not None:
+            self._unsent = rest
+            self._closes = closes
+            self._busy = True
+            self.deadline = inf
+            self._wake()
+        elif closes:
+            self._end()
+
+    # The task ----------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Let the task see to what there is."""
+        server = self.server
+        if self._parked is not None:
+            task, self._parked = self._parked, None
+            # A context variable that one request sets must not be seen by the next.
+            task.context = server.base_context.copy()
+            trio.lowlevel.reschedule(task)
+        elif not self._started:
+            self._started = True
+            server.nursery.start_soon(self._run)
+        server.task_woken()
+
+    async def _run(self) -> None:
+        access = self.server.access
+        try:
+            with trio.CancelScope() as self._scope:
+                while True:
+                    current = self.current
+                    if current is not None:
+                        if access is None:
+                            await current.run()
+                        else:
+                            await current.run_logged(access)
+                        self.current = None
+                        self._next(reusable=current.reusable)
+                    elif self._unsent is not None:
+                        await self.flush(self._unsent, self.server.send_timeout)
+                        self._unsent = None
+                        self._next(reusable=not self._closes)
+                    elif self._more:
+                        await trio.lowlevel.checkpoint()  # a client that pipelines must not keep all others waiting
+                        self._advance()
+                    elif self.gone:
+                        break
+                    else:
+                        self._parked = trio.lowlevel.current_task()
+                        await trio.lowlevel.wait_task_rescheduled(self._unpark)
+        finally:
+            # Cancelled, if anything is left: by the drain's end, or with the whole server.
+            self._parked = None
+            self._unsent = None
+            self.current = None
+            self.close()
+            self.server.left(self)
+
+    def _unpark(self, _: object) -> Abort:
+        self._parked = None  # who would still wake it in the same tick would find it runnable already
+        return Abort.SUCCEEDED
+
+    def _next(self, *, reusable: bool) -> None:
+        """A request has been answered: go on with the next, or come to an end."""
+        if self.gone:
+            self.server.left(self)
+        elif self.closing:
+            pass  # an answer of ours has taken the place of the application's
+        elif reusable and not self.eof:
+            self.deadline = self.server.now + self.server.limits.idle_timeout
+            if self._paused:
+                self.make_room()
+            self._more = self._busy = bool(self._buffer)
+        else:
+            self._end()
+
+    # The end -----------------------------------------------------------------------------------------------------
+
+    def _closed(self) -> None:
+        if self.current is None:
+            self.server.left(self)
+        if self._parked is not None:
+            self._wake()
+
+    def _hand_over(self, data: bytes) -> None:
+        """Let hypercorn's protocols go on with the connection, from `data` on."""
+        self.gone = True
+        self.deadline = inf
+        self.server.left(self)
+        self.server.hand_over(self.transport, data)
+        if self._parked is not None:
+            self._wake()
+
+    def tick(self, now: float, seconds: float) -> None:
+        """Called every `seconds` or so: whatever has taken too long is ended."""
+        if self.deadline <= now:
+            self.deadline = inf
+            if self.closing or not self._buffer:
+                self.close()
+            else:
+                self._refuse(408, "the head of the request did not arrive in time")
+        else:
+            self._check_rate(seconds)
+
+    # The drain ---------------------------------------------------------------------------------------------------
+
+    def drain_begins(self) -> None:
+        """Close if idle; otherwise after the response in progress."""
+        if not self._busy and not self._buffer:
+            self.transport.look()  # a request that has arrived already is not lost
+            if not self._served:
+                # Who has kept a connection must expect its end (RFC 9112 section 9.3.1); who has just connected, not.
+                self.deadline = self.server.now + FIRST_REQUEST_SECONDS
+            elif not self._busy and not self._buffer:
+                self.close()
+
+    def drain_over(self) -> None:
+        """Tell the request to stop; cancel what cannot be told."""
+        current = self.current
+        if current is None:
+            self.close()
+            return
+        current.drain_over()
+        if not current.attached and self._scope is not None:
+            self._scope.cancel()

@@ -1,0 +1,313 @@
+"""One HTTP/1.1 request between its connection and an ASGI application.
+
+This file owns the order of messages: what `receive` returns, what `send` takes, and what becomes of a response that its
+application does not complete. Bytes are `_http1_response`'s, the socket is the connection's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from trivet._logline import Entry
+from trivet.asgi import EXTENSION, ASGIApp, Message, Reason
+
+from ._faults import fault_in
+from ._http1_response import CONTINUE, ResponseFault, ResponseWriter, refusal, whole_of
+from ._inbox import BodyInbox
+from ._link import RequestLink
+from ._state import log
+
+if TYPE_CHECKING:
+    from ._access_log import AccessLog
+    from ._http1_connection import HTTP1Connection
+    from ._http1_head import RequestHead
+
+ANSWER_SECONDS = 1.0
+"""For the last answer of a request that is cut."""
+
+_DISCONNECT = {"type": "http.disconnect"}
+
+
+class ClientGone(OSError):
+    """Raised by `send` once the client has left (ASGI HTTP 2.4)."""
+
+
+class Exchange(RequestLink):
+    """A request that an application answers in the connection's task. It is its own `Link`.
+
+    Args:
+        connection: it came on.
+        head: of the request.
+        app: that answers it.
+    """
+
+    waited = 0.0
+    """Seconds for which the application has waited for the body."""
+
+    _inbox: BodyInbox | None = None
+    """Made when the application reads, or a body arrives: most requests need none."""
+
+    _start: Message | None = None
+    """The head that the application has sent, held back until the first part of the body is known."""
+
+    _writer: ResponseWriter | None = None
+    """Made for a response that comes in several parts, or needs more care than the usual."""
+
+    _entry: Entry | None = None
+    """Its line in the access log, where there is one."""
+
+    _complete = False
+    _reusable = False
+    _cut = False
+
+    def __init__(self, connection: HTTP1Connection, head: RequestHead, app: ASGIApp) -> None:
+        self.head = head
+        self.app = app
+        self._connection = connection
+        service = connection.server
+        self.draining = service.draining
+        self.send_timeout = service.send_timeout
+
+    # What the connection asks and says ---------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        """Whether the head of a response is out."""
+        return self._complete or (self._writer is not None and self._writer.sent)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can go on with another request."""
+        return self._reusable and not self._cut
+
+    @property
+    def waits_for_body(self) -> bool:
+        """Whether the application waits for more of the body."""
+        return self._inbox is not None and self._inbox.waiting
+
+    @property
+    def full(self) -> bool:
+        """Whether as much body is unread as we are willing to hold."""
+        return self._inbox is not None and self._inbox.full
+
+    def feed(self, data: list[bytes], complete: bool) -> None:
+        """Some of the body has arrived."""
+        inbox = self._input()
+        for part in data:
+            inbox.feed(part)
+        if complete:
+            inbox.complete()
+
+    def end_input(self) -> None:
+        """The client has left, or its request cannot be read any further."""
+        self._input().end(_DISCONNECT)
+
+    def replaced(self, status: int) -> None:
+        """The connection has answered in the application's place: nothing of its own goes out any more."""
+        self._cut = True
+        if self._entry is not None:
+            self._entry.head(status, trio.current_time())
+        self.client_left()
+        self.response_taken()
+        self.end_input()
+
+    def _input(self) -> BodyInbox:
+        if self._inbox is None:
+            self._inbox = inbox = BodyInbox()
+            inbox.taken = self._read
+            if self.head.length == 0:
+                inbox.complete()
+            elif self.head.expect:
+                inbox.before_wait = self._invite
+            if self._connection.eof or self._complete or self._cut:
+                inbox.end(_DISCONNECT)
+        return self._inbox
+
+    async def _read(self, size: int) -> None:
+        self._connection.make_room()
+
+    async def _invite(self) -> None:
+        """`100 Continue`, at the moment when the application first waits for the body (RFC 9110 section 10.1.1)."""
+        if self._start is None and self._connection.body_untouched:
+            await self._connection.write((CONTINUE,), self.send_timeout)
+
+    # What the application calls ----------------------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """ASGI's `receive`."""
+        inbox = self._input()
+        if self._start is not None and self._writer is None and not self._complete and inbox.lacking:
+            # A head is held back until its framing is known. An application that wants to read on first may have a
+            # client that wants to see the head first.
+            await self._send_part(b"", True)
+        return await inbox.receive()
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`. A checkpoint if more of the body is to follow, or if it blocks."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            if self._start is not None:
+                raise ResponseFault("the application started its response twice")
+            self._start = message
+            return
+        if kind != "http.response.body":
+            raise ValueError(f"an HTTP request cannot be answered with {kind!r}")
+        connection = self._connection
+        data: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            await self._send_part(data, True)
+        elif (
+            self._writer is not None
+            or self._start is None
+            or self._complete
+            or self._cut
+            or connection.blocked is not None
+            or not self.head.keep_alive
+            or self.head.version == "1.0"
+            or connection.must_close()
+        ):
+            await self._send_part(data, False)
+        else:
+            # Nearly all responses: one part, on a connection that stays open.
+            start = self._start
+            whole = whole_of(
+                start["status"], start.get("headers", ()), data, self.head.method, connection.server.tail()
+            )
+            if whole is None:
+                await self._send_part(data, False)
+                return
+            self._taken(reusable=True)
+            if self._entry is not None:
+                self._note(start["status"], len(data))
+            rest = connection.push(whole)
+            if rest is not None:
+                await connection.flush(rest, self.send_timeout)
+
+    def _taken(self, *, reusable: bool) -> None:
+        """The response is complete, as far as the application is concerned."""
+        self._complete = True
+        self._reusable = reusable
+        self._over = True
+        self._cancel = None
+        if self._inbox is not None:
+            self._inbox.end(_DISCONNECT)
+
+    async def _send_part(self, data: bytes, more: bool) -> None:
+        connection = self._connection
+        if self._cut or connection.gone or (more and connection.eof):
+            # A half-closing client still reads: what it asked for is answered, but nobody streams to it for ever.
+            await self._nobody_there()
+            return
+        if connection.blocked is not None:
+            await connection.blocked.wait()
+        if self._complete:
+            raise ResponseFault("the application sent a part of a response that is complete")
+        writer = self._writer or self._begin()
+        pieces = writer.body(data, more, *connection.server.tails())
+        if not more:
+            self._taken(reusable=not writer.closes)
+        if self._entry is not None:
+            self._note(writer.status, len(data))
+        for piece in pieces:
+            rest = connection.push(piece)
+            if rest is not None:
+                await connection.flush(rest, self.send_timeout)
+        if more:
+            await trio.lowlevel.checkpoint()
+
+    def _note(self, status: int, size: int) -> None:
+        entry = self._entry
+        assert entry is not None
+        if not entry.status:
+            entry.head(status, trio.current_time())
+        if self.head.method != "HEAD":
+            entry.sent += size
+        entry.complete = self._complete
+
+    def _begin(self) -> ResponseWriter:
+        if self._start is None:
+            raise ResponseFault("the application sent a body before its http.response.start")
+        writer = ResponseWriter(self.head)
+        writer.start(self._start["status"], self._start.get("headers", ()))
+        if self._connection.must_close():
+            writer.close()
+        self._writer = writer
+        return writer
+
+    async def _nobody_there(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if not self.attached:  # who is told by the Link has decided to go on all the same
+            raise ClientGone("the client has left")
+
+    # The end -----------------------------------------------------------------------------------------------------
+
+    async def run_logged(self, access: AccessLog) -> None:
+        """`run`, and write a line."""
+        self._entry = entry = access.begin(self.head.scope())
+        outcome: Reason = "drained"
+        try:
+            outcome = await self.run()
+        finally:
+            access.end(entry, outcome)
+
+    async def run(self) -> Reason:
+        """Run the application, and see to the end of the response. Raises only what cancels it.
+
+        Returns:
+            What the request looked like from here.
+        """
+        fault: BaseException | None = None
+        try:
+            try:
+                scope = self.head.scope()
+                scope["extensions"][EXTENSION] = self
+                await self.app(scope, self.receive, self.send)
+            except BaseException as error:
+                # KeyboardInterrupt and SystemExit too: signals are received elsewhere; here they are a handler's own.
+                fault = fault_in(error)
+                if fault is None:
+                    raise
+                if not (isinstance(fault, ClientGone) and self._left):
+                    # repr: a path may hold line breaks, and a log line must stay one line.
+                    path = self.head.scope()["path"]
+                    log.error("the application failed on %s %r", self.head.method, path, exc_info=fault)
+            complete = self._complete
+            if not complete:
+                await self._end(500)
+        except trio.Cancelled:
+            with trio.move_on_after(ANSWER_SECONDS, shield=True):
+                await self._end(503)
+            raise
+        if self._left and not complete:
+            return "disconnected"
+        return "returned" if complete and fault is None else "failed"
+
+    async def _end(self, status: int) -> None:
+        """Answer with `status` if the application has not; cut what it has not completed."""
+        self.response_taken()
+        if self._complete or self._cut or self._connection.gone:
+            return
+        if self.started:
+            self.cut()
+            return
+        self._complete = True
+        if self._entry is not None:
+            self._note(status, 0)
+        service = self._connection.server
+        await self._connection.write((refusal(status, "", service.tail()),), self.send_timeout)
+
+    def abort(self) -> None:
+        """See `trivet.asgi.Link.abort`."""
+        self.cut()
+
+    def cut(self) -> None:
+        """Make the client see that the response is incomplete."""
+        if self._cut or self._complete:
+            return
+        self._cut = True
+        self.response_taken()
+        self.end_input()
+        # Where a closed connection looks like the end of a whole body (RFC 9112 section 6.3, rule 8) only RST tells.
+        self._connection.abort(reset=self._writer is not None and self._writer.ends_with_close)

@@ -1,0 +1,147 @@
+"""The middle of an HTTP/1.1 connection: the request being answered, what arrives of its body, and a refusal of it.
+
+This file owns back-pressure (how far we read ahead of the application) and what becomes of a request whose bytes cannot
+be read any further. Below it is `_http1_wire`, above it `_http1_connection`, which finds the requests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._http1_body import Chunked, Sized
+from ._http1_exchange import Exchange
+from ._http1_head import Refused, RequestHead
+from ._http1_response import refusal
+from ._http1_wire import Wire
+
+if TYPE_CHECKING:
+    from ._http1_service import HTTP1Service
+    from ._transport import Transport
+
+
+class Intake(Wire):
+    """Takes the body of the current request.
+
+    Attributes:
+        current: the request that an application is answering.
+    """
+
+    __slots__ = ("_body", "_buffer", "_busy", "_paused", "_received", "_served", "current")
+
+    def __init__(self, server: HTTP1Service, transport: Transport, now: float) -> None:
+        super().__init__(server, transport, now)
+        self.current: Exchange | None = None
+        self._buffer = b""  # what has been read of requests that are still to come
+        self._busy = False  # what arrives now is not the beginning of a request to be looked at
+        self._body: Sized | Chunked | None = None  # what is still to come of the current request
+        self._received = 0  # bytes of that body
+        self._served = 0  # requests
+        self._paused = False
+
+    @property
+    def body_untouched(self) -> bool:
+        """Whether nothing of the current request's body has arrived."""
+        return self._body is not None and not self._received
+
+    def must_close(self) -> bool:
+        """Whether the response being made has to be the last one here."""
+        server = self.server
+        return self.eof or self._body is not None or server.draining_now or self._served >= server.requests
+
+    # The client -----------------------------------------------------------------------------------------------------
+
+    def hung_up(self) -> None:
+        """The client has ended its half while we do not read: told, no more, for there is still something to read."""
+        if self.current is not None:
+            self.current.client_left()
+
+    def broken(self) -> None:
+        """Nothing can be read or written any more."""
+        self.eof = True
+        self.close()
+        if self.current is not None:
+            self.current.client_left()
+            self.current.end_input()
+
+    def _pause_if_full(self) -> None:
+        full = len(self._buffer) > self.server.limits.read_ahead or (self.current is not None and self.current.full)
+        if full and not self._paused and not self.gone and not self.eof:
+            self._paused = True
+            self.transport.pause()
+
+    def make_room(self) -> None:
+        """The application has read some of the body, or a request has been answered: read on."""
+        if self._paused and not self.gone and not self.eof:
+            self._paused = False
+            self.transport.resume()
+
+    # The body ---------------------------------------------------------------------------------------------------------
+
+    def _announce_body(self, head: RequestHead) -> bool:
+        limit = self.server.limits.body_size
+        self._received = 0
+        try:
+            self._body = Chunked(limit) if head.length is None else Sized(head.length, limit)
+        except Refused as refused:
+            self._refuse(refused.status, refused.detail)
+            return False
+        return True
+
+    def _take_body(self, data: bytes) -> bytes:
+        """Hand what belongs to the body to the application; returns what does not."""
+        body, current = self._body, self.current
+        if body is None or current is None:
+            return data
+        self._received += len(data)
+        try:
+            parts, rest = body.feed(data)
+        except Refused as refused:
+            self._refuse(refused.status, refused.detail)
+            return b""
+        if body.complete:
+            self._body = None
+        if parts or body.complete:
+            current.feed(parts, body.complete)
+        return rest
+
+    def _check_rate(self, seconds: float) -> None:
+        """Refuse a body that comes too slowly, if somebody has waited for it these last `seconds`."""
+        current, limits = self.current, self.server.limits
+        if current is not None and self._body is not None and current.waits_for_body and limits.body_rate is not None:
+            current.waited += seconds
+            if current.waited > limits.body_grace + self._received / limits.body_rate:
+                self._refuse(408, "the body of the request arrives too slowly")
+
+    # The end --------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer in the place of the application, and close."""
+        current = self.current
+        self._body = None
+        self._buffer = b""
+        if current is not None:
+            if current.started:
+                self.abort(reset=True)
+                return
+            current.replaced(status)
+        elif self.server.access is not None:
+            self.server.access.refused(status, self.transport.client)
+        if self.blocked is not None or self.push(refusal(status, detail, self.server.tail())) is not None:
+            self.abort(reset=True)  # a client that breaks the rules and does not read either
+            return
+        self._end(sending=True)
+
+    def _end(self, *, sending: bool = False) -> None:
+        """The last answer has been written."""
+        self.finish(sending=sending or self._body is not None or bool(self._buffer))
+        if self.closing:
+            self._busy = True
+            self._buffer = b""
+            self.make_room()
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Close at once, in the middle of whatever is going on."""
+        self.eof = True
+        self.close(reset=reset)
+        if self.current is not None:
+            self.current.end_input()

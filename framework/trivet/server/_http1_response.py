@@ -1,0 +1,275 @@
+"""How a response is written in HTTP/1.1 (RFC 9112). This file owns the bytes of its head and the framing of its body.
+
+Sans-I/O: it turns what the application said into bytes, and refuses what would put the connection out of step. Held
+back until the first part of the body is known, a head gets the best framing: a body that comes in one part has a
+`Content-Length`, whether the application set one or not.
+
+    the application's body                       HTTP/1.1                HTTP/1.0
+    none may be sent (HEAD, 204, 304)            no framing fields, but for what the application says of HEAD and 304
+    `Content-Length` set, or all in one part     that length             that length
+    several parts, no length                     chunked                 ended by closing
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from trivet.errors import TrivetError
+
+from ._http1_head import RequestHead
+
+
+class ResponseFault(TrivetError):
+    """The application sent what no response can hold. Nothing of the message has gone out."""
+
+
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES: Final = {
+    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(200, 600)
+}
+# The version of a response is ours, also to a client of 1.0 (RFC 9110 section 6.2).
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FORBIDDEN: Final = re.compile(rb"[\r\n\0]")
+_DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+
+PLAIN, LENGTH, CODING, CONNECTION, DATE = range(5)
+_KINDS: Final = {
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"connection": CONNECTION,
+    b"keep-alive": CODING,  # hop by hop, and ours: dropped, as a transfer coding is
+    b"proxy-connection": CODING,
+    b"date": DATE,
+}
+
+# Fields repeat: the same content type, the same few lengths. What has been checked and written once is looked up.
+_LINES: dict[tuple[bytes, bytes], tuple[bytes, int, int]] = {}
+_LINES_KEPT: Final = 2048
+_LINE_KEPT: Final = 128
+
+_JOINED: Final = 65_536
+"""Copying so much takes as long as a system call."""
+
+
+def _line(field: Any) -> tuple[bytes, int, int]:
+    """A field of the application's as a line, what it means to us, and the number in it if that is a length.
+
+    Raises:
+        ResponseFault: it would end the line, or is no field at all.
+    """
+    name, value = field
+    name, value = bytes(name), bytes(value)
+    if not _TOKEN.fullmatch(name):
+        raise ResponseFault(f"the response header name {name!r} is no token (RFC 9110 section 5.1)")
+    if _FORBIDDEN.search(value):
+        raise ResponseFault(f"the response header {name.decode()} holds a line break or NUL: {value!r}")
+    kind = _KINDS.get(name.lower(), PLAIN)
+    if kind == LENGTH and not _DIGITS.fullmatch(value):
+        raise ResponseFault(f"the response's Content-Length is {value!r}, which is no number of bytes")
+    line = name + b": " + value + b"\r\n"
+    made = line, kind, int(value) if kind == LENGTH else 0
+    if len(_LINES) < _LINES_KEPT and len(line) <= _LINE_KEPT:
+        _LINES[name, value] = made
+    return made
+
+
+class ResponseWriter:
+    """One response: `start`, then `body` until it is complete.
+
+    Args:
+        head: of the request.
+    """
+
+    __slots__ = ("_bodiless", "_chunked", "_close", "_dated", "_head", "_left", "_lines", "complete", "sent", "status")
+
+    def __init__(self, head: RequestHead) -> None:
+        self._head = head
+        self._close = not head.keep_alive
+        self._lines: list[bytes] | None = None  # the head, while it is held back
+        self._left: int | None = None  # bytes still owed to the `Content-Length`
+        self._bodiless = False
+        self._chunked = False
+        self._dated = False
+        self.status = 0
+        """0 until `start`."""
+        self.sent = False
+        """The head has been given out."""
+        self.complete = False
+        """So has the end of the body."""
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection must be closed after this response."""
+        return self._close
+
+    def close(self) -> None:
+        """Let the connection close after this response, whatever is in it. Called before its head is given out."""
+        self._close = True
+
+    @property
+    def ends_with_close(self) -> bool:
+        """Whether only the end of the connection ends the body."""
+        return self.sent and self._left is None and not self._chunked and not self._bodiless
+
+    def start(self, status: int, headers: Iterable[Any]) -> None:
+        """Take the head.
+
+        Raises:
+            ResponseFault: it cannot be sent.
+        """
+        if self.status:
+            raise ResponseFault("the application started its response twice")
+        if type(status) is not int or status not in _STATUS_LINES:
+            # 1xx would take the connection out of step; 101 is not ours to give.
+            raise ResponseFault(f"the application answered with the status {status!r}; a response has 200 to 599")
+        lines = [_STATUS_LINES[status]]
+        self._bodiless = status in (204, 304) or self._head.method == "HEAD"
+        for field in headers:
+            try:
+                line, kind, number = _LINES[field]
+            except (KeyError, TypeError):  # TypeError: ASGI allows lists, which do not hash
+                line, kind, number = _line(field)
+            if kind == PLAIN:
+                lines.append(line)
+            else:
+                self._special(kind, line, number, status, lines)
+        self._lines = lines
+        self.status = status
+
+    def _special(self, kind: int, line: bytes, length: int, status: int, lines: list[bytes]) -> None:
+        if kind == LENGTH:
+            if self._left is not None:
+                if self._left != length:
+                    raise ResponseFault(f"the response has two Content-Lengths, {self._left} and {length}")
+                return
+            if status != 204:  # RFC 9110 section 8.6
+                self._left = length
+                lines.append(line)
+        elif kind == DATE:
+            self._dated = True
+            lines.append(line)
+        elif kind == CONNECTION and b"close" in line.lower():
+            self._close = True
+
+    def body(self, data: bytes, more: bool, tail: bytes, undated: bytes) -> tuple[bytes, ...]:
+        """A part of the body as what the connection has to send, behind the head if that has been held back.
+
+        Several pieces where joining them would copy much; none where there is nothing to send.
+
+        Args:
+            data: of any length.
+            more: whether another part follows.
+            tail: the fields that the server adds, with `Date`, and the empty line.
+            undated: the same without `Date`.
+
+        Raises:
+            ResponseFault: no head yet, a part after the last, or more or less than the `Content-Length` says. What has
+                gone out then cannot be completed.
+        """
+        if self.complete:
+            raise ResponseFault("the application sent a part of a response that is complete")
+        lines = self._lines
+        if lines is None:
+            if not self.status:
+                raise ResponseFault("the application sent a body before its http.response.start")
+            return _joined(self._frame(data, more))
+        # Two faults that can still be a 500, for nothing has gone out: checked before anything is.
+        left = None if self._bodiless else self._left
+        if left is not None and (len(data) > left or (not more and len(data) < left)):
+            raise self._mismatch(len(data))
+        self._choose_framing(data, more, lines)
+        lines.append(undated if self._dated else tail)
+        self._lines = None
+        self.sent = True
+        return _joined((*lines, *self._frame(data, more)))
+
+    def _choose_framing(self, data: bytes, more: bool, lines: list[bytes]) -> None:
+        version = self._head.version
+        if self._left is None and not self._bodiless:
+            if not more:
+                self._left = len(data)
+                lines.append(b"content-length: %d\r\n" % len(data))
+            elif version == "1.1":
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                self._close = True
+        if self._close:
+            lines.append(b"connection: close\r\n")
+        elif version == "1.0":
+            lines.append(b"connection: keep-alive\r\n")
+
+    def _frame(self, data: bytes, more: bool) -> tuple[bytes, ...]:
+        if not more:
+            self.complete = True
+        if self._bodiless:
+            return ()
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0 or (self._left and not more):
+                self.complete = False
+                raise self._mismatch(len(data))
+            return (data,)
+        if self._chunked:
+            chunk = (b"%x\r\n" % len(data), data, b"\r\n") if data else ()
+            return chunk if more else (*chunk, LAST_CHUNK)
+        return (data,)
+
+    def _mismatch(self, size: int) -> ResponseFault:
+        return ResponseFault(
+            f"the response's body does not have the length that its Content-Length says (at a part of {size} bytes)"
+        )
+
+
+def _joined(pieces: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """One piece where that is cheaper than another system call."""
+    if sum(map(len, pieces)) <= _JOINED:
+        return (b"".join(pieces),)
+    return tuple(piece for piece in pieces if piece)
+
+
+def whole_of(status: int, headers: Iterable[Any], body: bytes, method: str, tail: bytes) -> bytes | None:
+    """A response in one part, on a connection that stays open; None where it takes a `ResponseWriter`.
+
+    Raises:
+        ResponseFault: it cannot be sent.
+    """
+    line = _STATUS_LINES.get(status)
+    if line is None or status == 204 or status == 304 or method == "HEAD" or len(body) > _JOINED:
+        return None
+    lines = [line]
+    measured = False
+    for field in headers:
+        try:
+            line, kind, number = _LINES[field]
+        except (KeyError, TypeError):  # TypeError: ASGI allows lists, which do not hash
+            line, kind, number = _line(field)
+        if kind:
+            # The `Content-Length` that this body has; everything else is worth a closer look.
+            if kind != LENGTH or measured or number != len(body):
+                return None
+            measured = True
+        lines.append(line)
+    if not measured:
+        lines.append(b"content-length: %d\r\n" % len(body))
+    lines.append(tail)
+    lines.append(body)
+    return b"".join(lines)
+
+
+def refusal(status: int, detail: str, tail: bytes) -> bytes:
+    """What the server answers by itself, before it closes: a problem (RFC 9457)."""
+    problem = {"type": "about:blank", "title": _PHRASES.get(status, ""), "status": status, "detail": detail}
+    body = msgspec.json.encode({name: value for name, value in problem.items() if value})
+    return b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n%b%b" % (
+        _STATUS_LINES[status], len(body), tail, body,
+    )  # fmt: skip

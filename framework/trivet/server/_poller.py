@@ -1,0 +1,153 @@
+"""The poller: one epoll object in which every connection stays registered for as long as it is open.
+
+This file owns the waiting for sockets. Trio's own `wait_readable` registers a socket for each wait and wakes a task for
+each event; a server that waits for thousands of sockets all the time does better with one object that knows them all,
+whose own descriptor is what Trio waits for. What is ready is read here and handed to its connection, synchronously.
+
+Linux only; elsewhere (and for TLS) a connection has a task that reads: `_transport.StreamTransport`.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+log = logging.getLogger("trivet.server")
+
+SUPPORTED: Final = hasattr(select, "epoll")
+
+RECEIVE_SIZE: Final = 65_536
+
+ROUNDS: Final = 16
+"""How often we look again, before other tasks have their turn."""
+
+BATCH: Final = 256
+
+
+class Receiver(Protocol):
+    """A connection, as what reads for it sees it."""
+
+    def received(self, data: bytes, now: float) -> None:
+        """Bytes arrived; none: the end of the stream. `now`: on Trio's clock."""
+        ...
+
+    def hung_up(self) -> None:
+        """The peer has ended its half; some of what it sent before is still unread, and reading is paused."""
+        ...
+
+    def broken(self) -> None:
+        """The connection is broken: nothing can be read or written any more."""
+        ...
+
+
+class Poller:
+    """Reads what is ready.
+
+    Attributes:
+        woken: set by whoever makes a task runnable: it should have its turn before we look again.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._readers: dict[int, tuple[socket.socket, Receiver]] = {}
+        self._listeners: dict[int, Callable[[], object]] = {}
+        self.woken = False
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        poll, current_time = self._epoll.poll, trio.current_time
+        while True:
+            events = poll(0, BATCH)
+            if not events:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                continue
+            for _ in range(ROUNDS):
+                self.woken = False
+                self._serve(events, current_time())
+                if self.woken:
+                    break
+                events = poll(0, BATCH)
+                if not events:
+                    break
+            # While there is something to do the descriptor need not be waited for, which takes two system calls.
+            await trio.lowlevel.checkpoint()
+
+    def _serve(self, events: list[tuple[int, int]], now: float) -> None:
+        readers = self._readers
+        for fd, event in events:
+            reader = readers.get(fd)
+            if reader is None:
+                accept = self._listeners.get(fd)
+                if accept is not None:
+                    accept()
+                continue
+            sock, receiver = reader
+            try:
+                if event & select.EPOLLIN:
+                    receiver.received(sock.recv(RECEIVE_SIZE), now)
+                elif event & (select.EPOLLHUP | select.EPOLLERR):
+                    receiver.broken()
+                else:
+                    self.mute(sock)  # level-triggered: it would be told again and again
+                    receiver.hung_up()
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError:
+                receiver.broken()
+            except Exception:
+                log.exception("a connection ended by an error")  # whatever it is, it costs nobody else anything
+                receiver.broken()
+
+    def look(self, sock: socket.socket) -> None:
+        """Read `sock` now, if there is something to be read."""
+        reader = self._readers.get(sock.fileno())
+        if reader is not None:
+            self._serve([(sock.fileno(), select.EPOLLIN)], trio.current_time())
+
+    # Connections -------------------------------------------------------------------------------------------------
+
+    def add(self, sock: socket.socket, receiver: Receiver) -> None:
+        """Read `sock` from now on."""
+        fd = sock.fileno()
+        self._readers[fd] = sock, receiver
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP)
+
+    def pause(self, sock: socket.socket) -> None:
+        """Read no more, but notice the end of the stream."""
+        self._epoll.modify(sock.fileno(), select.EPOLLRDHUP)
+
+    def mute(self, sock: socket.socket) -> None:
+        """Read no more, and notice only that the connection breaks."""
+        self._epoll.modify(sock.fileno(), 0)
+
+    def resume(self, sock: socket.socket) -> None:
+        """Read again."""
+        self._epoll.modify(sock.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
+
+    def remove(self, sock: socket.socket) -> None:
+        """Forget it; called before it is closed."""
+        fd = sock.fileno()
+        if self._readers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    # Listening sockets -------------------------------------------------------------------------------------------
+
+    def listen(self, sock: socket.socket, accept: Callable[[], object]) -> None:
+        """Call `accept` whenever somebody waits to be accepted."""
+        self._listeners[sock.fileno()] = accept
+        # Of several workers that share the socket one is woken, not all (epoll_ctl(2)).
+        self._epoll.register(sock.fileno(), select.EPOLLIN | getattr(select, "EPOLLEXCLUSIVE", 0))
+
+    def unlisten(self, sock: socket.socket) -> None:
+        """Take `listen` back."""
+        if self._listeners.pop(sock.fileno(), None) is not None:
+            self._epoll.unregister(sock.fileno())
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        self._epoll.close()

@@ -1,0 +1,252 @@
+"""How a connection reads and writes: a socket in the poller, or a Trio stream with a task that reads it.
+
+This file owns the difference between the two, so that a connection knows none: TLS, systems without epoll, and streams
+in memory are the second kind. Writing has a fast half that never blocks, and a slow one that a task awaits.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import trio
+
+from ._address import endpoint
+from ._poller import RECEIVE_SIZE, Poller, Receiver
+from ._stream import BoundedStream
+
+PIECE: Final = 65_536
+"""What a blocked write of a stream hands over at a time: progress is noticed a piece at a time."""
+
+CLOSE_SECONDS: Final = 1.0
+"""For TLS's close_notify."""
+
+_RESET: Final = struct.pack("ii", 1, 0)
+
+
+class Transport(Protocol):
+    """What a connection asks of its transport. The methods that are not `async` neither block nor raise."""
+
+    tls: bool
+    client: tuple[str, int] | None
+    local: tuple[str, int] | None
+
+    write_now: Callable[[bytes | memoryview], int]
+    """Write what can be written without blocking; returns how many bytes that was.
+
+    Raises:
+        OSError: the connection is broken; `BlockingIOError`: nothing can be written now.
+    """
+
+    async def write_some(self, data: memoryview) -> int:
+        """Write at least one byte of `data`; returns how many.
+
+        Raises:
+            OSError, trio.BrokenResourceError, trio.ClosedResourceError: the connection is broken.
+        """
+        ...
+
+    def pause(self) -> None:
+        """Read no more for now; the end of the stream is still noticed where the system can tell."""
+        ...
+
+    def resume(self) -> None:
+        """Read again."""
+        ...
+
+    def mute(self) -> None:
+        """Read no more: the end of the stream has been seen."""
+        ...
+
+    def look(self) -> None:
+        """Read what has arrived already, if that can be told, before the connection is closed."""
+        ...
+
+    def end_writing(self) -> None:
+        """Nothing more will be written."""
+        ...
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close; `reset`: with RST, dropping what has not been sent."""
+        ...
+
+    def hand_over(self, take: Callable[[trio.abc.HalfCloseableStream], object]) -> None:
+        """Stop reading and call `take` with the stream, for another protocol to go on with."""
+        ...
+
+
+class SocketTransport:
+    """A connected, non-blocking socket that the poller reads.
+
+    Args:
+        poller: reads it.
+        sock: owned from here on.
+        client: what `accept` gave as the peer's name.
+    """
+
+    tls = False
+
+    __slots__ = ("_poller", "client", "local", "sock", "write_now")
+
+    def __init__(self, poller: Poller, sock: socket.socket, client: Any) -> None:
+        self.sock = sock
+        self.client = endpoint(sock.family, client)
+        self.local = endpoint(sock.family, sock.getsockname())
+        self._poller = poller
+        # The socket's own method: one call less for each response.
+        self.write_now: Callable[[bytes | memoryview], int] = sock.send
+
+    async def write_some(self, data: memoryview) -> int:
+        """See `Transport`."""
+        while True:
+            await trio.lowlevel.wait_writable(self.sock)
+            try:
+                return self.sock.send(data)
+            except BlockingIOError:
+                pass
+
+    def pause(self) -> None:
+        """See `Transport`."""
+        self._poller.pause(self.sock)
+
+    def resume(self) -> None:
+        """See `Transport`."""
+        self._poller.resume(self.sock)
+
+    def mute(self) -> None:
+        """See `Transport`."""
+        self._poller.mute(self.sock)
+
+    def look(self) -> None:
+        """See `Transport`."""
+        self._poller.look(self.sock)
+
+    def end_writing(self) -> None:
+        """See `Transport`."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the peer is gone: there is nobody to tell
+
+    def close(self, *, reset: bool = False) -> None:
+        """See `Transport`."""
+        sock = self.sock
+        if sock.fileno() == -1:
+            return
+        self._poller.remove(sock)
+        trio.lowlevel.notify_closing(sock)
+        if reset:
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            except OSError:
+                pass  # it is being closed anyhow
+        sock.close()
+
+    def hand_over(self, take: Callable[[trio.abc.HalfCloseableStream], object]) -> None:
+        """See `Transport`."""
+        self._poller.remove(self.sock)
+        take(BoundedStream(trio.socket.from_stdlib_socket(self.sock)))
+
+
+class StreamTransport:
+    """A Trio stream; `run` is the task that reads it.
+
+    Args:
+        stream: owned from here on.
+        tls: whether it is encrypted.
+        client: the peer's address.
+        local: ours.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.HalfCloseableStream | trio.SSLStream[Any],
+        *,
+        tls: bool,
+        client: tuple[str, int] | None,
+        local: tuple[str, int] | None,
+    ) -> None:
+        self.stream = stream
+        self.tls = tls
+        self.client = client
+        self.local = local
+        self.write_now: Callable[[bytes | memoryview], int] = self._write_nothing
+        self._reading = trio.CancelScope()
+        self._resumed: trio.Event | None = None  # exists while reading is paused
+        self._taken: Callable[[Any], object] | None = None
+        self._reset = False
+
+    async def run(self, receiver: Receiver) -> None:
+        """Read until the end, until closed, or until handed over."""
+        try:
+            with self._reading:
+                await self._read(receiver)
+        finally:
+            if self._taken is None:
+                await self._close()
+
+    async def _read(self, receiver: Receiver) -> None:
+        while True:
+            if self._resumed is not None:
+                await self._resumed.wait()
+            try:
+                data = await self.stream.receive_some(RECEIVE_SIZE)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                receiver.broken()
+                return
+            receiver.received(bytes(data), trio.current_time())
+            if not data:
+                await trio.sleep_forever()  # until `close`
+
+    async def _close(self) -> None:
+        with trio.CancelScope(shield=True, relative_deadline=CLOSE_SECONDS):
+            try:
+                if self._reset:
+                    await trio.aclose_forcefully(self.stream)
+                else:
+                    await self.stream.aclose()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the peer was quicker
+
+    def _write_nothing(self, data: bytes | memoryview) -> int:
+        raise BlockingIOError
+
+    async def write_some(self, data: memoryview) -> int:
+        """See `Transport`."""
+        piece = data[:PIECE]
+        await self.stream.send_all(piece)
+        return len(piece)
+
+    def pause(self) -> None:
+        """See `Transport`."""
+        if self._resumed is None:
+            self._resumed = trio.Event()
+
+    def resume(self) -> None:
+        """See `Transport`."""
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
+
+    def mute(self) -> None:
+        """See `Transport`."""
+
+    def look(self) -> None:
+        """See `Transport`."""
+
+    def end_writing(self) -> None:
+        """See `Transport`."""
+        # TLS has no half-close that clients understand; what follows is the close, a moment later.
+
+    def close(self, *, reset: bool = False) -> None:
+        """See `Transport`."""
+        self._reset = reset
+        self._reading.cancel()
+
+    def hand_over(self, take: Callable[[Any], object]) -> None:
+        """See `Transport`."""
+        self._taken = take
+        self._reading.cancel()
+        take(self.stream)
