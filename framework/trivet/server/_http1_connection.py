@@ -128,7 +128,7 @@ class HTTP1Connection(Intake):
             self._partial = False
             head = server.parser.parse(raw)
         except Refused as refused:
-            if begins_http2(data):
+            if not self._served and begins_http2(data):
                 self._hand_over(data)
             else:
                 self._refuse(refused.status, refused.detail)

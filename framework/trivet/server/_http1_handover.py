@@ -15,10 +15,9 @@ def begins_http2(data: bytes) -> bool:
 
 
 def becomes_another(head: RequestHead) -> bool:
-    """Whether this request turns the connection into something else, as far as hypercorn can."""
-    if head.method != "GET" or head.version != "1.1" or head.length != 0:
-        return False
-    if head.upgrade == b"websocket":
-        return True
-    # RFC 7540 section 3.2.1: exactly one HTTP2-Settings.
-    return head.upgrade == b"h2c" and sum(name == b"http2-settings" for name, _ in head.headers) == 1
+    """Whether this request asks for a WebSocket.
+
+    `h2c` is ignored, as RFC 9110 section 7.8 permits and as hypercorn's side does here: RFC 9113 has dropped it, and a
+    connection that is handed over for nothing has got a client to the parser that takes more than ours.
+    """
+    return head.upgrade == b"websocket" and head.method == "GET" and head.version == "1.1" and head.length == 0
