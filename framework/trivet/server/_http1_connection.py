@@ -236,6 +236,7 @@ class HTTP1Connection(Intake):
                     elif self._more:
                         await trio.lowlevel.checkpoint()  # a client that pipelines must not keep all others waiting
                         self._advance()
+                        self.make_room()
                     elif self.gone:
                         break
                     else:
@@ -261,9 +262,9 @@ class HTTP1Connection(Intake):
             pass  # an answer of ours has taken the place of the application's
         elif reusable and not self.eof:
             self.deadline = self.server.now + self.server.limits.idle_timeout
+            self._more = self._busy = bool(self._buffer)
             if self._paused:
                 self.make_room()
-            self._more = self._busy = bool(self._buffer)
         else:
             self._end()
 

@@ -64,14 +64,19 @@ class Intake(Wire):
             self.current.end_input()
 
     def _pause_if_full(self) -> None:
-        full = len(self._buffer) > self.server.limits.read_ahead or (self.current is not None and self.current.full)
-        if full and not self._paused and not self.gone and not self.eof:
+        if not self._paused and self._is_full() and not self.gone and not self.eof:
             self._paused = True
             self.transport.pause()
 
+    def _is_full(self) -> bool:
+        """Whether we hold as much as we are willing to. A head must be completed, what is thrown away is not held."""
+        if not self._busy or self.closing:
+            return False
+        return len(self._buffer) > self.server.limits.read_ahead or (self.current is not None and self.current.full)
+
     def make_room(self) -> None:
-        """The application has read some of the body, or a request has been answered: read on."""
-        if self._paused and not self.gone and not self.eof:
+        """The application has read some of the body, or requests have been answered: read on if that made room."""
+        if self._paused and not self._is_full() and not self.gone and not self.eof:
             self._paused = False
             self.transport.resume()
 
