@@ -234,6 +234,8 @@ class HTTP1Connection(Intake):
                         self._unsent = None
                         self._next(reusable=not self._closes)
                     elif self._more:
+                        # As in `_wake`; in force from this task's next step on.
+                        trio.lowlevel.current_task().context = self.server.base_context.copy()
                         await trio.lowlevel.checkpoint()  # a client that pipelines must not keep all others waiting
                         self._advance()
                         self.make_room()
