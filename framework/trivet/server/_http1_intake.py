@@ -6,7 +6,8 @@ be read any further. Below it is `_http1_wire`, above it `_http1_connection`, wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 from ._http1_body import Chunked, Sized
 from ._http1_exchange import Exchange
@@ -17,6 +18,10 @@ from ._http1_wire import Wire
 if TYPE_CHECKING:
     from ._http1_service import HTTP1Service
     from ._transport import Transport
+
+
+REFUSAL_SECONDS: Final = 1.0
+"""For a refusal that cannot be written at once."""
 
 
 class Intake(Wire):
@@ -131,9 +136,21 @@ class Intake(Wire):
             current.replaced(status)
         elif self.server.access is not None:
             self.server.access.refused(status, self.transport.client)
-        if self.blocked is not None or self.push(refusal(status, detail, self.server.tail())) is not None:
+        if self.blocked is not None:
             self.abort(reset=True)  # a client that breaks the rules and does not read either
             return
+        rest = self.push(refusal(status, detail, self.server.tail()))
+        if rest is None:
+            self._end(sending=True)
+            return
+        # A stream takes nothing at once, and the connection's own task may be busy with the application.
+        self.closing = self._busy = True
+        self.deadline = inf
+        self.server.nursery.start_soon(self._refuse_later, rest)
+
+    async def _refuse_later(self, rest: memoryview) -> None:
+        await self.flush(rest, REFUSAL_SECONDS)
+        self.closing = False
         self._end(sending=True)
 
     def _end(self, *, sending: bool = False) -> None:

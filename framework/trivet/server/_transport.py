@@ -204,6 +204,9 @@ class StreamTransport:
         with trio.CancelScope(shield=True, relative_deadline=CLOSE_SECONDS):
             try:
                 if self._reset:
+                    lower = getattr(self.stream, "transport_stream", self.stream)
+                    if isinstance(lower, BoundedStream):
+                        lower.close(reset=True)
                     await trio.aclose_forcefully(self.stream)
                 else:
                     await self.stream.aclose()
