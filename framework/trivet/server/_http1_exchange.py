@@ -6,6 +6,7 @@ application does not complete. Bytes are `_http1_response`'s, the socket is the 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import trio
@@ -269,23 +270,36 @@ class Exchange(RequestLink):
                 fault = fault_in(error)
                 if fault is None:
                     raise
-                if not (isinstance(fault, ClientGone) and self._left):
-                    # repr: a path may hold line breaks, and a log line must stay one line.
-                    path = self.head.scope()["path"]
-                    log.error("the application failed on %s %r", self.head.method, path, exc_info=fault)
+                self._log(fault)
+            failed = fault is not None
+            fault = None  # its traceback holds this frame: a cycle, which would keep all that the application had
             complete = self._complete
             if not complete:
-                await self._end(500)
+                # Who was told that the client has left owes no answer.
+                await self._end(500 if failed or not self._connection.eof else 0)
         except trio.Cancelled:
             with trio.move_on_after(ANSWER_SECONDS, shield=True):
                 await self._end(503)
             raise
         if self._left and not complete:
             return "disconnected"
-        return "returned" if complete and fault is None else "failed"
+        return "failed" if failed or not complete else "returned"
+
+    def _log(self, fault: BaseException) -> None:
+        # repr: a path may hold line breaks, and a log line must stay one line.
+        method, path = self.head.method, self.head.scope()["path"]
+        cause: BaseException | None = fault
+        while cause is not None:
+            if isinstance(cause, ClientGone):
+                # Or what a framework makes of it: Starlette raises its ClientDisconnect.
+                level = logging.DEBUG if cause is fault else logging.INFO
+                log.log(level, "%s %r ended with %s, for its client has left", method, path, type(fault).__name__)
+                return
+            cause = cause.__cause__ or cause.__context__
+        log.error("the application failed on %s %r", method, path, exc_info=fault)
 
     async def _end(self, status: int) -> None:
-        """Answer with `status` if the application has not; cut what it has not completed."""
+        """Answer with `status` (0: not at all) if the application has not; cut what it has not completed."""
         self.response_taken()
         if self._complete or self._cut or self._connection.gone:
             return
@@ -293,6 +307,8 @@ class Exchange(RequestLink):
             self.cut()
             return
         self._complete = True
+        if not status:
+            return
         if self._entry is not None:
             self._note(status, 0)
         service = self._connection.server
