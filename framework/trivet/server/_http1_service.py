@@ -85,6 +85,7 @@ class HTTP1Service:
         self._listeners: list[socket.socket] = []
         self._listening = False
         self._handshakes: set[trio.CancelScope] = set()
+        self._waiting = trio.lowlevel.ParkingLot()  # listeners without a poller, for room
         self._renew_at = -inf
         self.now = trio.current_time()
         """On Trio's clock, as of the last look at the sockets or the clock: fresh enough for idle connections."""
@@ -142,6 +143,8 @@ class HTTP1Service:
     def left(self, connection: HTTP1Connection) -> None:
         """A connection is over."""
         self._server.left(connection)
+        if self._waiting:
+            self._waiting.unpark_all()
         if not self._listening and self._listeners:
             self._listen()
 
@@ -222,6 +225,14 @@ class HTTP1Service:
         connection = HTTP1Connection(self, transport, trio.current_time())
         self._server.joined(connection)
         self.poller.add(sock, connection)
+
+    async def room(self) -> None:
+        """Return when `limits.connections` lets another connection in. For listeners that are not in the poller."""
+        await trio.lowlevel.checkpoint()  # who was let in last has taken its place by now
+        limit = self.limits.connections
+        while limit is not None and len(self._server.connections) + len(self._handshakes) >= limit:
+            with trio.move_on_after(TICK):  # a failed handshake, or an end in another protocol, tells nobody
+                await self._waiting.park()
 
     async def serve_stream(self, accepted: Accepted) -> None:
         """Serve an accepted stream: TLS, or plain where there is no poller. Raises nothing but cancellation."""

@@ -209,7 +209,7 @@ class _Service:
             sock.listen(config.backlog)
         if http1 is not None and polled:
             http1.listen(polled)
-        listeners = _listen(sockets, config, set(polled))
+        listeners = _listen(sockets, config, set(polled), None if http1 is None else http1.room)
         handler = self._connect if http1 is None else http1.serve_stream
         if listeners:
             serve = functools.partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
@@ -291,13 +291,15 @@ def _choose(connection: Connection, alpn: str) -> HTTPProtocol:
     return HTTP2(connection) if alpn == "h2" else HTTP1(connection)
 
 
-def _listen(sockets: Sockets, config: Config, but: set[socket.socket]) -> list[trio.abc.Listener[Any]]:
+def _listen(
+    sockets: Sockets, config: Config, but: set[socket.socket], room: Callable[[], Awaitable[None]] | None
+) -> list[trio.abc.Listener[Any]]:
     listeners: list[trio.abc.Listener[Any]] = []
     ssl_context = config.create_ssl_context()
     for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
         if sock in but:
             continue
-        listener = BoundedListener(trio.SocketListener(trio.socket.from_stdlib_socket(sock)))
+        listener = BoundedListener(trio.SocketListener(trio.socket.from_stdlib_socket(sock)), room)
         if sock in sockets.secure_sockets and ssl_context is not None:
             listeners.append(trio.SSLListener(listener, ssl_context, https_compatible=True))
         else:

@@ -15,7 +15,7 @@ import errno
 import os
 import socket as stdlib_socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 
 import trio
@@ -146,13 +146,21 @@ class BoundedStream(trio.abc.HalfCloseableStream):
 
 
 class BoundedListener(trio.abc.Listener[BoundedStream]):
-    """Accepts connections as `BoundedStream`s."""
+    """Accepts connections as `BoundedStream`s.
 
-    def __init__(self, listener: trio.SocketListener) -> None:
+    Args:
+        listener: of a listening socket.
+        room: awaited before each; None: there always is.
+    """
+
+    def __init__(self, listener: trio.SocketListener, room: Callable[[], Awaitable[None]] | None = None) -> None:
         self._listener = listener
+        self._room = room
 
     async def accept(self) -> BoundedStream:
         """See `trio.abc.Listener`."""
+        if self._room is not None:
+            await self._room()
         # trio.SocketStream has set TCP_NODELAY and TCP_NOTSENT_LOWAT by the time we take its socket over.
         return BoundedStream((await self._listener.accept()).socket)
 
