@@ -231,6 +231,20 @@ async def mirror(scope: Any, receive: Any, send: Any) -> None:
         await reply(send, json.dumps({**seen, "headers": headers, "body": body.decode("latin-1")}).encode())
 
 
+def streams(*parts: bytes, length: int | None = None, status: int = 200, more: bool = False) -> Handler:
+    """A handler that answers with the parts; `length` is stated; `more`: an empty part ends it."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        headers = [] if length is None else [(b"content-length", b"%d" % length)]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        for number, part in enumerate(parts, 1):
+            await send({"type": "http.response.body", "body": part, "more_body": more or number < len(parts)})
+        if more or not parts:
+            await send({"type": "http.response.body"})
+
+    return handler
+
+
 class Site:
     """A running server, and what its application has been asked."""
 

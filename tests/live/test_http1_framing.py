@@ -30,6 +30,7 @@ from tests.live._http1 import (
     reply,
     site,
     sized,
+    streams,
 )
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -370,20 +371,6 @@ async def test_100_is_not_sent_to_who_does_not_wait_for_it(name: str) -> None:
 
 
 # Bodies of responses -------------------------------------------------------------------------------------------------
-
-
-def streams(*parts: bytes, length: int | None = None, status: int = 200, more: bool = False) -> Any:
-    """A handler that answers with the parts; `length` is stated; `more`: an empty part ends it."""
-
-    async def handler(scope: Any, receive: Any, send: Any) -> None:
-        headers = [] if length is None else [(b"content-length", b"%d" % length)]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        for number, part in enumerate(parts, 1):
-            await send({"type": "http.response.body", "body": part, "more_body": more or number < len(parts)})
-        if more or not parts:
-            await send({"type": "http.response.body"})
-
-    return handler
 
 
 @pytest.mark.parametrize("more", [False, True])
