@@ -55,6 +55,7 @@ def chunked(*parts: bytes, path: bytes = b"/", trailers: bytes = b"", fields: It
 
 
 CLOSE = b"Connection: close"
+EXPECT = b"Expect: 100-continue"
 LAST = get(b"/last", CLOSE)
 
 

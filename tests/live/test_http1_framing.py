@@ -17,6 +17,7 @@ import trio
 
 from tests.live._http1 import (
     CLOSE,
+    EXPECT,
     LAST,
     RST,
     Site,
@@ -34,8 +35,6 @@ from tests.live._http1 import (
 )
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
-
-EXPECT = b"Expect: 100-continue"
 
 STREAMS: dict[str, bytes] = {
     "get": get(b"/a?b", b"A: b"),
