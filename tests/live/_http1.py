@@ -249,15 +249,21 @@ def streams(*parts: bytes, length: int | None = None, status: int = 200, more: b
 class Site:
     """A running server, and what its application has been asked."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, lifespan: Handler | None) -> None:
         self.handler = handler
+        self.lifespan = lifespan
         self.paths: list[bytes] = []
         self.live = 0
         self.errors: list[str] = []
+        self.stopped = False
+        """Set by a test that has stopped the server, so that it is not asked again."""
         self.served: Served
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
-        assert scope["type"] != "lifespan"
+        if scope["type"] == "lifespan":
+            assert self.lifespan is not None  # the server goes on without
+            await self.lifespan(scope, receive, send)
+            return
         if scope["raw_path"] == b"/alive":
             await reply(send)
             return
@@ -292,6 +298,7 @@ class Site:
 async def site(
     handler: Handler = mirror,
     *,
+    lifespan: Handler | None = None,
     limits: Limits | None = None,
     fails: bool = False,
     options: dict[str, Any] | None = None,
@@ -301,12 +308,13 @@ async def site(
 
     Args:
         handler: an ASGI application for `http` scopes.
+        lifespan: one for the `lifespan` scope.
         limits: of the server.
         fails: whether the handler is meant to fail, so that errors are logged.
         options: further ones of `serve`.
         config: hypercorn's configuration by name.
     """
-    made = Site(handler)
+    made = Site(handler, lifespan)
     given = {**(options or {}), **({} if limits is None else {"limits": limits})}
     with _errors_in(made.errors):
         async with serving(made.app, options=given, **config) as served:
@@ -314,9 +322,11 @@ async def site(
             await made.check_alive()
             before = _footprint()
             yield made
+            if made.stopped:
+                return
             await made.check_alive()
             with trio.move_on_after(SETTLE_SECONDS):
-                while made.live or _footprint() != before:
+                while made.live or _footprint() != before:  # noqa: ASYNC110 - nothing says when a socket is closed
                     await trio.sleep(0.005)
             assert (made.live, *_footprint()) == (0, *before), "handlers, tasks, descriptors"
     assert fails or made.errors == []

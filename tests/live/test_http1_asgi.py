@@ -122,7 +122,7 @@ async def test_a_request_without_a_body_has_one_empty_message(data: bytes) -> No
 
 
 async def test_receive_after_the_body_waits_for_the_client_to_leave() -> None:
-    """It does not return before; a scope of the application's can stop it; then it says `http.disconnect`, each time."""
+    """It does not return before; a scope can stop it; then it says `http.disconnect`, each time."""
     seen: list[str] = []
     waits, over = trio.Event(), trio.Event()
 
@@ -132,8 +132,7 @@ async def test_receive_after_the_body_waits_for_the_client_to_leave() -> None:
             await receive()
         assert stopped.cancelled_caught
         waits.set()
-        for _ in range(3):
-            seen.append((await receive())["type"])
+        seen.extend([(await receive())["type"] for _ in range(3)])
         over.set()
 
     async with site(handler) as served:
@@ -153,8 +152,7 @@ async def test_receive_after_the_response_says_disconnect(closes: bool) -> None:
     async def handler(scope: Any, receive: Any, send: Any) -> None:
         await read_body(receive)
         await reply(send)
-        for _ in range(3):
-            seen.append((await receive())["type"])
+        seen.extend([(await receive())["type"] for _ in range(3)])
 
     async with site(handler) as served, served.connect() as wire:
         await wire.send(get(b"/", CLOSE) if closes else get())
@@ -455,7 +453,7 @@ async def test_sending_after_the_client_left_raises_oserror() -> None:
         try:
             while True:
                 await send(body(b"x" * 1000, more=True))
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
         except OSError as error:
             raised.append(error)
         finally:

@@ -1,4 +1,4 @@
-"""Where a message begins and ends, in both directions: connections that go on, bodies of all kinds, and who waits for whom.
+"""Where a message begins and ends, in both directions: connections that go on, bodies, and who waits for whom.
 
 However a valid stream of requests is cut into packets, the answers are the same; and neither side can make the other
 hold more than a little of what it does not read.

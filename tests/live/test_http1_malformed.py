@@ -1,7 +1,7 @@
 """What is no HTTP, or could be read in two ways, is refused, costs nobody else anything, and hides no second request.
 
-Two tables face each other: what is refused, and its neighbours that are not. Both are sent in every way there is: alone,
-behind a good request, one byte at a time.
+Two tables face each other: what is refused, and its neighbours that are not. Both are sent in every way there is:
+alone, behind a good request, one byte at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.live._http1 import CLOSE, LAST, Answer, Site, answers, chunked, for_all, get, reply, site, sized
+from tests.live._http1 import LAST, Answer, Site, answers, chunked, for_all, get, reply, site, sized
 from tests.live._server import running
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -351,6 +351,7 @@ async def test_a_refusal_arrives_though_the_client_goes_on_sending(name: str) ->
 
 async def test_a_malformed_body_after_the_answer_ends_the_connection() -> None:
     """An answer that was out already stays the only one, and what follows the bad chunk is not a request."""
+
     async def handler(scope: Any, receive: Any, send: Any) -> None:
         await reply(send, b"early")
 
@@ -469,4 +470,3 @@ def test_all_of_it_on_one_process() -> None:
         }
         server.signal()
         assert server.wait() == 0
-
