@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import select
+import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -191,6 +192,11 @@ class Wire:
     async def settle(self) -> None:
         """Return when the server can do no more without us."""
         await trio.testing.wait_all_tasks_blocked()
+
+    def reset(self) -> None:
+        """Be gone with RST."""
+        self.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.stream.socket.close()
 
     async def is_quiet(self) -> bool:
         """Whether the server has neither closed nor said anything that we have not read."""

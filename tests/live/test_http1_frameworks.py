@@ -270,6 +270,9 @@ async def test_a_framework_notices_that_the_client_left(name: str) -> None:
         async with served.connect() as wire:
             await wire.send(sized(b"x" * 10_000, path=b"/upload", claim=1_000_000))
             await wire.settle()
+        if name == "starlette":
+            # The others log a bug of their own when a body ends early.
+            assert served.errors == []
     assert seen.events == ["startup", "ticks over", "shutdown"]
 
 

@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.live._http1 import LAST, Answer, Site, answers, chunked, for_all, get, reply, site, sized
+from tests.live._http1 import LAST, Answer, Site, answers, chunked, for_all, get, read_body, reply, site, sized
 from tests.live._server import running
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -258,7 +258,7 @@ ACCEPTED: dict[str, tuple[bytes, dict[str, Any]]] = {
     "length-on-get": (get(b"/", b"Content-Length: 5") + b"12345", {"method": "GET", "body": "12345"}),
     "post-without-body": (post(), {"method": "POST", "body": ""}),
     "coding": (coding(b"chunked"), {"body": "12345"}),
-    "coding-spaces": (coding(b" \tchunked\t "), {"body": "12345"}),
+    "coding-spaces": (coding(b"  chunked "), {"body": "12345"}),
     "coding-on-get": (get(b"/", TE) + b"1\r\nx\r\n0\r\n\r\n", {"method": "GET", "body": "x"}),
     "te-is-not-transfer-encoding": (get(b"/", b"TE: gzip, chunked"), {"body": ""}),
     "size-zeros": (chunks(b"005\r\n12345\r\n000\r\n\r\n"), {"body": "12345"}),
@@ -345,7 +345,8 @@ async def test_a_refusal_arrives_though_the_client_goes_on_sending(name: str) ->
     status, data = HEADS[name]
     async with site() as served, served.connect() as wire, trio.open_nursery() as nursery:
         nursery.start_soon(wire.send, data + b"x" * 1_000_000)
-        assert [answer.status for answer in answers(await wire.rest())] == [status]
+        [answer] = answers(await wire.rest())
+        assert answer.status in (status, 414)  # without a line end it is also a long line
         nursery.cancel_scope.cancel()
 
 
@@ -361,31 +362,68 @@ async def test_a_malformed_body_after_the_answer_ends_the_connection() -> None:
         assert served.paths == [b"/"]
 
 
+UPGRADE = [b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+HANDED_OVER: dict[str, bytes] = {
+    "h2c": get(b"/", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAoAAA"),
+    "websocket-denied": get(b"/", *UPGRADE, b"Sec-WebSocket-Version: 13"),
+    "websocket-wrong-version": get(b"/", *UPGRADE, b"Sec-WebSocket-Version: 12"),
+    "websocket-without-key": get(b"/", *UPGRADE[:2], b"Sec-WebSocket-Version: 13"),
+    "websocket-by-post": sized(b"12345", *UPGRADE, b"Sec-WebSocket-Version: 13"),
+    "websocket-with-body": get(b"/", *UPGRADE, b"Sec-WebSocket-Version: 13", b"Content-Length: 5") + b"12345",
+}
+AFTERWARDS = ["folded", "line-feeds", "host-list", "control-in-value", "length-list", "coding-list", "fragment"]
+
+
+@pytest.mark.parametrize("opening", HANDED_OVER)
+async def test_another_protocol_is_no_way_round_the_rules(opening: str) -> None:
+    """An upgrade that comes to nothing does not leave the connection with a parser that takes more."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+        else:
+            await read_body(receive)
+            await reply(send)
+
+    malformed = [*[HEADS[name][1] for name in AFTERWARDS], BODIES["extension"]]
+    async with site(handler) as served:
+        for data in malformed:
+            for parts in ([HANDED_OVER[opening], data + SMUGGLED], [HANDED_OVER[opening] + data + SMUGGLED]):
+                served.paths.clear()
+                raw = await served.exchange(*parts)
+                assert b"/smuggled" not in served.paths, data
+                statuses = [answer.status for answer in answers(raw)]
+                assert len(statuses) == 1 or statuses[1:] == [400], (data, raw)
+                assert len(served.paths) <= (2 if data == BODIES["extension"] else 1), data
+
+
 # No wrong answer: h11 agrees -----------------------------------------------------------------------------------------
 
 
 def h11_reads(data: bytes) -> list[tuple[str, str, str]]:
     """Method, target and body of each request that h11 reads out of `data`, up to the first that it refuses."""
-    server = h11.Connection(h11.SERVER, max_incomplete_event_size=65_536)
     found: list[tuple[str, str, str]] = []
-    server.receive_data(data)
-    server.receive_data(b"")
-    try:
-        while isinstance(event := server.next_event(), h11.Request):
-            method, target, body = event.method.decode(), event.target.decode("latin-1"), b""
+    while True:
+        while data.startswith(b"\r\n"):  # RFC 9112 section 2.2 tolerates them, h11 does not
+            data = data[2:]
+        server = h11.Connection(h11.SERVER, max_incomplete_event_size=65_536)
+        server.receive_data(data)
+        server.receive_data(b"")
+        try:
+            head, body = server.next_event(), b""
             while isinstance(event := server.next_event(), h11.Data):
                 body += event.data
-            if not isinstance(event, h11.EndOfMessage):
-                break
-            found.append((method, target, body.decode("latin-1")))
-            server.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
-            server.send(h11.EndOfMessage())
-            if server.our_state is not h11.DONE:
-                break
-            server.start_next_cycle()
-    except h11.RemoteProtocolError:
-        pass
-    return found
+        except h11.RemoteProtocolError:
+            return found
+        if not isinstance(head, h11.Request) or not isinstance(event, h11.EndOfMessage):
+            return found
+        found.append((head.method.decode(), head.target.decode("latin-1"), body.decode("latin-1")))
+        server.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
+        server.send(h11.EndOfMessage())
+        if server.our_state is not h11.DONE:
+            return found
+        data = server.trailing_data[0]
 
 
 VALID = [sized(b"12345", b"A: b", path=b"/a?b"), chunked(b"12345", b"678", trailers=b"T: u\r\n"), get(b"/x", b"A: b")]
