@@ -25,6 +25,8 @@ import trio.testing
 from hypothesis.strategies import SearchStrategy
 
 from tests.live._inprocess import Served, serving
+from trivet.asgi import Answer as DirectAnswer
+from trivet.asgi import Door, Head
 from trivet.server._limits import Limits
 
 T = TypeVar("T")
@@ -228,6 +230,11 @@ async def reply(send: Any, body: bytes = b"ok", status: int = 200, headers: Iter
     await send({"type": "http.response.body", "body": body})
 
 
+def direct(head: Head) -> DirectAnswer:
+    """A door that answers with the path."""
+    return 200, [(b"content-length", b"%d" % len(head.raw_path))], head.raw_path
+
+
 async def mirror(scope: Any, receive: Any, send: Any) -> None:
     """Answer with what was seen of the request."""
     body = await read_body(receive)
@@ -300,10 +307,25 @@ class Site:
         assert answers(await self.exchange(get(b"/alive", CLOSE)))[0].status == 200
 
 
+class DirectSite(Site):
+    """A site whose application has a direct door (`trivet.asgi`), which answers all that has no body."""
+
+    def __init__(self, door: Door) -> None:
+        super().__init__(mirror, None)
+        self._door = door
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+    def __trivet_door__(self) -> Door:
+        return self._door
+
+
 @asynccontextmanager
 async def site(
     handler: Handler = mirror,
     *,
+    door: Door | None = None,
     lifespan: Handler | None = None,
     limits: Limits | None = None,
     fails: bool = False,
@@ -314,16 +336,18 @@ async def site(
 
     Args:
         handler: an ASGI application for `http` scopes.
+        door: answers in its place, at once.
         lifespan: one for the `lifespan` scope.
         limits: of the server.
         fails: whether the handler is meant to fail, so that errors are logged.
         options: further ones of `serve`.
         config: hypercorn's configuration by name.
     """
-    made = Site(handler, lifespan)
+    made = Site(handler, lifespan) if door is None else DirectSite(door)
     given = {**(options or {}), **({} if limits is None else {"limits": limits})}
     with _errors_in(made.errors):
-        async with serving(made.app, options=given, **config) as served:
+        app = made if isinstance(made, DirectSite) else made.app
+        async with serving(app, options=given, **config) as served:
             made.served = served
             await made.check_alive()
             before = _footprint()

@@ -238,7 +238,8 @@ def test_curl(server: Running, tmp_path: Path, version: str) -> None:
     if version != "1.0":  # which has no chunks
         chunked = ["--request", "POST", "--upload-file", "-"]
         assert curl(server, *options, *chunked, "BASE/echo", stdin=MEGABYTE)[0] == MEGABYTE
-    assert curl(server, *options, "--data-binary", f"@{file}", "BASE/refuse", codes=(0, 55, 56))[0] == b"too large"
+    if version != "prior-knowledge":  # where curl 7.88 drops an answer that is followed by RST_STREAM
+        assert curl(server, *options, "--data-binary", f"@{file}", "BASE/refuse", codes=(0, 55, 56))[0] == b"too large"
     assert len(curl(server, *options, "BASE/stream/3")[0]) == STREAM
     assert curl(server, *options, "--max-time", "0.5", "BASE/stream/100000", codes=(28,))[0]
 

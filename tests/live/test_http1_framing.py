@@ -24,6 +24,7 @@ from tests.live._http1 import (
     Wire,
     answers,
     chunked,
+    direct,
     for_all,
     get,
     mirror,
@@ -33,6 +34,7 @@ from tests.live._http1 import (
     sized,
     streams,
 )
+from trivet.asgi import Door
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -163,15 +165,17 @@ async def test_a_thousand_requests_on_one_connection() -> None:
             assert (await wire.answer()).seen["body"] == str(number)
 
 
-async def test_twenty_thousand_pipelined_requests() -> None:
+async def path(scope: Any, receive: Any, send: Any) -> None:
+    """A handler that does what `direct` does."""
+    await reply(send, scope["raw_path"])
+
+
+@pytest.mark.parametrize("door", [None, direct])
+async def test_twenty_thousand_pipelined_requests(door: Door | None) -> None:
     """All are answered, in order, though the client sends them all before it reads much."""
     count = 20_000
     bodies = bytearray()
-
-    async def handler(scope: Any, receive: Any, send: Any) -> None:
-        await reply(send, scope["raw_path"])
-
-    async with site(handler) as served, served.connect() as wire, trio.open_nursery() as nursery:
+    async with site(path, door=door) as served, served.connect() as wire, trio.open_nursery() as nursery:
         nursery.start_soon(wire.send, b"".join(get(b"/%06d" % number) for number in range(count - 1)) + LAST)
         bodies += await wire.rest()
     assert re.findall(rb"\r\n\r\n/(\d{6})", bodies) == [b"%06d" % number for number in range(count - 1)]
@@ -193,6 +197,46 @@ async def test_a_pipelined_request_waits_for_the_one_before() -> None:
     async with site(handler) as served:
         found = answers(await served.exchange(get(b"/slow") + get(b"/fast") + LAST))
         assert [answer.body for answer in found] == [b"/slow", b"/fast", b"/last"]
+
+
+@pytest.mark.parametrize("door", [None, direct])
+async def test_a_client_that_pipelines_does_not_keep_others_waiting(door: Door | None) -> None:
+    """Others are answered while thousands of its requests are still to come."""
+    async with (
+        site(path, door=door) as served,
+        served.connect() as greedy,
+        served.connect() as other,
+        trio.open_nursery() as nursery,
+    ):
+        got = bytearray()
+
+        async def read() -> None:
+            got.extend(await greedy.rest())
+
+        nursery.start_soon(greedy.send, get() * 10_000 + LAST)
+        nursery.start_soon(read)
+        for _ in range(10):
+            await other.send(get(b"/other"))
+            assert (await other.answer()).body == b"/other"
+        assert not got
+
+
+@pytest.mark.parametrize("door", [None, direct])
+async def test_a_client_that_pipelines_and_does_not_read_waits(door: Door | None) -> None:
+    """Its requests stay with it; when it reads, it gets all answers."""
+    request, count, sent = get(b"/" + b"x" * 1000), 20_000, 0
+    data = memoryview(request * count + LAST)
+    async with site(path, door=door) as served, served.connect(receive_buffer=4096) as wire:
+        stuck = trio.CancelScope()
+        while not stuck.cancelled_caught:
+            with trio.move_on_after(0.3) as stuck:
+                sent += await wire.stream.socket.send(data[sent : sent + 65_536])
+        assert sent < len(data)
+        to_server, from_server = kernel_holds(served.served.port)
+        assert sent - to_server - from_server < 2 * READ_AHEAD  # a request and its answer are about as long
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.send, bytes(data[sent:]))
+            assert (await wire.rest()).count(b"HTTP/1.1 200") == count + 1
 
 
 async def test_nothing_is_answered_behind_the_last_request() -> None:
