@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import select
+import ssl
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -136,8 +137,8 @@ def _one(data: bytes, method: str) -> tuple[Answer, bytes]:
 class Wire:
     """One connection to a site; `held` is what came behind the last response that was read."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        self.stream: Any = stream
         self.held = b""
 
     async def send(self, data: bytes) -> None:
@@ -270,6 +271,8 @@ class Site:
         self.errors: list[str] = []
         self.stopped = False
         """Set by a test that has stopped the server, so that it is not asked again."""
+        self.tls: ssl.SSLContext | None = None
+        """How to connect; None: in the clear."""
         self.served: Served
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -294,8 +297,12 @@ class Site:
         if receive_buffer is not None:
             sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
         await sock.connect(("127.0.0.1", self.served.port))
-        async with trio.SocketStream(sock) as stream:
-            yield Wire(stream)
+        async with trio.SocketStream(sock) as plain:
+            if self.tls is None:
+                yield Wire(plain)
+                return
+            secure = trio.SSLStream(plain, self.tls, server_hostname="localhost", https_compatible=True)
+            yield Wire(secure)
 
     async def exchange(self, *parts: bytes) -> bytes:
         """Send the parts one by one on a connection of their own; all that comes until the server closes."""
@@ -326,6 +333,7 @@ async def site(
     handler: Handler = mirror,
     *,
     door: Door | None = None,
+    tls: ssl.SSLContext | None = None,
     lifespan: Handler | None = None,
     limits: Limits | None = None,
     fails: bool = False,
@@ -337,6 +345,7 @@ async def site(
     Args:
         handler: an ASGI application for `http` scopes.
         door: answers in its place, at once.
+        tls: how to connect, if `config` makes it a server of HTTPS.
         lifespan: one for the `lifespan` scope.
         limits: of the server.
         fails: whether the handler is meant to fail, so that errors are logged.
@@ -344,6 +353,7 @@ async def site(
         config: hypercorn's configuration by name.
     """
     made = Site(handler, lifespan) if door is None else DirectSite(door)
+    made.tls = tls
     given = {**(options or {}), **({} if limits is None else {"limits": limits})}
     with _errors_in(made.errors):
         app = made if isinstance(made, DirectSite) else made.app
