@@ -1,10 +1,14 @@
-"""What an exception means once cancellation is taken out of it. This file owns that one distinction."""
+"""What an exception out of an application means. This file owns two distinctions: is it more than a cancellation, and
+is it a failure, or only the echo of a client that has left."""
 
 from __future__ import annotations
 
+import logging
 from typing import cast
 
 import trio
+
+log = logging.getLogger("trivet.server")
 
 
 def fault_in(error: BaseException) -> BaseException | None:
@@ -14,3 +18,21 @@ def fault_in(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
         return cast("BaseExceptionGroup[BaseException]", error).split(trio.Cancelled)[1]
     return error
+
+
+class ClientGone(OSError):
+    """Raised by `send` once the client has left (ASGI HTTP 2.4)."""
+
+
+def report(fault: BaseException, method: str, path: str) -> None:
+    """Log that the application ended a request with `fault`."""
+    # repr: a path may hold line breaks, and a log line must stay one line.
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, ClientGone):
+            # Or what a framework makes of it: Starlette raises its ClientDisconnect.
+            level = logging.DEBUG if cause is fault else logging.INFO
+            log.log(level, "%s %r ended with %s, for its client has left", method, path, type(fault).__name__)
+            return
+        cause = cause.__cause__ or cause.__context__
+    log.error("the application failed on %s %r", method, path, exc_info=fault)

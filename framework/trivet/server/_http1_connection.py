@@ -16,7 +16,7 @@ Nothing that happens on one connection reaches another: what is raised here ends
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import trio
 from trio.lowlevel import Abort
@@ -27,7 +27,7 @@ from ._http1_exchange import Exchange
 from ._http1_handover import becomes_another, begins_http2
 from ._http1_head import Refused, RequestHead, find_end
 from ._http1_intake import Intake
-from ._http1_response import ResponseFault, ResponseWriter, whole_of
+from ._http1_response import ResponseFault, answer_of
 from ._http1_scope import scope_of
 from ._state import log
 
@@ -46,8 +46,8 @@ class HTTP1Connection(Intake):
     """A connection of trivet's own protocol; the arguments are those of `Wire`."""
 
     __slots__ = (
-        "_closes", "_more", "_parked", "_partial", "_scope",
-        "_started", "_unsent",     )  # fmt: skip
+        "_closes", "_more", "_parked", "_partial", "_scope", "_started", "_unsent",
+    )  # fmt: skip
 
     def __init__(self, server: HTTP1Service, transport: Transport, now: float) -> None:
         super().__init__(server, transport, now)
@@ -156,11 +156,11 @@ class HTTP1Connection(Intake):
                 return
         elif server.door is not None:
             outcome = server.ask_door(head)
-            if type(outcome) is tuple:
+            if callable(outcome):
+                app = outcome
+            elif outcome is not None:
                 self._answer(head, outcome)
                 return
-            if outcome is not None:
-                app = cast("ASGIApp", outcome)
         self._busy = True
         self.deadline = inf
         self.current = Exchange(self, head, app)
@@ -173,19 +173,8 @@ class HTTP1Connection(Intake):
     def _answer(self, head: RequestHead, answer: Answer) -> None:
         """Send an answer of the direct door."""
         server = self.server
-        status, headers, body = answer
-        closes = self.must_close()
-        data = None
         try:
-            if head.keep_alive and not closes and head.version == "1.1":
-                data = whole_of(status, headers, body, head.method, server.tail())
-            if data is None:
-                writer = ResponseWriter(head)
-                if closes:
-                    writer.close()
-                writer.start(status, headers)
-                data = b"".join(writer.body(body, False, *server.tails()))
-                closes = writer.closes
+            data, closes = answer_of(head, answer, self.must_close(), server.tails())
         except ResponseFault as fault:
             log.error("the application failed on %s %r", head.method, head.raw_path, exc_info=fault)
             self._refuse(500, "")

@@ -6,7 +6,6 @@ application does not complete. Bytes are `_http1_response`'s, the socket is the 
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,11 +13,10 @@ import trio
 from trivet._logline import Entry
 from trivet.asgi import EXTENSION, ASGIApp, Message, Reason
 
-from ._faults import fault_in
+from ._faults import ClientGone, fault_in, report
 from ._http1_response import CONTINUE, ResponseFault, ResponseWriter, refusal, whole_of
 from ._inbox import BodyInbox
 from ._link import RequestLink
-from ._state import log
 
 if TYPE_CHECKING:
     from ._access_log import AccessLog
@@ -29,10 +27,6 @@ ANSWER_SECONDS = 1.0
 """For the last answer of a request that is cut."""
 
 _DISCONNECT = {"type": "http.disconnect"}
-
-
-class ClientGone(OSError):
-    """Raised by `send` once the client has left (ASGI HTTP 2.4)."""
 
 
 class Exchange(RequestLink):
@@ -270,7 +264,7 @@ class Exchange(RequestLink):
                 fault = fault_in(error)
                 if fault is None:
                     raise
-                self._log(fault)
+                report(fault, self.head.method, self.head.scope()["path"])
             failed = fault is not None
             fault = None  # its traceback holds this frame: a cycle, which would keep all that the application had
             complete = self._complete
@@ -284,19 +278,6 @@ class Exchange(RequestLink):
         if self._left and not complete:
             return "disconnected"
         return "failed" if failed or not complete else "returned"
-
-    def _log(self, fault: BaseException) -> None:
-        # repr: a path may hold line breaks, and a log line must stay one line.
-        method, path = self.head.method, self.head.scope()["path"]
-        cause: BaseException | None = fault
-        while cause is not None:
-            if isinstance(cause, ClientGone):
-                # Or what a framework makes of it: Starlette raises its ClientDisconnect.
-                level = logging.DEBUG if cause is fault else logging.INFO
-                log.log(level, "%s %r ended with %s, for its client has left", method, path, type(fault).__name__)
-                return
-            cause = cause.__cause__ or cause.__context__
-        log.error("the application failed on %s %r", method, path, exc_info=fault)
 
     async def _end(self, status: int) -> None:
         """Answer with `status` (0: not at all) if the application has not; cut what it has not completed."""

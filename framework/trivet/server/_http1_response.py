@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from trivet.asgi import Answer
 from trivet.errors import TrivetError
 
 from ._http1_head import RequestHead
@@ -264,6 +265,24 @@ def whole_of(status: int, headers: Iterable[Any], body: bytes, method: str, tail
     lines.append(tail)
     lines.append(body)
     return b"".join(lines)
+
+
+def answer_of(head: RequestHead, answer: Answer, closes: bool, tails: tuple[bytes, bytes]) -> tuple[bytes, bool]:
+    """An answer of the direct door as bytes, and whether the connection closes behind it.
+
+    Raises:
+        ResponseFault: it cannot be sent.
+    """
+    status, headers, body = answer
+    if head.keep_alive and not closes and head.version == "1.1":
+        data = whole_of(status, headers, body, head.method, tails[0])
+        if data is not None:
+            return data, False
+    writer = ResponseWriter(head)
+    if closes:
+        writer.close()
+    writer.start(status, headers)
+    return b"".join(writer.body(body, False, *tails)), writer.closes
 
 
 def refusal(status: int, detail: str, tail: bytes) -> bytes:

@@ -26,6 +26,18 @@ CLOSE_SECONDS: Final = 1.0
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
+class WriteNow(Protocol):
+    """Writes without blocking."""
+
+    def __call__(self, data: bytes | memoryview, /) -> int:
+        """Write what can be written now; returns how many bytes that was.
+
+        Raises:
+            OSError: the connection is broken; `BlockingIOError`: nothing can be written now.
+        """
+        ...
+
+
 class Transport(Protocol):
     """What a connection asks of its transport. The methods that are not `async` neither block nor raise."""
 
@@ -33,12 +45,7 @@ class Transport(Protocol):
     client: tuple[str, int] | None
     local: tuple[str, int] | None
 
-    write_now: Callable[[bytes | memoryview], int]
-    """Write what can be written without blocking; returns how many bytes that was.
-
-    Raises:
-        OSError: the connection is broken; `BlockingIOError`: nothing can be written now.
-    """
+    write_now: WriteNow
 
     async def write_some(self, data: memoryview) -> int:
         """Write at least one byte of `data`; returns how many.
@@ -96,7 +103,7 @@ class SocketTransport:
         self.local = endpoint(sock.family, sock.getsockname())
         self._poller = poller
         # The socket's own method: one call less for each response.
-        self.write_now: Callable[[bytes | memoryview], int] = sock.send
+        self.write_now: WriteNow = sock.send
 
     async def write_some(self, data: memoryview) -> int:
         """See `Transport`."""
@@ -172,7 +179,7 @@ class StreamTransport:
         self.tls = tls
         self.client = client
         self.local = local
-        self.write_now: Callable[[bytes | memoryview], int] = self._write_nothing
+        self.write_now: WriteNow = self._write_nothing
         self._reading = trio.CancelScope()
         self._resumed: trio.Event | None = None  # exists while reading is paused
         self._taken: Callable[[Any], object] | None = None
