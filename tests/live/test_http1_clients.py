@@ -241,7 +241,8 @@ def test_curl(server: Running, tmp_path: Path, version: str) -> None:
     if version != "prior-knowledge":  # where curl 7.88 drops an answer that is followed by RST_STREAM
         assert curl(server, *options, "--data-binary", f"@{file}", "BASE/refuse", codes=(0, 55, 56))[0] == b"too large"
     assert len(curl(server, *options, "BASE/stream/3")[0]) == STREAM
-    assert curl(server, *options, "--max-time", "0.5", "BASE/stream/100000", codes=(28,))[0]
+    if version != "prior-knowledge":  # where ASGI 2.1 is spoken, and who never reads is not told
+        assert curl(server, *options, "--max-time", "0.5", "BASE/stream/100000", codes=(28,))[0]
 
 
 def test_curl_waits_for_100(server: Running, tmp_path: Path) -> None:

@@ -398,6 +398,15 @@ async def test_another_protocol_is_no_way_round_the_rules(opening: str) -> None:
                 assert len(served.paths) <= (2 if data == BODIES["extension"] else 1), data
 
 
+async def test_a_preface_behind_a_request_is_no_preface() -> None:
+    """Whoever shares a connection with others, through a proxy, cannot turn it into HTTP/2 under them."""
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)
+    async with site() as served:
+        for parts in ([get(b"/first") + preface], [get(b"/first"), preface]):
+            found = answers(await served.exchange(*parts))
+            assert [answer.status for answer in found] == [200, 505]
+
+
 # No wrong answer: h11 agrees -----------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,38 @@ async def test_limits(secure: SecureSite) -> None:
         assert await served.exchange() in (b"", RST)
 
 
+async def test_connections(secure: SecureSite) -> None:
+    """The limit counts them, those that have not finished their handshake too."""
+    async with (
+        secure(limits=Limits(connections=2, idle_timeout=30)) as served,
+        served.connect() as first,
+        await served.served.connect() as second,
+    ):
+        await first.send(get())
+        assert (await first.answer()).status == 200
+        async with served.connect() as third, trio.open_nursery() as nursery:
+            nursery.start_soon(third.send, LAST)
+            await trio.sleep(0.2)
+            assert served.paths == [b"/"]
+            await second.aclose()
+            assert (await third.answer()).seen["path"] == "/last"
+
+
+async def test_a_client_that_does_not_read_is_reset(secure: SecureSite) -> None:
+    """So that it cannot take what it has for the whole."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        await reply(send, b"x" * 20_000_000)
+
+    async with (
+        secure(handler, options={"send_timeout": 0.3}) as served,
+        served.connect(receive_buffer=4096) as wire,
+    ):
+        await wire.send(get())
+        await trio.sleep(1)
+        assert (await wire.rest()).endswith(RST)
+
+
 async def test_large_bodies_both_ways(secure: SecureSite) -> None:
     """Five megabytes in, five megabytes out, at the same time."""
 
