@@ -228,7 +228,8 @@ class HTTP1Service:
 
     async def room(self) -> None:
         """Return when `limits.connections` lets another connection in. For listeners that are not in the poller."""
-        await trio.lowlevel.checkpoint()  # who was let in last has taken its place by now
+        for _ in range(2):  # who was let in last has taken its place by then: its task starts in the next tick
+            await trio.lowlevel.checkpoint()
         limit = self.limits.connections
         while limit is not None and len(self._server.connections) + len(self._handshakes) >= limit:
             with trio.move_on_after(TICK):  # a failed handshake, or an end in another protocol, tells nobody
