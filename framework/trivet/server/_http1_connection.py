@@ -206,7 +206,7 @@ class HTTP1Connection(Intake):
         server.task_woken()
 
     async def _run(self) -> None:
-        access = self.server.access
+        access, task, unpark = self.server.access, trio.lowlevel.current_task(), self._unpark
         try:
             with trio.CancelScope() as self._scope:
                 while True:
@@ -216,23 +216,25 @@ class HTTP1Connection(Intake):
                             await current.run()
                         else:
                             await current.run_logged(access)
+                        current.head.forget()
                         self.current = None
                         self._next(reusable=current.reusable)
+                        del current
                     elif self._unsent is not None:
                         await self.flush(self._unsent, self.server.send_timeout)
                         self._unsent = None
                         self._next(reusable=not self._closes)
                     elif self._more:
                         # As in `_wake`; in force from this task's next step on.
-                        trio.lowlevel.current_task().context = self.server.base_context.copy()
+                        task.context = self.server.base_context.copy()
                         await trio.lowlevel.checkpoint()  # a client that pipelines must not keep all others waiting
                         self._advance()
                         self.make_room()
                     elif self.gone:
                         break
                     else:
-                        self._parked = trio.lowlevel.current_task()
-                        await trio.lowlevel.wait_task_rescheduled(self._unpark)
+                        self._parked = task
+                        await trio.lowlevel.wait_task_rescheduled(unpark)
         finally:
             # Cancelled, if anything is left: by the drain's end, or with the whole server.
             self._parked = None

@@ -98,6 +98,11 @@ class RequestHead:
             self._scope = self.owner.scope_of(self)
         return self._scope
 
+    def forget(self) -> None:
+        """Let go of the scope: it leads to the request's `Link`, which leads back here, and only the collector would
+        free them."""
+        self._scope = None
+
 
 class _Fields:
     """What llhttp calls: gathers the fields of one head. A Python method is faster here than a bound C one."""

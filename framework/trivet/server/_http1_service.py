@@ -25,6 +25,7 @@ from ._handshake import Transport as Accepted
 from ._handshake import alpn_of
 from ._http1_connection import HTTP1Connection
 from ._http1_head import HeadParser, RequestHead
+from ._http1_scope import template_of
 from ._limits import Limits
 from ._poller import Poller
 from ._state import Server, log
@@ -75,6 +76,7 @@ class HTTP1Service:
         self._server_names = [name.lower() for name in config.server_names]
         self.watchful = bool(self._server_names) or server.context.max_requests is not None
         """Whether `admits` has to be asked."""
+        self.template = template_of(self.root_path)
         self.app: ASGIApp = server.app
         self.access = server.access
         # The door knows neither a root path nor the log.

@@ -26,7 +26,9 @@ RECEIVE_SIZE: Final = 65_536
 ROUNDS: Final = 16
 """How often we look again, before other tasks have their turn."""
 
-BATCH: Final = 256
+BATCH: Final = 16
+"""How many sockets are read before the tasks that they have woken run: so the first answers are on their way, and their
+clients at work, while we read on."""
 
 
 class Receiver(Protocol):
