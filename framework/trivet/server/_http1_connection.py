@@ -254,7 +254,7 @@ class HTTP1Connection(Intake):
         elif self.closing:
             pass  # an answer of ours has taken the place of the application's
         elif reusable and not self.eof:
-            self.deadline = self.server.now + self.server.limits.idle_timeout
+            self.deadline = trio.current_time() + self.server.limits.idle_timeout
             self._more = self._busy = bool(self._buffer)
             if self._paused:
                 self.make_room()
