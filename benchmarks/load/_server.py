@@ -30,8 +30,11 @@ STOP: Final = 30.0
 STEP: Final = 0.02
 LOG_LINES: Final = 25
 
-SHORTENED: Final = {"--keep-alive": 5.0}
+SHORTENED: Final = {"--keep-alive": 5.0, "--limit-head-timeout": 8.0, "--limit-body-grace": 20.0}
 """Options of `trivet run` that bound a client's time, with their defaults: `Setting.haste` divides them."""
+
+OWN: Final = "--limit-"
+"""How the options begin that only trivet's own protocol has."""
 
 
 class Stats(msgspec.Struct):
@@ -150,7 +153,8 @@ async def serving(setting: Setting, *arguments: str, app: str = APP) -> AsyncGen
     command = [sys.executable, "-m", "trivet", "run", app, "--bind", "127.0.0.1:0", "--backlog", "4096"]
     if setting.haste != 1:
         for option, seconds in SHORTENED.items():
-            command += [option, str(seconds / setting.haste)]
+            if not (option.startswith(OWN) and "hypercorn" in setting.arguments):
+                command += [option, str(seconds / setting.haste)]
     command += [*arguments, *setting.arguments]
     with tempfile.TemporaryFile() as log:
         process = await trio.lowlevel.open_process(
