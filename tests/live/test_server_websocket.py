@@ -100,6 +100,31 @@ async def test_a_client_that_vanishes_is_told_as_1006() -> None:
     assert recorder.reasons == ["disconnected"]
 
 
+@pytest.mark.parametrize("caught", [True, False])
+async def test_a_handler_that_only_sends_is_told_by_an_error(caught: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Once the client has left, `send` raises an OSError (ASGI 2.4); let through, it is not logged."""
+    over = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            while True:
+                await send({"type": "websocket.send", "text": "tick"})
+                await trio.sleep(0.01)
+        except OSError:
+            over.set()
+            if not caught:
+                raise
+
+    async with serving(http(app)) as served:
+        async with client(served) as ws:
+            await ws.next()
+        with trio.fail_after(5):
+            await over.wait()
+    assert "the application failed" not in caplog.text
+
+
 @pytest.mark.parametrize("size", [1000, 1001])
 async def test_the_message_limit_holds(size: int) -> None:
     """A message within it arrives; one beyond ends the connection with 1009, and is not read on."""

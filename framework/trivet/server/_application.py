@@ -12,9 +12,8 @@ import trio
 
 from trivet.asgi import ASGIApp
 
-from ._faults import fault_in
+from ._faults import ClientGone, fault_in, report
 from ._seam import Stream
-from ._state import log
 
 ANSWER_SECONDS = 1.0
 """For the last answer of a request that is cut."""
@@ -44,8 +43,6 @@ async def _call(app: ASGIApp, stream: Stream) -> None:
         fault = fault_in(error)
         if fault is None:
             raise
-        if stream.outcome == "returned":  # else there was a reason before
+        if stream.outcome == "returned" and not isinstance(fault, ClientGone):  # else there was a reason before
             stream.outcome = "failed"
-        method = stream.scope.get("method", "websocket")
-        # repr: a path may hold line breaks, and a log line must stay one line.
-        log.error("the application failed on %s %r", method, stream.scope["path"], exc_info=fault)
+        report(fault, stream.scope.get("method", "websocket"), stream.scope["path"])

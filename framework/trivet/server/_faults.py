@@ -21,7 +21,7 @@ def fault_in(error: BaseException) -> BaseException | None:
 
 
 class ClientGone(OSError):
-    """Raised by `send` once the client has left (ASGI HTTP 2.4)."""
+    """Raised by `send` once the client has left (ASGI 2.4)."""
 
 
 def report(fault: BaseException, method: str, path: str) -> None:

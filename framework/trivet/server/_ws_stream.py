@@ -9,6 +9,7 @@ This file owns the handshake's refusals and what the application is told at the 
 - Data before the handshake is answered closes the connection, and the application is told.
 - The client's close code and reason reach the application.
 - A message beyond the limit ends the connection with 1009, instead of being read on into memory.
+- `send` raises once the client has left: a handler that only sends would go on for ever.
 - A protocol error is answered with its close code (RFC 6455 section 7.4.1), not with silence.
 """
 
@@ -31,6 +32,7 @@ from wsproto.frame_protocol import CloseReason
 from trivet._logline import Entry
 from trivet.asgi import EXTENSION, Message, Reason
 
+from ._faults import ClientGone
 from ._inbox import MessageInbox
 from ._link import RequestLink
 
@@ -68,6 +70,7 @@ class WebSocketStream(WSStream):
         self.app_put = self._put
         self._close_code = int(CloseReason.ABNORMAL_CLOSURE)
         self._close_reason = ""
+        self._left = False  # before we closed
         self.entry: Entry | None = None  # of the access log
         self.outcome: Reason = "returned"
 
@@ -101,7 +104,7 @@ class WebSocketStream(WSStream):
         raw_path, _, query = event.raw_path.partition(b"?")
         scope: dict[str, Any] = {
             "type": "websocket",
-            "asgi": {"spec_version": "2.3", "version": "3.0"},
+            "asgi": {"spec_version": "2.4", "version": "3.0"},
             "scheme": self.scheme,
             "http_version": event.http_version,
             "path": "",
@@ -175,6 +178,7 @@ class WebSocketStream(WSStream):
         else:
             if self._close_code == CloseReason.ABNORMAL_CLOSURE and self.outcome == "returned":
                 self.outcome = "disconnected"
+            self._left = True
             self.link.client_left()
         self.inbox.end({"type": "websocket.disconnect", "code": self._close_code, "reason": self._close_reason})
 
@@ -184,6 +188,8 @@ class WebSocketStream(WSStream):
         """ASGI's `send`."""
         if self.closed:
             await trio.lowlevel.checkpoint()
+            if self._left:
+                raise ClientGone("the client has left")
             return
         if message is not None and message["type"] == "websocket.close":
             self.link.response_taken()
