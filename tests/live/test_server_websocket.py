@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from wsproto.events import (
     BytesMessage,
     CloseConnection,
     Event,
+    Ping,
+    Pong,
     RejectConnection,
     Request,
     TextMessage,
@@ -21,6 +24,7 @@ from wsproto.events import (
 from wsproto.extensions import PerMessageDeflate
 
 from tests.live._inprocess import Served, http, serving
+from trivet.server._ws_stream import WebSocketStream
 
 pytestmark = pytest.mark.live
 
@@ -123,6 +127,24 @@ async def test_a_handler_that_only_sends_is_told_by_an_error(caught: bool, caplo
         with trio.fail_after(5):
             await over.wait()
     assert "the application failed" not in caplog.text
+
+
+async def test_half_a_message_goes_with_its_client() -> None:
+    """Not when the garbage collector comes by, which may be a hundred clients later: a message has up to 16 MiB."""
+    recorder = Recorder()
+    gc.disable()
+    try:
+        async with serving(http(recorder.app)) as served:
+            async with client(served) as ws:
+                await ws.next()
+                await ws.send(BytesMessage(data=b"x" * 500, message_finished=False))
+                await ws.send(Ping(payload=b"has it arrived?"))
+                assert isinstance(await ws.next(), Pong)
+            await recorder.over.wait()
+            streams = [each for each in gc.get_objects() if isinstance(each, WebSocketStream)]
+            assert [stream.buffer.value for stream in streams if stream.buffer.value is not None] == []
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("size", [1000, 1001])

@@ -173,6 +173,8 @@ class WebSocketStream(WSStream):
 
     def _closed(self) -> None:
         self.closed = True
+        # We and our protocol refer to each other: half a message would stay until the garbage collector comes by.
+        cast(Any, self.buffer).clear()
         if self.state in _OVER:
             self._close_code = int(CloseReason.NORMAL_CLOSURE)
         else:
