@@ -479,3 +479,25 @@ def test_what_is_taken_obeys_the_grammar(data: st.DataObject) -> None:
     except Refused:
         return
     assert STRICT(changed)
+
+
+@pytest.mark.parametrize("fields", [[b"A: b"] * 3000, [b"A:"] * 101, [b"A:"] * 8000, [b"A: " + b"b" * 40_000]])
+def test_what_is_too_large_is_refused_before_its_fields_are_read(fields: list[bytes]) -> None:
+    """The work for a head that will be refused does not grow with the number of its fields."""
+    parser = HeadParser(LIMITS)
+    head = get(*[field.ljust(20) for field in fields])
+    with pytest.raises(Refused) as caught:
+        parser.parse(head)
+    assert caught.value.status == 431
+    assert parser._fields.headers == []
+
+
+def test_a_large_head_within_the_limits_is_read() -> None:
+    """A hundred fields, Host among them, and 32,768 bytes: empty lines before it are not counted."""
+    fields = [b"A: " + b"b" * 300] * 99
+    head = get(*fields)
+    head = get(b"A: " + b"b" * (300 + LIMITS.head_size - len(head)), *fields[1:])
+    assert len(head) == LIMITS.head_size
+    for data in (head, b"\r\n" + head):
+        read_head = HeadParser(LIMITS).parse(data)
+        assert len(read_head.headers) == 100

@@ -22,9 +22,7 @@ from ._http1_refusal import Refused as Refused
 from ._http1_request import RequestHead as RequestHead
 from ._limits import Limits
 
-_DECISIVE: Final = frozenset(
-    (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"),
-)
+_DECISIVE: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"))
 """The fields that decide how the connection goes on."""
 
 _KEEP: Final = (b"keep-alive", b"Keep-Alive")
@@ -38,7 +36,6 @@ A CR is in the target if the first line has no version. llhttp takes that for HT
 
 _KNOWN_HOSTS: Final = 64
 """How many valid Host values are remembered; a server has few, and one that has many only checks more often."""
-
 
 _KEPT: Final = 512
 _KEPT_SIZE: Final = 1024
@@ -97,6 +94,10 @@ class HeadParser:
         Raises:
             Refused: it is not a request that we serve.
         """
+        size = len(head)
+        # Eight thousand fields fit into 32 KiB, and llhttp calls us for each, four milliseconds in all: measured first.
+        if size > 2048 and (size > self._limits.head_size or head.count(CRLF) > self._max_fields + 2):
+            return self._again(head, None)
         fields = self._fields
         headers: RawHeaders = []
         fields.headers = headers
@@ -110,7 +111,6 @@ class HeadParser:
             return self._upgrade(head, fields)
         except (HttpParserError, ValueError, KeyError) as error:
             return self._again(head, error)
-        size = len(head)
         if (
             decisive.get(b"host") not in self._hosts
             or (len(decisive) > 1 and not (len(decisive) == 2 and decisive.get(b"connection") in _KEEP))
