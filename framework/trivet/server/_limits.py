@@ -37,7 +37,7 @@ class Limits:
     request_line: int = 8192
     head_size: int = 32_768
     head_fields: int = 100
-    head_timeout: float = 8.0
+    head_timeout: float = 6.0
     idle_timeout: float = 5.0
     body_size: int | None = None
     body_rate: float | None = 500.0

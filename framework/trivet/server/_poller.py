@@ -84,9 +84,7 @@ class Poller:
         for fd, event in events:
             reader = readers.get(fd)
             if reader is None:
-                accept = self._listeners.get(fd)
-                if accept is not None:
-                    accept()
+                self._accept(fd)
                 continue
             sock, receiver = reader
             try:
@@ -104,6 +102,14 @@ class Poller:
             except Exception:
                 log.exception("a connection ended by an error")  # whatever it is, it costs nobody else anything
                 receiver.broken()
+
+    def _accept(self, fd: int) -> None:
+        accept = self._listeners.get(fd)
+        if accept is not None:
+            try:
+                accept()
+            except Exception:
+                log.exception("a connection could not be accepted")
 
     def look(self, sock: socket.socket) -> None:
         """Read `sock` now, if there is something to be read."""
