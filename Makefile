@@ -13,7 +13,7 @@ ASYNC_OURS := ASYNC100,ASYNC111,ASYNC120,ASYNC122,ASYNC102,ASYNC103,ASYNC104,ASY
 # then runs in a scope that the floor of `_scope` has shielded. `beside_quart` shows what happens without.
 KEEPERS := /(_answer|_bounds|_dependency|_endpoint|_leaving|_lifespan|_middleware|_resolve|_respond|_scope)\.py|/cli/run\.py|/server/|/testing/|/beside_quart/|/test_
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench peers docs clean
 
 demo: $(READY)
 	$(BIN)/trivet run apps.tour:app --bind 127.0.0.1:8000
@@ -30,6 +30,8 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing
 	$(BIN)/pyright --project pyproject.toml
+
+peers: $(PEERS)
 
 bench: $(PEERS)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from benchmarks import wrk
 from benchmarks.cases import STOCK, WORK
 from benchmarks.peers import ASLEEP_PEERS, PEERS, STOCK_PEERS
+from tests.harness.tools import require
 
 ROOT = Path(__file__).parent.parent.parent
 
-MISSING = [name for name in ("uvloop", "granian", "robyn", "sanic", "blacksheep", "falcon") if find_spec(name) is None]
+PACKAGES = ("uvloop", "granian", "robyn", "sanic", "blacksheep", "falcon")
 
 
 def run(*arguments: str, module: str = "benchmarks") -> subprocess.CompletedProcess[str]:
@@ -26,9 +25,10 @@ def run(*arguments: str, module: str = "benchmarks") -> subprocess.CompletedProc
 
 @pytest.mark.live
 @pytest.mark.slow
-@pytest.mark.skipif(bool(MISSING), reason=f"pip install -e '.[bench]' brings {', '.join(MISSING)}")
 def test_every_peer_has_a_row_in_every_case(tmp_path: Path) -> None:
     """All peers start, answer alike, and are in the tables, in the file and on the page."""
+    for package in PACKAGES:
+        require(f"module:{package}", why="pip install -e '.[bench]' brings it")
     file, page = tmp_path / "figures.json", tmp_path / "RESULTS.md"
     ran = run("--quick", "--json", str(file), "--results", str(page))
     assert ran.returncode == 0, ran.stderr
@@ -58,9 +58,9 @@ def test_the_frameworks_on_stock_hypercorn_need_no_other_server(tmp_path: Path) 
 
 @pytest.mark.live
 @pytest.mark.slow
-@pytest.mark.skipif(wrk.find() is None, reason="wrk is not installed")
 def test_wrk_drives_what_our_own_generator_does(tmp_path: Path) -> None:
     """Slices shorter than a second, with a body and without: wrk stops when told, and its count is read."""
+    require("wrk", why="apt install wrk")
     file = tmp_path / "figures.json"
     arguments = ["--sections", "stock", "--only", "trivet", "--cases", "typed", "--rounds", "1", "--seconds", "0.2"]
     ran = run(*arguments, "--load", "wrk", "--json", str(file))
