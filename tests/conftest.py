@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from functools import partial
 from typing import get_args
 
@@ -40,3 +42,19 @@ def serve(request: pytest.FixtureRequest) -> Serve:
     if request.param == "trivet":
         require("module:trivet.server")
     return partial(serving, request.param)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A test that starts a server in this process, or the command line, sets up its logging; the next has none."""
+    root, access = logging.getLogger(), logging.getLogger("trivet.access")
+    levels = {log: log.level for log in (root, logging.getLogger("trivet"), access)}
+    propagate, handlers = access.propagate, list(access.handlers)
+    yield
+    for log, level in levels.items():
+        log.setLevel(level)
+    for handler in access.handlers:
+        if handler not in handlers:
+            handler.close()
+    access.handlers[:] = handlers
+    access.propagate = propagate

@@ -80,4 +80,4 @@ def test_the_profile_names_functions(how: str) -> None:
     ran = run("typed", "--how", how, "--seconds", "0.3", "--top", "200", module="benchmarks.profile")
     assert ran.returncode == 0, ran.stderr
     assert "requests/s" in ran.stdout
-    assert "_run.py" in ran.stdout
+    assert "trivet" in ran.stdout
