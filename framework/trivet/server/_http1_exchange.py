@@ -89,11 +89,12 @@ class Exchange(RequestLink):
 
     def feed(self, data: list[bytes], complete: bool) -> None:
         """Some of the body has arrived."""
-        inbox = self._input()
+        inbox = self._inbox or self._make_input()
         for part in data:
             inbox.feed(part)
         if complete:
             inbox.complete()
+        self._end_if_over(inbox)
 
     def end_input(self) -> None:
         """The client has left, or its request cannot be read any further."""
@@ -109,16 +110,25 @@ class Exchange(RequestLink):
         self.end_input()
 
     def _input(self) -> BodyInbox:
-        if self._inbox is None:
-            self._inbox = inbox = BodyInbox()
-            inbox.taken = self._read
-            if self.head.length == 0:
-                inbox.complete()
-            elif self.head.expect:
-                inbox.before_wait = self._invite
-            if self._connection.eof or self._complete or self._cut:
-                inbox.end(_DISCONNECT)
-        return self._inbox
+        inbox = self._inbox
+        if inbox is None:
+            inbox = self._make_input()
+            self._end_if_over(inbox)
+        return inbox
+
+    def _make_input(self) -> BodyInbox:
+        self._inbox = inbox = BodyInbox()
+        inbox.taken = self._read
+        if self.head.length == 0:
+            inbox.complete()
+        elif self.head.expect:
+            inbox.before_wait = self._invite
+        return inbox
+
+    def _end_if_over(self, inbox: BodyInbox) -> None:
+        # Behind what has arrived: a request may be found in the buffer when its client has ended its half already.
+        if self._connection.eof or self._complete or self._cut:
+            inbox.end(_DISCONNECT)
 
     async def _read(self, size: int) -> None:
         self._connection.make_room()
