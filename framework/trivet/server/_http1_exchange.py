@@ -201,8 +201,9 @@ class Exchange(RequestLink):
 
     async def _send_part(self, data: bytes, more: bool) -> None:
         connection = self._connection
-        if self._cut or connection.gone or (more and connection.eof):
-            # A half-closing client still reads: what it asked for is answered, but nobody streams to it for ever.
+        if self._cut or connection.gone or (more and connection.eof and not self.attached):
+            # A half-closing client still reads: what it asked for is answered, but nobody streams to it for ever. Who
+            # is told by the Link decides alone; a part must not go missing between two that are sent.
             await self._nobody_there()
             return
         if connection.blocked is not None:
