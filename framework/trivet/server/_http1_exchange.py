@@ -13,7 +13,7 @@ import trio
 from trivet._logline import Entry
 from trivet.asgi import EXTENSION, ASGIApp, Message, Reason
 
-from ._faults import ClientGone, fault_in, report
+from ._faults import ClientGone, fault_in, is_echo, report
 from ._http1_response import CONTINUE, ResponseFault, ResponseWriter, refusal, whole_of
 from ._inbox import BodyInbox
 from ._link import RequestLink
@@ -276,12 +276,12 @@ class Exchange(RequestLink):
                 if fault is None:
                     raise
                 report(fault, self.head.method, self.head.scope()["path"])
-            failed = fault is not None
+            failed = fault is not None and not is_echo(fault)
             fault = None  # its traceback holds this frame: a cycle, which would keep all that the application had
             complete = self._complete
             if not complete:
-                # Who was told that the client has left owes no answer.
-                await self._end(500 if failed or not self._connection.eof else 0)
+                # Who was told that the client has left, in whatever way, owes no answer.
+                await self._end(500 if failed or not (self._left or self._connection.eof) else 0)
         except trio.Cancelled:
             with trio.move_on_after(ANSWER_SECONDS, shield=True):
                 await self._end(503)
