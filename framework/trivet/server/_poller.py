@@ -60,7 +60,7 @@ class Poller:
         self._listeners: dict[int, Callable[[], object]] = {}
         self.woken = False
 
-    # The kernel, and Trio's waiting for it: all that a simulation in memory replaces -----------------------------------
+    # The kernel, and Trio's waiting for it: all that a simulation in memory replaces ----------------------------------
 
     async def _wait(self) -> None:
         """Return when `poll` has something to say."""
@@ -78,7 +78,7 @@ class Poller:
         """Wake who waits for `sock`, which is about to be closed."""
         trio.lowlevel.notify_closing(sock)
 
-    # Reading -----------------------------------------------------------------------------------------------------------
+    # Reading ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve until cancelled."""
