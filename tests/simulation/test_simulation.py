@@ -31,7 +31,7 @@ def test_what_was_found_further_on(seed: int) -> None:
     assert simulate(seed).faults == []
 
 
-@pytest.mark.parametrize("seed", [1, 17, 77, 306])
+@pytest.mark.parametrize("seed", [1, 10, 77, 306])
 def test_a_seed_is_always_the_same_run(seed: int) -> None:
     """All that happens on the network and in the handlers, in the same order and at the same virtual time."""
     first, second = simulate(seed), simulate(seed)

@@ -202,8 +202,7 @@ class Exchange(RequestLink):
     async def _send_part(self, data: bytes, more: bool) -> None:
         connection = self._connection
         if self._cut or connection.gone or (more and connection.eof and not self.attached):
-            # A half-closing client still reads: what it asked for is answered, but nobody streams to it for ever. Who
-            # is told by the Link decides alone; a part must not go missing between two that are sent.
+            # A half-closing client still reads. Who is told by the Link decides alone; nobody else streams for ever.
             await self._nobody_there()
             return
         if connection.blocked is not None:
