@@ -24,15 +24,19 @@ class ClientGone(OSError):
     """Raised by `send` once the client has left (ASGI 2.4)."""
 
 
+def is_echo(fault: BaseException) -> bool:
+    """Whether `fault` is `ClientGone`, or what a framework makes of it: Starlette raises its ClientDisconnect."""
+    cause: BaseException | None = fault
+    while cause is not None and not isinstance(cause, ClientGone):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
+
+
 def report(fault: BaseException, method: str, path: str) -> None:
     """Log that the application ended a request with `fault`."""
     # repr: a path may hold line breaks, and a log line must stay one line.
-    cause: BaseException | None = fault
-    while cause is not None:
-        if isinstance(cause, ClientGone):
-            # Or what a framework makes of it: Starlette raises its ClientDisconnect.
-            level = logging.DEBUG if cause is fault else logging.INFO
-            log.log(level, "%s %r ended with %s, for its client has left", method, path, type(fault).__name__)
-            return
-        cause = cause.__cause__ or cause.__context__
-    log.error("the application failed on %s %r", method, path, exc_info=fault)
+    if is_echo(fault):
+        level = logging.DEBUG if isinstance(fault, ClientGone) else logging.INFO
+        log.log(level, "%s %r ended with %s, for its client has left", method, path, type(fault).__name__)
+    else:
+        log.error("the application failed on %s %r", method, path, exc_info=fault)

@@ -13,7 +13,7 @@ import trio
 from trivet._logline import Entry
 from trivet.asgi import EXTENSION, ASGIApp, Message, Reason
 
-from ._faults import ClientGone, fault_in, report
+from ._faults import ClientGone, fault_in, is_echo, report
 from ._http1_response import CONTINUE, ResponseFault, ResponseWriter, refusal, whole_of
 from ._inbox import BodyInbox
 from ._link import RequestLink
@@ -89,11 +89,12 @@ class Exchange(RequestLink):
 
     def feed(self, data: list[bytes], complete: bool) -> None:
         """Some of the body has arrived."""
-        inbox = self._input()
+        inbox = self._inbox or self._make_input()
         for part in data:
             inbox.feed(part)
         if complete:
             inbox.complete()
+        self._end_if_over(inbox)
 
     def end_input(self) -> None:
         """The client has left, or its request cannot be read any further."""
@@ -109,16 +110,25 @@ class Exchange(RequestLink):
         self.end_input()
 
     def _input(self) -> BodyInbox:
-        if self._inbox is None:
-            self._inbox = inbox = BodyInbox()
-            inbox.taken = self._read
-            if self.head.length == 0:
-                inbox.complete()
-            elif self.head.expect:
-                inbox.before_wait = self._invite
-            if self._connection.eof or self._complete or self._cut:
-                inbox.end(_DISCONNECT)
-        return self._inbox
+        inbox = self._inbox
+        if inbox is None:
+            inbox = self._make_input()
+            self._end_if_over(inbox)
+        return inbox
+
+    def _make_input(self) -> BodyInbox:
+        self._inbox = inbox = BodyInbox()
+        inbox.taken = self._read
+        if self.head.length == 0:
+            inbox.complete()
+        elif self.head.expect:
+            inbox.before_wait = self._invite
+        return inbox
+
+    def _end_if_over(self, inbox: BodyInbox) -> None:
+        # Behind what has arrived: a request may be found in the buffer when its client has ended its half already.
+        if self._connection.eof or self._complete or self._cut:
+            inbox.end(_DISCONNECT)
 
     async def _read(self, size: int) -> None:
         self._connection.make_room()
@@ -191,8 +201,8 @@ class Exchange(RequestLink):
 
     async def _send_part(self, data: bytes, more: bool) -> None:
         connection = self._connection
-        if self._cut or connection.gone or (more and connection.eof):
-            # A half-closing client still reads: what it asked for is answered, but nobody streams to it for ever.
+        if self._cut or connection.gone or (more and connection.eof and not self.attached):
+            # A half-closing client still reads. Who is told by the Link decides alone; nobody else streams for ever.
             await self._nobody_there()
             return
         if connection.blocked is not None:
@@ -265,12 +275,12 @@ class Exchange(RequestLink):
                 if fault is None:
                     raise
                 report(fault, self.head.method, self.head.scope()["path"])
-            failed = fault is not None
+            failed = fault is not None and not is_echo(fault)
             fault = None  # its traceback holds this frame: a cycle, which would keep all that the application had
             complete = self._complete
             if not complete:
-                # Who was told that the client has left owes no answer.
-                await self._end(500 if failed or not self._connection.eof else 0)
+                # Who was told that the client has left, in whatever way, owes no answer.
+                await self._end(500 if failed or not (self._left or self._connection.eof) else 0)
         except trio.Cancelled:
             with trio.move_on_after(ANSWER_SECONDS, shield=True):
                 await self._end(503)

@@ -102,7 +102,8 @@ class Wire:
             self.broken()
         except trio.Cancelled:
             self.eof = True
-            self.close()
+            # With RST: where the end of the connection ends the body, half of one must not look like the whole.
+            self.close(reset=True)
             raise
         finally:
             self.blocked.set()

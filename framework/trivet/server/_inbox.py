@@ -136,9 +136,10 @@ class BodyInbox(Inbox):
             self._wake()
 
     def complete(self) -> None:
-        """The body is whole."""
-        self._complete = True
-        self._wake()
+        """The body is whole. Not if some of it was dropped: then it never will be."""
+        if self._end is None:
+            self._complete = True
+            self._wake()
 
     async def receive(self) -> Message:
         """See `Inbox.receive`."""

@@ -60,13 +60,33 @@ class Poller:
         self._listeners: dict[int, Callable[[], object]] = {}
         self.woken = False
 
+    # The kernel, and Trio's waiting for it: all that a simulation in memory replaces ----------------------------------
+
+    async def _wait(self) -> None:
+        """Return when `poll` has something to say."""
+        await trio.lowlevel.wait_readable(self._epoll.fileno())
+
+    async def wait_writable(self, sock: socket.socket) -> None:
+        """Return when `sock` takes some more.
+
+        Raises:
+            trio.ClosedResourceError: it was closed meanwhile.
+        """
+        await trio.lowlevel.wait_writable(sock)
+
+    def notify_closing(self, sock: socket.socket) -> None:
+        """Wake who waits for `sock`, which is about to be closed."""
+        trio.lowlevel.notify_closing(sock)
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
     async def run(self) -> None:
         """Serve until cancelled."""
         poll, current_time = self._epoll.poll, trio.current_time
         while True:
             events = poll(0, BATCH)
             if not events:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                await self._wait()
                 continue
             for _ in range(ROUNDS):
                 self.woken = False

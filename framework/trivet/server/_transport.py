@@ -108,7 +108,7 @@ class SocketTransport:
     async def write_some(self, data: memoryview) -> int:
         """See `Transport`."""
         while True:
-            await trio.lowlevel.wait_writable(self.sock)
+            await self._poller.wait_writable(self.sock)
             try:
                 return self.sock.send(data)
             except BlockingIOError:
@@ -143,7 +143,7 @@ class SocketTransport:
         if sock.fileno() == -1:
             return
         self._poller.remove(sock)
-        trio.lowlevel.notify_closing(sock)
+        self._poller.notify_closing(sock)
         if reset:
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
