@@ -35,7 +35,6 @@ APP: Final = "benchmarks.peers.with_trivet:app"
 WAYS: Final = ("poller", "task", "plain")
 START: Final = 30.0
 CONNECTIONS: Final = 32
-IDLE: Final = 1000
 HANDSHAKES: Final = 150
 REQUEST: Final = b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n"
 
@@ -93,15 +92,21 @@ def whole(way: Way) -> Figure:
     return Figure(HANDSHAKES / (time.monotonic() - began), (way.cpu() - cpu) / HANDSHAKES)
 
 
-def memory(way: Way, path: bytes) -> float:
-    """Resident bytes for each connection that idles after one request."""
+def memory(way: Way, connections: int) -> list[float]:
+    """Resident bytes for each connection that idles: after one small request, and after one for 1 MB as well."""
+    sizes: list[float] = []
     with ExitStack() as stack:
         for _ in range(20):  # what is made once does not count
-            _ask(stack.enter_context(way.connect()), path)
+            first = stack.enter_context(way.connect())
+            _ask(first, b"/hello")
+            _ask(first, b"/download")
         before = resident((way.pid,)) or 0
-        for _ in range(IDLE):
-            _ask(stack.enter_context(way.connect()), path)
-        return ((resident((way.pid,)) or 0) - before) / IDLE
+        idle = [stack.enter_context(way.connect()) for _ in range(connections)]
+        for path in (b"/hello", b"/download"):
+            for sock in idle:
+                _ask(sock, path)
+            sizes.append(((resident((way.pid,)) or 0) - before) / connections)
+    return sizes
 
 
 def _ask(sock: socket.socket, path: bytes) -> None:
@@ -182,6 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tls", description="What TLS costs, in two ways.")
     parser.add_argument("--rounds", type=int, default=8, help="turns of each server (8)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of load in a turn (2)")
+    parser.add_argument("--idle", type=int, default=1000, help="connections whose memory is measured (1000)")
     parser.add_argument("--serve", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.serve:
@@ -198,14 +204,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "whole connections": whole,
     }
     with running(server_core) as ways, pinned(load_core):
-        idle = {way.name: (memory(way, b"/hello"), memory(way, b"/download")) for way in ways}  # before there is a heap
+        # Before there is a heap that they would fit into.
+        idle = {way.name: memory(way, options.idle) for way in ways}
         for title, measure in cases.items():
             rounds: list[dict[str, Figure]] = []
             for number in range(options.rounds):
                 turn = number % len(ways)
                 rounds.append({way.name: measure(way) for way in ways[turn:] + ways[:turn]})
             report(title, rounds)
-    print(f"\nmemory of {IDLE} idle connections, KiB each: after a small response, after 1 MB as well")
+    print(f"\nmemory of {options.idle} idle connections, KiB each: after a small response, after 1 MB as well")
     for name, sizes in idle.items():
         print(f"  {name:8}" + "".join(f"{size / 1024:8.1f}" for size in sizes))
     return 0
