@@ -24,8 +24,14 @@ def find() -> str | None:
     return shutil.which("wrk")
 
 
-def drive(program: str, order: Slice, core: int | None) -> Sample:
+def drive(program: str, order: Slice, core: int | None, scheme: str = "http") -> Sample:
     """Put one slice of load on a server. Its warm-up counts: connections are made in it, on every server alike.
+
+    Args:
+        program: where wrk is.
+        order: the load.
+        core: that it is pinned to.
+        scheme: `https` for TLS; no certificate is checked.
 
     Raises:
         Broken: an answer that is no success, or none.
@@ -35,7 +41,7 @@ def drive(program: str, order: Slice, core: int | None) -> Sample:
             file.write(b"%d\n%b" % (len(request), request))
         file.flush()
         command = [program, "-t1", f"-c{order.connections}", "-d60s", f"--timeout={STALL:.0f}s", "-s", str(SCRIPT)]
-        command.append(f"http://{order.address[0]}:{order.address[1]}/")
+        command.append(f"{scheme}://{order.address[0]}:{order.address[1]}/")
         environment = {**os.environ, "BENCHMARK_REQUESTS": file.name}
         before = cpu_time(order.pids)
         with pinned(core):

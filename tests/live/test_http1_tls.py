@@ -1,22 +1,30 @@
-"""The same protocol over TLS, where a task reads a stream in the place of the poller: nothing else may be different."""
+"""The same protocol over TLS, in the poller and with a task that reads a stream: nothing else may be different."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ssl
+import subprocess
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+import h2.connection
+import h2.events
 import pytest
 import trio
 import trustme
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Request
 
+from tests.harness.tools import require
 from tests.live._http1 import (
     CLOSE,
     LAST,
     RST,
     Site,
+    Wire,
     answers,
     chunked,
     direct,
@@ -29,6 +37,7 @@ from tests.live._http1 import (
 )
 from tests.live.test_http1_framing import STREAMS, final
 from tests.live.test_http1_malformed import ACCEPTED, BODIES, HEADS, SMUGGLED
+from trivet.server import _serve
 from trivet.server._limits import Limits
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -43,9 +52,13 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-@pytest.fixture
-def secure(authority: trustme.CA, tmp_path: Path) -> SecureSite:
-    """`site`, over TLS."""
+@pytest.fixture(params=["poller", "task"])
+def secure(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, authority: trustme.CA, tmp_path: Path
+) -> SecureSite:
+    """`site`, over TLS; in the poller, and with a task for each connection as where there is no epoll."""
+    if request.param == "task":
+        monkeypatch.setattr(_serve, "POLLS", False)
     cert = authority.issue_cert("localhost")
     cert.private_key_pem.write_to_path(tmp_path / "key.pem")
     cert.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
@@ -208,3 +221,113 @@ async def test_garbage_in_the_place_of_a_handshake(secure: SecureSite) -> None:
             async with await served.served.connect() as stream:
                 if data:
                     await stream.send_all(data)
+
+
+async def test_a_handshake_that_takes_too_long(secure: SecureSite) -> None:
+    """Is ended, however slowly it goes on."""
+    async with secure(ssl_handshake_timeout=0.2) as served, await served.served.connect() as stream:
+        await stream.send_all(b"\x16\x03\x01\x02")
+        with trio.fail_after(3):
+            assert await stream.receive_some() == b""
+
+
+async def test_a_websocket_goes_on_with_the_session(secure: SecureSite) -> None:
+    """Handed over with the bytes read so far; both ends say goodbye."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["scheme"] == "wss"
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
+
+    async with secure(handler) as served, served.connect() as wire:
+        client = WSConnection(ConnectionType.CLIENT)
+        parts = [bytes([number]) * 100_000 for number in range(10)]
+        await wire.send(client.send(Request(host="x", target="/")))
+        echoed = b""
+        assert isinstance(await _event(wire, client), AcceptConnection)
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                for part in parts:
+                    await wire.send(client.send(BytesMessage(data=part)))
+
+            nursery.start_soon(send)
+            while len(echoed) < 1_000_000:
+                event = await _event(wire, client)
+                assert isinstance(event, BytesMessage)
+                echoed += event.data
+        assert echoed == b"".join(parts)
+        await wire.send(client.send(CloseConnection(code=1000)))
+        assert isinstance(await _event(wire, client), CloseConnection)
+        assert await wire.some() in (b"", RST)
+
+
+async def _event(wire: Wire, client: WSConnection) -> Event:
+    while True:
+        for event in client.events():
+            return event
+        data = await wire.some()
+        client.receive_data(data or None)
+
+
+async def test_http2_goes_on_with_the_session(secure: SecureSite) -> None:
+    """A body of a megabyte there and back, on a connection that ALPN has made one of HTTP/2."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        assert (scope["http_version"], scope["scheme"]) == ("2", "https")
+        body = await read_body(receive)
+        assert body is not None
+        await reply(send, body)
+
+    async with secure(handler) as served:
+        assert served.tls is not None
+        served.tls.set_alpn_protocols(["h2", "http/1.1"])
+        async with served.connect() as wire:
+            await wire.stream.do_handshake()
+            assert wire.stream.selected_alpn_protocol() == "h2"
+            served.tls.set_alpn_protocols(["http/1.1"])
+            body = bytes(range(250)) * 4000
+            assert await _echoed(wire, body) == body
+
+
+async def _echoed(wire: Wire, body: bytes) -> bytes:
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    client.send_headers(1, [(":method", "POST"), (":path", "/"), (":scheme", "https"), (":authority", "x")])
+    left, back = body, b""
+    while True:
+        while left and (room := min(client.local_flow_control_window(1), client.max_outbound_frame_size)):
+            client.send_data(1, left[:room], end_stream=len(left) <= room)
+            left = left[room:]
+        await wire.send(client.data_to_send())
+        data = await wire.some()
+        assert data not in (b"", RST)
+        for event in client.receive_data(data):
+            if isinstance(event, h2.events.DataReceived):
+                back += event.data or b""
+                client.acknowledge_received_data(event.flow_controlled_length or 0, 1)
+            elif isinstance(event, h2.events.StreamEnded):
+                return back
+
+
+async def test_renegotiation_is_refused(secure: SecureSite) -> None:
+    """TLS 1.2 has it, and it costs a server far more than a client (CVE-2011-1473)."""
+    openssl = require("openssl")
+    async with secure() as served:
+        command = [openssl, "s_client", "-tls1_2", "-connect", f"127.0.0.1:{served.served.port}"]
+        async with trio.open_nursery() as nursery:
+            start = functools.partial(
+                trio.run_process,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+            process = await nursery.start(start, command)
+            await process.stdin.send_all(b"R\n")
+            with trio.fail_after(5):
+                assert await process.wait() != 0
+            await process.stdin.aclose()
+    assert served.paths == []

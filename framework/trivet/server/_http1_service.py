@@ -10,6 +10,7 @@ import contextvars
 import errno
 import functools
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from math import inf
 from time import time
@@ -28,8 +29,10 @@ from ._http1_head import HeadParser, RequestHead
 from ._http1_scope import template_of
 from ._limits import Limits
 from ._poller import Poller
-from ._state import Server, log
+from ._state import Open, Server, log
 from ._stream import BoundedStream
+from ._tls_handshake import Handshake
+from ._tls_transport import SecureTransport
 from ._transport import SocketTransport, StreamTransport, Transport
 
 TICK: Final = 0.5
@@ -84,7 +87,7 @@ class HTTP1Service:
         self.base_context = contextvars.copy_context()
         self._server = server
         self._go_on = go_on
-        self._listeners: list[socket.socket] = []
+        self._listeners: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self._listening = False
         self._handshakes: set[trio.CancelScope] = set()
         self._waiting = trio.lowlevel.ParkingLot()  # listeners without a poller, for room
@@ -142,7 +145,7 @@ class HTTP1Service:
         if self.poller is not None:
             self.poller.woken = True
 
-    def left(self, connection: HTTP1Connection) -> None:
+    def left(self, connection: Open) -> None:
         """A connection is over."""
         self._server.left(connection)
         if self._waiting:
@@ -153,30 +156,31 @@ class HTTP1Service:
     def hand_over(self, transport: Transport, data: bytes) -> None:
         """Let hypercorn's protocols go on with a connection."""
 
-        def take(stream: Any) -> None:
-            self.nursery.start_soon(self._go_on(stream, data).run)
+        async def take(stream: Any, more: bytes) -> None:
+            await self._go_on(stream, data + more).run()
 
-        transport.hand_over(take)
+        transport.hand_over(take, self.nursery)
 
     # The way in --------------------------------------------------------------------------------------------------
 
-    def listen(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept connections from listening sockets, through the poller."""
+    def listen(self, sockets: Iterable[socket.socket], context: ssl.SSLContext | None = None) -> None:
+        """Accept connections from listening sockets, through the poller. `context`: for TLS; None: in the clear."""
+        self._unlisten()
         for sock in sockets:
             sock.setblocking(False)
-            self._listeners.append(sock)
+            self._listeners.append((sock, context))
         self._listen()
 
     def _listen(self) -> None:
         if self.poller is not None and not self._listening:
             self._listening = True
-            for sock in self._listeners:
-                self.poller.listen(sock, functools.partial(self._accept, sock))
+            for sock, context in self._listeners:
+                self.poller.listen(sock, functools.partial(self._accept, sock, context))
 
     def _unlisten(self) -> None:
         if self.poller is not None and self._listening:
             self._listening = False
-            for sock in self._listeners:
+            for sock, _ in self._listeners:
                 self.poller.unlisten(sock)
 
     def stop_listening(self) -> None:
@@ -184,7 +188,7 @@ class HTTP1Service:
         for scope in self._handshakes:
             scope.cancel()
         self._unlisten()
-        for sock in self._listeners:
+        for sock, _ in self._listeners:
             sock.close()
         self._listeners.clear()
 
@@ -194,7 +198,7 @@ class HTTP1Service:
         if self.poller is not None:
             self.poller.close()
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
         limit = self.limits.connections
         for _ in range(ACCEPTS):
             if limit is not None and len(self._server.connections) >= limit:
@@ -210,9 +214,9 @@ class HTTP1Service:
                     self._unlisten()  # until the next sweep, for the listener stays readable
                     return
                 continue  # that client has left already
-            self._add(sock, name)
+            self._add(sock, name, context)
 
-    def _add(self, sock: socket.socket, name: Any) -> None:
+    def _add(self, sock: socket.socket, name: Any, context: ssl.SSLContext | None) -> None:
         assert self.poller is not None
         sock.setblocking(False)
         try:
@@ -220,13 +224,32 @@ class HTTP1Service:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 # As Trio's own streams: a blocked write is told of progress long before half the buffer is free.
                 sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, 16_384)
-            transport = SocketTransport(self.poller, sock, name)
+            connection = self._connection(self.poller, sock, name, context)
         except OSError:
             sock.close()  # the client left between accept and here
             return
-        connection = HTTP1Connection(self, transport, trio.current_time())
         self._server.joined(connection)
         self.poller.add(sock, connection)
+
+    def _connection(
+        self, poller: Poller, sock: socket.socket, name: Any, context: ssl.SSLContext | None
+    ) -> HTTP1Connection | Handshake:
+        now = trio.current_time()
+        if context is None:
+            return HTTP1Connection(self, SocketTransport(poller, sock, name), now)
+        deadline = now + self._server.config.ssl_handshake_timeout
+        return Handshake(self, SecureTransport(poller, sock, name, context), deadline)
+
+    def secured(self, transport: SecureTransport) -> None:
+        """A handshake is over: serve what the client chose."""
+        if self.draining_now:
+            transport.close()
+        elif transport.session.selected_alpn_protocol() == "h2":
+            self.hand_over(transport, b"")
+        else:
+            connection = HTTP1Connection(self, transport, self.now)
+            self._server.joined(connection)
+            transport.begin(connection, self.now)
 
     async def room(self) -> None:
         """Return when `limits.connections` lets another connection in. For listeners that are not in the poller."""
@@ -238,7 +261,7 @@ class HTTP1Service:
                 await self._waiting.park()
 
     async def serve_stream(self, accepted: Accepted) -> None:
-        """Serve an accepted stream: TLS, or plain where there is no poller. Raises nothing but cancellation."""
+        """Serve an accepted stream, where there is no poller. Raises nothing but cancellation."""
         scope = trio.CancelScope()
         self._handshakes.add(scope)
         try:
@@ -282,7 +305,7 @@ class HTTP1Service:
             now = trio.current_time()
             self.now = now
             for connection in list(self._server.connections):
-                if isinstance(connection, HTTP1Connection):
+                if isinstance(connection, (HTTP1Connection, Handshake)):
                     connection.tick(now, now - before)
             before = now
             if self._listeners and not self.draining_now:

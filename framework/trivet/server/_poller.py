@@ -4,7 +4,7 @@ This file owns the waiting for sockets. Trio's own `wait_readable` registers a s
 each event; a server that waits for thousands of sockets all the time does better with one object that knows them all,
 whose own descriptor is what Trio waits for. What is ready is read here and handed to its connection, synchronously.
 
-Linux only; elsewhere (and for TLS) a connection has a task that reads: `_transport.StreamTransport`.
+Linux only; elsewhere a connection has a task that reads: `_transport.StreamTransport`.
 """
 
 from __future__ import annotations
@@ -144,6 +144,10 @@ class Poller:
         fd = sock.fileno()
         self._readers[fd] = sock, receiver
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP)
+
+    def pass_on(self, sock: socket.socket, receiver: Receiver) -> None:
+        """Hand what arrives to `receiver` from now on."""
+        self._readers[sock.fileno()] = sock, receiver
 
     def pause(self, sock: socket.socket) -> None:
         """Read no more, but notice the end of the stream."""

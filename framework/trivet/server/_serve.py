@@ -13,7 +13,7 @@ It replaces `hypercorn.trio.run.worker_serve`, which kills requests without noti
 from __future__ import annotations
 
 import functools
-import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from random import randint
 from typing import Any, Literal
@@ -204,12 +204,17 @@ class _Service:
 
     def _accept(self, accepting: trio.Nursery, connections: trio.Nursery, sockets: Sockets) -> None:
         config, http1 = self._server.config, self._http1
-        polled = sockets.insecure_sockets if http1 is not None and http1.poller is not None else []
+        context = config.create_ssl_context()
+        if context is not None:
+            context.options |= ssl.OP_NO_RENEGOTIATION  # OpenSSL 3's default (CVE-2011-1473)
         for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
             sock.listen(config.backlog)
-        if http1 is not None and polled:
-            http1.listen(polled)
-        listeners = _listen(sockets, config, set(polled), None if http1 is None else http1.room)
+        if http1 is not None and http1.poller is not None:
+            http1.listen(sockets.insecure_sockets)
+            http1.listen(sockets.secure_sockets, context)
+            accepting.start_soon(trio.sleep_forever)
+            return
+        listeners = _listen(sockets, context, None if http1 is None else http1.room)
         handler = self._connect if http1 is None else http1.serve_stream
         if listeners:
             serve = functools.partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
@@ -292,16 +297,13 @@ def _choose(connection: Connection, alpn: str) -> HTTPProtocol:
 
 
 def _listen(
-    sockets: Sockets, config: Config, but: set[socket.socket], room: Callable[[], Awaitable[None]] | None
+    sockets: Sockets, context: ssl.SSLContext | None, room: Callable[[], Awaitable[None]] | None
 ) -> list[trio.abc.Listener[Any]]:
     listeners: list[trio.abc.Listener[Any]] = []
-    ssl_context = config.create_ssl_context()
     for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
-        if sock in but:
-            continue
         listener = BoundedListener(trio.SocketListener(trio.socket.from_stdlib_socket(sock)), room)
-        if sock in sockets.secure_sockets and ssl_context is not None:
-            listeners.append(trio.SSLListener(listener, ssl_context, https_compatible=True))
+        if sock in sockets.secure_sockets and context is not None:
+            listeners.append(trio.SSLListener(listener, context, https_compatible=True))
         else:
             listeners.append(listener)
     return listeners

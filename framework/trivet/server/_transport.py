@@ -1,15 +1,16 @@
 """How a connection reads and writes: a socket in the poller, or a Trio stream with a task that reads it.
 
-This file owns the difference between the two, so that a connection knows none: TLS, systems without epoll, and streams
-in memory are the second kind. Writing has a fast half that never blocks, and a slow one that a task awaits.
+This file owns the difference between the two, so that a connection knows none: systems without epoll, and streams in
+memory, are the second kind. TLS in the poller is the first, with records between (`_tls_transport`). Writing has a fast
+half that never blocks, and a slow one that a task awaits.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
@@ -24,6 +25,9 @@ CLOSE_SECONDS: Final = 1.0
 """For TLS's close_notify."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
+
+Take: TypeAlias = "Callable[[Any, bytes], Awaitable[object]]"
+"""Goes on with a stream, and with bytes that have been read from it but not handed on."""
 
 
 class WriteNow(Protocol):
@@ -45,7 +49,10 @@ class Transport(Protocol):
     client: tuple[str, int] | None
     local: tuple[str, int] | None
 
-    write_now: WriteNow
+    @property
+    def write_now(self) -> WriteNow:
+        """Write without blocking."""
+        ...
 
     async def write_some(self, data: memoryview) -> int:
         """Write at least one byte of `data`; returns how many.
@@ -79,13 +86,13 @@ class Transport(Protocol):
         """Close; `reset`: with RST, dropping what has not been sent."""
         ...
 
-    def hand_over(self, take: Callable[[trio.abc.HalfCloseableStream], object]) -> None:
-        """Stop reading and call `take` with the stream, for another protocol to go on with."""
+    def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
+        """Stop reading, and let another protocol go on: in the task that has read so far, or else in `nursery`."""
         ...
 
 
-class SocketTransport:
-    """A connected, non-blocking socket that the poller reads.
+class PolledTransport:
+    """A connected, non-blocking socket that the poller reads: all but the writing.
 
     Args:
         poller: reads it.
@@ -95,24 +102,13 @@ class SocketTransport:
 
     tls = False
 
-    __slots__ = ("_poller", "client", "local", "sock", "write_now")
+    __slots__ = ("_poller", "client", "local", "sock")
 
     def __init__(self, poller: Poller, sock: socket.socket, client: Any) -> None:
         self.sock = sock
         self.client = endpoint(sock.family, client)
         self.local = endpoint(sock.family, sock.getsockname())
         self._poller = poller
-        # The socket's own method: one call less for each response.
-        self.write_now: WriteNow = sock.send
-
-    async def write_some(self, data: memoryview) -> int:
-        """See `Transport`."""
-        while True:
-            await self._poller.wait_writable(self.sock)
-            try:
-                return self.sock.send(data)
-            except BlockingIOError:
-                pass
 
     def pause(self) -> None:
         """See `Transport`."""
@@ -151,10 +147,30 @@ class SocketTransport:
                 pass  # it is being closed anyhow
         sock.close()
 
-    def hand_over(self, take: Callable[[trio.abc.HalfCloseableStream], object]) -> None:
+    def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
         """See `Transport`."""
         self._poller.remove(self.sock)
-        take(BoundedStream(trio.socket.from_stdlib_socket(self.sock)))
+        nursery.start_soon(take, BoundedStream(trio.socket.from_stdlib_socket(self.sock)), b"")
+
+
+class SocketTransport(PolledTransport):
+    """The socket itself; the arguments are those of `PolledTransport`."""
+
+    __slots__ = ("write_now",)
+
+    def __init__(self, poller: Poller, sock: socket.socket, client: Any) -> None:
+        super().__init__(poller, sock, client)
+        # The socket's own method: one call less for each response.
+        self.write_now: WriteNow = sock.send
+
+    async def write_some(self, data: memoryview) -> int:
+        """See `Transport`."""
+        while True:
+            await self._poller.wait_writable(self.sock)
+            try:
+                return self.sock.send(data)
+            except BlockingIOError:
+                pass
 
 
 class StreamTransport:
@@ -182,17 +198,22 @@ class StreamTransport:
         self.write_now: WriteNow = self._write_nothing
         self._reading = trio.CancelScope()
         self._resumed: trio.Event | None = None  # exists while reading is paused
-        self._taken: Callable[[Any], object] | None = None
+        self._take: Take | None = None
+        self._surplus = b""  # read by the time it was handed over
         self._reset = False
 
     async def run(self, receiver: Receiver) -> None:
-        """Read until the end, until closed, or until handed over."""
+        """Read until the end, until closed, or until handed over; then until that is over."""
+        take: Take | None = None
         try:
             with self._reading:
                 await self._read(receiver)
+            take = self._take
         finally:
-            if self._taken is None:
+            if take is None:
                 await self._close()
+        if take is not None:
+            await take(self.stream, self._surplus)
 
     async def _read(self, receiver: Receiver) -> None:
         while True:
@@ -203,9 +224,17 @@ class StreamTransport:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 receiver.broken()
                 return
+            if self._handed_over():
+                self._surplus = bytes(data)
+                return
             receiver.received(bytes(data), trio.current_time())
+            if self._handed_over():
+                return
             if not data:
                 await trio.sleep_forever()  # until `close`
+
+    def _handed_over(self) -> bool:
+        return self._take is not None
 
     async def _close(self) -> None:
         with trio.CancelScope(shield=True, relative_deadline=CLOSE_SECONDS):
@@ -255,8 +284,7 @@ class StreamTransport:
         self._reset = reset
         self._reading.cancel()
 
-    def hand_over(self, take: Callable[[Any], object]) -> None:
-        """See `Transport`."""
-        self._taken = take
+    def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
+        """See `Transport`. Two cannot read at a time, and who has accepted a stream closes it when its task is over."""
+        self._take = take
         self._reading.cancel()
-        take(self.stream)
