@@ -85,6 +85,10 @@ class Intake(Wire):
             self._paused = False
             self.transport.resume()
 
+    async def read_on(self, size: int) -> None:
+        """The application has taken `size` bytes of the body."""
+        self.make_room()
+
     # The body ---------------------------------------------------------------------------------------------------------
 
     def _announce_body(self, head: RequestHead) -> bool:
