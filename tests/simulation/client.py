@@ -229,6 +229,8 @@ class Client:
         """What a client is owed that has done nothing wrong."""
         plan, found = self.plan, self.answers.found
         last = found[-1] if found else None
+        if self.ended == "rst" and len(found) < len(plan.asked) and plan.asked[len(found)].breaks:
+            return []  # cut with requests unread behind it: the head of the answer may be lost on its way
         if plan.corrupted is not None:
             if len(found) < trusted and not (last is not None and last.closes) and not self._broken():
                 return [f"{len(found)} answers to {trusted} requests before the malformed one"]

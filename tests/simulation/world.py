@@ -54,9 +54,9 @@ class Run:
     trace: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    digest: str = ""
 
-    @property
-    def digest(self) -> str:
+    def digested(self) -> str:
         return hashlib.sha256("\n".join(self.trace + self.faults).encode()).hexdigest()[:16]
 
     def note(self, who: str, what: str) -> None:
@@ -113,6 +113,7 @@ def simulate(seed: int) -> Run:
             if isinstance(error, KeyboardInterrupt):
                 raise
             run.faults.append("it ended with\n" + "".join(traceback.format_exception(error)))
+    run.digest = run.digested()
     return run
 
 
