@@ -77,9 +77,13 @@ async def _run(scenario: Scenario, setting: Setting) -> bool:
     passed = True
     key = f"{scenario.key}, {setting.size}"
     _print_row(key, f"*{scenario.title}*", "", "", "")
-    async for figure in scenario.run(setting):
+
+    def report(figure: Figure) -> None:
+        nonlocal passed
         _print_row(scenario.key, figure.name, figure.shown, figure.gate, _verdict(figure))
         passed = passed and figure.passed
+
+    await scenario.run(setting, report)
     return passed
 
 

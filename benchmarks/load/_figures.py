@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 MEBIBYTE: Final = 2**20
 
@@ -95,6 +95,10 @@ class Setting:
     tools: bool = True
 
 
+Report: TypeAlias = Callable[[Figure], object]
+"""Takes a figure as it becomes known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One of L1 to L12.
@@ -104,11 +108,11 @@ class Scenario:
         title: what happens in it.
         size: that the gates are meant for.
         small: enough to see that it works.
-        run: yields the figures as they become known.
+        run: reports the figures as they become known.
     """
 
     key: str
     title: str
     size: int
     small: int
-    run: Callable[[Setting], AsyncIterator[Figure]]
+    run: Callable[[Setting, Report], Awaitable[None]]

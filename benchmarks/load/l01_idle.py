@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
 from ._client import Connection, ask, get, open_many
-from ._figures import Figure, Scenario, Setting, at_most, exactly, told
+from ._figures import Report, Scenario, Setting, at_most, exactly, told
 from ._server import Server, serving
 
 KIB_EACH: Final = 24
@@ -16,25 +15,25 @@ SECOND_ROUND_PERCENT: Final = 5
 REQUESTS: Final = 100
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """Open them all, ask beside them, close them all; then open them all again."""
     async with serving(setting, "--keep-alive", "600") as server:
         await _leave(server, await _open(server, 50))
         before, descriptors = server.memory(), (await server.stats()).descriptors
         began = time.monotonic()
         connections = await _open(server, setting.size)
-        yield told("opened, each with one request", time.monotonic() - began, "s")
+        report(told("opened, each with one request", time.monotonic() - began, "s"))
         first = server.memory()
-        yield at_most("memory per connection", (first - before) / 1024 / setting.size, KIB_EACH, "KiB")
-        yield at_most("a request beside them, p99 of 100", await _latency(server) * 1000, REQUEST_MS, "ms")
-        yield exactly("connections that do not answer again", await _silent(connections))
+        report(at_most("memory per connection", (first - before) / 1024 / setting.size, KIB_EACH, "KiB"))
+        report(at_most("a request beside them, p99 of 100", await _latency(server) * 1000, REQUEST_MS, "ms"))
+        report(exactly("connections that do not answer again", await _silent(connections)))
         await _leave(server, connections)
         took, stats = await server.released(descriptors, within=10)
-        yield told("released after they left", took, "s")
-        yield exactly("sockets left", max(0, stats.descriptors - descriptors))
+        report(told("released after they left", took, "s"))
+        report(exactly("sockets left", max(0, stats.descriptors - descriptors)))
         connections = await _open(server, setting.size)
         growth = (server.memory() - first) / first * 100
-        yield at_most("memory added by a second round", growth, SECOND_ROUND_PERCENT, "%")
+        report(at_most("memory added by a second round", growth, SECOND_ROUND_PERCENT, "%"))
         await _leave(server, connections)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
 import trio
 
 from ._client import Gone, ask
-from ._figures import Figure, Scenario, Setting, at_most, exactly
+from ._figures import Report, Scenario, Setting, at_most, exactly
 from ._server import MemoryPeak, Server, serving
 
 SLEEP: Final = 10.0
@@ -17,7 +16,7 @@ WALL: Final = 20.0
 KIB_EACH: Final = 32
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """One connection each; `Connection: close`, as most such clients come once."""
     async with serving(setting) as server:
         await _sleepers(server, 50, 0.1)
@@ -29,10 +28,10 @@ async def run(setting: Setting) -> AsyncIterator[Figure]:
             answered = await _sleepers(server, setting.size, SLEEP / setting.haste)
             nursery.cancel_scope.cancel()
         wall = time.monotonic() - began
-        yield exactly("not answered with 200", setting.size - answered)
-        yield at_most("until the last answer", wall, WALL / setting.haste, "s")
-        yield at_most("memory per handler", (peak.bytes - before) / 1024 / setting.size, KIB_EACH, "KiB")
-        yield exactly("live handlers at the end", (await server.quiet(within=5))[1].live)
+        report(exactly("not answered with 200", setting.size - answered))
+        report(at_most("until the last answer", wall, WALL / setting.haste, "s"))
+        report(at_most("memory per handler", (peak.bytes - before) / 1024 / setting.size, KIB_EACH, "KiB"))
+        report(exactly("live handlers at the end", (await server.quiet(within=5))[1].live))
 
 
 async def _sleepers(server: Server, count: int, seconds: float) -> int:

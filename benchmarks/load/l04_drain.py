@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
 import trio
 
-from ._figures import Figure, Scenario, Setting, at_most, exactly, told
+from ._figures import Report, Scenario, Setting, at_most, exactly, told
 from ._server import serving
 from ._traffic import Traffic
 
@@ -17,7 +16,7 @@ SLEEP: Final = 0.5
 SLACK: Final = 0.5
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """The clients start one after the other, so that the signal finds their requests at all stages."""
     async with serving(setting) as server, trio.open_nursery() as nursery:
         traffic = Traffic(server.port, f"/sleep/{SLEEP}")
@@ -37,12 +36,12 @@ async def run(setting: Setting) -> AsyncIterator[Figure]:
     last = {request.connection: request for request in traffic.requests if request.outcome == "answered"}
     untold = [request for request in last.values() if request.ended > signalled and not request.closes]
     raced = [request for request in traffic.requests if request.sent > signalled and request.outcome == "lost"]
-    yield told("requests on their way at the signal", len(before))
-    yield exactly("of them without a whole 200", sum(request.status != 200 for request in before))
-    yield exactly("connections whose last answer is not `connection: close`", len(untold))
-    yield told("requests sent after it on an open connection, lost", len(raced))
-    yield exactly("exit code", -1 if code is None else code)
-    yield at_most("until the exit", took, SLEEP + SLACK, "s")
+    report(told("requests on their way at the signal", len(before)))
+    report(exactly("of them without a whole 200", sum(request.status != 200 for request in before)))
+    report(exactly("connections whose last answer is not `connection: close`", len(untold)))
+    report(told("requests sent after it on an open connection, lost", len(raced)))
+    report(exactly("exit code", -1 if code is None else code))
+    report(at_most("until the exit", took, SLEEP + SLACK, "s"))
 
 
 SCENARIO = Scenario("L4", "SIGTERM under keep-alive load", 50, 10, run)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
 from ._client import Connection, get, open_many
-from ._figures import Figure, Scenario, Setting, at_most, exactly
+from ._figures import Report, Scenario, Setting, at_most, exactly
 from ._server import serving
 
 DRAIN: Final = 3.0
@@ -24,7 +23,7 @@ CASES: Final[dict[str, tuple[bytes, int]]] = {
 }
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """A server for each case."""
     drain = DRAIN / setting.haste
     for name, (request, factor) in CASES.items():
@@ -43,9 +42,9 @@ async def run(setting: Setting) -> AsyncIterator[Figure]:
             took = time.monotonic() - began
             for connection in connections:
                 connection.close()
-            yield exactly(f"{name}: live handlers before", stats.live, count if request else 0)
-            yield at_most(f"{name}: until the exit", took, drain + SLACK, "s")
-            yield exactly(f"{name}: exit code", -1 if code is None else code)
+            report(exactly(f"{name}: live handlers before", stats.live, count if request else 0))
+            report(at_most(f"{name}: until the exit", took, drain + SLACK, "s"))
+            report(exactly(f"{name}: exit code", -1 if code is None else code))
 
 
 SCENARIO = Scenario("L5", "SIGTERM with clients that do not go away", 20, 3, run)

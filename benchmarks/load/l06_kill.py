@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
 import trio
 
-from ._figures import Figure, Scenario, Setting, at_most, exactly, told
+from ._figures import Figure, Report, Scenario, Setting, at_most, exactly, told
 from ._server import serving
 from ._traffic import Traffic
 
@@ -18,7 +17,7 @@ REPLACED: Final = 2.0
 PATIENCE: Final = 15.0
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """Half of the clients keep their connection, half open one for each request."""
     async with serving(setting, "--workers", "2") as server, trio.open_nursery() as nursery:
         workers = await server.workers(2)
@@ -41,14 +40,14 @@ async def run(setting: Setting) -> AsyncIterator[Figure]:
     after = [request for request in traffic.requests if request.outcome == "answered" and request.sent > killed]
     replaced = min((request.ended for request in after if request.pid not in workers), default=float("inf"))
     survivor = sum(request.pid == workers[1] and request.ended < replaced for request in after)
-    yield exactly("refused", traffic.count("refused"))
-    yield at_most("until the replacement answers", replaced - killed, REPLACED, "s")
-    yield Figure("answers by the other worker until then", survivor, least=1)
-    yield exactly("workers at the end", len(now), 2)
-    yield exactly("the other worker is still there", int(workers[1] in now), 1)
-    yield told("lost with the worker (one for each of its connections)", traffic.count("lost", after=killed))
+    report(exactly("refused", traffic.count("refused")))
+    report(at_most("until the replacement answers", replaced - killed, REPLACED, "s"))
+    report(Figure("answers by the other worker until then", survivor, least=1))
+    report(exactly("workers at the end", len(now), 2))
+    report(exactly("the other worker is still there", int(workers[1] in now), 1))
+    report(told("lost with the worker (one for each of its connections)", traffic.count("lost", after=killed)))
     last = max((request.ended for request in traffic.requests if request.outcome == "lost"), default=killed)
-    yield told("last loss after the kill", last - killed, "s")
+    report(told("last loss after the kill", last - killed, "s"))
 
 
 async def _until_all_answer(traffic: Traffic, workers: set[int]) -> None:

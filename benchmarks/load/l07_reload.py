@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
 import trio
 
-from ._figures import Figure, Scenario, Setting, exactly, told
+from ._figures import Report, Scenario, Setting, exactly, told
 from ._server import serving
 from ._traffic import Traffic
 
 PATIENCE: Final = 20.0
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """Half of the clients keep their connection, half open one for each request."""
     async with serving(setting, "--workers", "2") as server, trio.open_nursery() as nursery:
         before = await server.workers(2)
@@ -35,13 +34,13 @@ async def run(setting: Setting) -> AsyncIterator[Figure]:
         await trio.sleep(0.3)
         nursery.cancel_scope.cancel()
     new = {request.pid for request in traffic.requests if request.pid} - set(before)
-    yield told("requests answered meanwhile", traffic.count("answered", after=began))
-    yield exactly("refused", traffic.count("refused"))
-    yield exactly("errors on fresh connections", traffic.count("lost", fresh=True))
-    yield exactly("workers replaced", len(set(before) - set(now)), 2)
-    yield exactly("new workers that answered", len(new), 2)
-    yield told("errors on reused connections", traffic.count("lost", fresh=False))
-    yield told("until both were replaced", took, "s")
+    report(told("requests answered meanwhile", traffic.count("answered", after=began)))
+    report(exactly("refused", traffic.count("refused")))
+    report(exactly("errors on fresh connections", traffic.count("lost", fresh=True)))
+    report(exactly("workers replaced", len(set(before) - set(now)), 2))
+    report(exactly("new workers that answered", len(new), 2))
+    report(told("errors on reused connections", traffic.count("lost", fresh=False)))
+    report(told("until both were replaced", took, "s"))
 
 
 SCENARIO = Scenario("L7", "SIGHUP under load", 20, 6, run)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
 import trio
 
 from ._client import Connection, get, open_many
-from ._figures import MEBIBYTE, Figure, Scenario, Setting, at_most, exactly
+from ._figures import MEBIBYTE, Report, Scenario, Setting, at_most, exactly
 from ._server import MemoryPeak, serving
 
 MIB_EACH: Final = 0.25
@@ -17,7 +16,7 @@ WRITE_TIMEOUT: Final = 10.0
 SLACK: Final = 2.0
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """The clients take 4 KiB of kernel buffer, ask, and do not read."""
     async with serving(setting) as server:
         stats = await server.stats()
@@ -37,12 +36,12 @@ async def run(setting: Setting) -> AsyncIterator[Figure]:
             _, stats = await server.quiet(within=3 * limit)
             took = time.monotonic() - opened
             nursery.cancel_scope.cancel()
-        yield exactly("downloads that began", began, setting.size)
-        yield at_most("memory of each", (peak.bytes - before) / MEBIBYTE / setting.size, MIB_EACH, "MiB")
-        yield exactly("downloads that did not end", stats.live)
-        yield at_most("until the last was given up", took, limit, "s")
+        report(exactly("downloads that began", began, setting.size))
+        report(at_most("memory of each", (peak.bytes - before) / MEBIBYTE / setting.size, MIB_EACH, "MiB"))
+        report(exactly("downloads that did not end", stats.live))
+        report(at_most("until the last was given up", took, limit, "s"))
         _, stats = await server.released(descriptors, within=2)
-        yield exactly("sockets left", max(0, stats.descriptors - descriptors))
+        report(exactly("sockets left", max(0, stats.descriptors - descriptors)))
         for connection in connections:
             connection.close()
 

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 import trio
 
 from ._client import Connection, Gone, ask, get, open_many
-from ._figures import Figure, Scenario, Setting, absent, at_most, exactly, told
+from ._figures import Report, Scenario, Setting, absent, at_most, exactly, told
 from ._server import Server, serving
 
 LINGERS: Final = 5.0
@@ -63,23 +62,22 @@ KINDS: Final = (
 PATHS: Final = {"head": "/", "body": "/upload", "read": "/big/64"}
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """One kind after the other, on one server."""
     async with serving(setting) as server:
         for kind in KINDS:
             count = max(1, int(setting.size * kind.share))
             took, failed, worst, open_ = await _ours(server, kind, count, setting.haste)
-            yield exactly(f"slow {kind.name}: connections still open", open_)
-            yield at_most(f"slow {kind.name}: until the last was closed", took, kind.gate / setting.haste, "s")
-            yield exactly(f"slow {kind.name}: requests of others that failed", failed)
-            yield told(f"slow {kind.name}: slowest request of others", worst * 1000, "ms")
+            report(exactly(f"slow {kind.name}: connections still open", open_))
+            report(at_most(f"slow {kind.name}: until the last was closed", took, kind.gate / setting.haste, "s"))
+            report(exactly(f"slow {kind.name}: requests of others that failed", failed))
+            report(told(f"slow {kind.name}: slowest request of others", worst * 1000, "ms"))
         if setting.tools and setting.haste == 1:
             if shutil.which("slowhttptest") is None:
-                yield absent("slowhttptest")
+                report(absent("slowhttptest"))
                 return
             for kind in KINDS:
-                async for figure in _theirs(server, kind, max(1, int(setting.size * kind.share))):
-                    yield figure
+                await _theirs(server, kind, max(1, int(setting.size * kind.share)), report)
 
 
 async def _ours(server: Server, kind: Kind, count: int, haste: float) -> tuple[float, int, float, int]:
@@ -135,7 +133,7 @@ async def _drip(connection: Connection, drop: bytes | None, haste: float) -> Non
                 return
 
 
-async def _theirs(server: Server, kind: Kind, count: int) -> AsyncIterator[Figure]:
+async def _theirs(server: Server, kind: Kind, count: int, report: Report) -> None:
     """slowhttptest's load, and its verdict on the service.
 
     Whether it is still connected we ask the server: slowhttptest does not see the end of a connection in an RST.
@@ -165,8 +163,8 @@ async def _theirs(server: Server, kind: Kind, count: int) -> AsyncIterator[Figur
         rows = list(csv.DictReader(prefix.with_suffix(".csv").read_text().splitlines()))
     name = f"slowhttptest {kind.name}"
     # It opens them one after the other; the last has the full time.
-    yield at_most(f"{name}: until the last was closed", max(0.0, held - opening), kind.gate, "s")
-    yield exactly(f"{name}: seconds of no service", sum(row["Service Available"] == "0" for row in rows))
+    report(at_most(f"{name}: until the last was closed", max(0.0, held - opening), kind.gate, "s"))
+    report(exactly(f"{name}: seconds of no service", sum(row["Service Available"] == "0" for row in rows)))
 
 
 SCENARIO = Scenario("L9", "slow heads, bodies and readers", 500, 10, run)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Final
 
 from ._client import Connection, open_many
-from ._figures import Figure, Scenario, Setting, at_most, exactly, told
+from ._figures import Report, Scenario, Setting, at_most, exactly, told
 from ._server import Server, serving
 
 APP: Final = "benchmarks.load.app:websockets"
@@ -21,7 +20,7 @@ HELLO: Final = b"\x81\x82\0\0\0\0hi"
 ECHO: Final = b"\x81\x02hi"
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """Open, echo once, then all are gone at once, without a closing handshake."""
     async with serving(setting, app=APP) as server:
         wrong, warm = await _open(server, 20)
@@ -29,16 +28,16 @@ async def run(setting: Setting) -> AsyncIterator[Figure]:
         before, descriptors = server.memory(), (await server.stats()).descriptors
         began = time.monotonic()
         wrong, connections = await _open(server, setting.size)
-        yield told("opened, each with one echo", time.monotonic() - began, "s")
-        yield exactly("echoes that were wrong", wrong)
-        yield exactly("live handlers", (await server.stats()).live, setting.size)
+        report(told("opened, each with one echo", time.monotonic() - began, "s"))
+        report(exactly("echoes that were wrong", wrong))
+        report(exactly("live handlers", (await server.stats()).live, setting.size))
         each = (server.memory() - before) / 1024 / setting.size
-        yield at_most("memory per WebSocket", each, KIB_EACH, "KiB")
+        report(at_most("memory per WebSocket", each, KIB_EACH, "KiB"))
         took, live = await _vanish(server, connections)
-        yield exactly("live handlers after they vanished", live)
-        yield at_most("until the last was gone", took, GONE, "s")
+        report(exactly("live handlers after they vanished", live))
+        report(at_most("until the last was gone", took, GONE, "s"))
         _, stats = await server.released(descriptors, within=5)
-        yield exactly("sockets left", max(0, stats.descriptors - descriptors))
+        report(exactly("sockets left", max(0, stats.descriptors - descriptors)))
 
 
 async def _open(server: Server, count: int) -> tuple[int, list[Connection]]:

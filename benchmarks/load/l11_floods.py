@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -12,7 +12,7 @@ from . import _http1_floods as http1
 from . import _http2_floods as http2
 from . import _websocket_floods as websocket
 from ._client import Gone, ask
-from ._figures import MEBIBYTE, Figure, Scenario, Setting, at_most, exactly, told
+from ._figures import MEBIBYTE, Report, Scenario, Setting, at_most, exactly, told
 from ._server import MemoryPeak, Server, serving
 from .l10_websockets import APP
 
@@ -60,7 +60,7 @@ FLOODS: Final[dict[str, tuple[Flood, int]]] = {
 FULL: Final = 10_000
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """The worst probe of each flood; memory, handlers and sockets over all of them."""
     async with serving(setting, app=APP) as server:
         await _others(server, 50)
@@ -70,19 +70,19 @@ async def run(setting: Setting) -> AsyncIterator[Figure]:
             count = max(1, full * setting.size // FULL)
             worst, failed, peak = await _during(server, flood, count, PATIENCE / setting.haste)
             highest = max(highest, peak - before)
-            yield at_most(f"{name}: slowest probe", worst * 1000, PROBE_MS, "ms")
+            report(at_most(f"{name}: slowest probe", worst * 1000, PROBE_MS, "ms"))
             if failed:
-                yield exactly(f"{name}: probes without an answer", failed)
-            yield told(f"{name}: memory at most, over the start", (peak - before) / MEBIBYTE, "MiB")
+                report(exactly(f"{name}: probes without an answer", failed))
+            report(told(f"{name}: memory at most, over the start", (peak - before) / MEBIBYTE, "MiB"))
             _, stats = await server.quiet(within=QUIET, live=left)
             if stats.live != left:
-                yield exactly(f"{name}: live handlers", stats.live - left)
+                report(exactly(f"{name}: live handlers", stats.live - left))
             left = stats.live
-        yield at_most("memory over the start, at most", highest / MEBIBYTE, MEMORY_MIB, "MiB")
-        yield exactly("live handlers", stats.live)
-        yield exactly("the same process", int(stats.pid == server.pid), 1)
+        report(at_most("memory over the start, at most", highest / MEBIBYTE, MEMORY_MIB, "MiB"))
+        report(exactly("live handlers", stats.live))
+        report(exactly("the same process", int(stats.pid == server.pid), 1))
         _, stats = await server.released(descriptors, within=QUIET)
-        yield exactly("sockets left", max(0, stats.descriptors - descriptors))
+        report(exactly("sockets left", max(0, stats.descriptors - descriptors)))
 
 
 async def _during(server: Server, flood: Flood, count: int, patience: float) -> tuple[float, int, int]:

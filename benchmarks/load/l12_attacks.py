@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,19 +20,19 @@ import trio
 from tests.live import _attack as attack
 from tests.live._server import H2, Running
 
-from ._figures import MEBIBYTE, Figure, Scenario, Setting, absent, at_most, exactly, told
+from ._figures import MEBIBYTE, Figure, Report, Scenario, Setting, absent, at_most, exactly, told
 from ._server import memory_of
 
 MEMORY_MIB: Final = 10
 TOOL_SECONDS: Final = 300.0
 
 
-async def run(setting: Setting) -> AsyncIterator[Figure]:
+async def run(setting: Setting, report: Report) -> None:
     """The probes, random bytes, the tools; then what is left of it all."""
     server = await trio.to_thread.run_sync(_start, setting)
     try:
         for figure in await trio.to_thread.run_sync(lambda: list(_attack(server, setting))):
-            yield figure
+            report(figure)
     finally:
         server.close()
 

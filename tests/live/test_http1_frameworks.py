@@ -177,10 +177,15 @@ def litestar_app(seen: Seen) -> Any:
 def quart_app(seen: Seen) -> Any:
     app = quart_trio.QuartTrio(__name__)
 
-    @app.while_serving
-    async def lifespan() -> AsyncIterator[None]:
-        async with seen.lifespan():
-            yield
+    life = seen.lifespan()
+
+    @app.before_serving
+    async def start() -> None:
+        await life.__aenter__()
+
+    @app.after_serving
+    async def stop() -> None:
+        await life.__aexit__(None, None, None)
 
     @app.get("/")
     async def root() -> Any:

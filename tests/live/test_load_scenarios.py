@@ -39,7 +39,8 @@ SMALL = {
 async def test_a_scenario_counts_right(key: str) -> None:
     """At a small size every count is as it must be."""
     setting = Setting(SMALL[key], haste=10, tools=False)
-    figures = [figure async for figure in SCENARIOS[key].run(setting)]
+    figures: list[Figure] = []
+    await SCENARIOS[key].run(setting, figures.append)
     assert [f"{figure.name}: {figure.shown}" for figure in figures if figure.counted and not figure.passed] == []
     assert any(figure.counted for figure in figures)
 

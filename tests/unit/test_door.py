@@ -246,9 +246,9 @@ async def names_a_later_function() -> object:
 
 
 async def imports() -> object:
-    from trio import current_time
+    import trio
 
-    return current_time()
+    return trio.current_time()
 
 
 async def names_a_module() -> object:
