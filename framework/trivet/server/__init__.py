@@ -10,6 +10,8 @@ One server
     _address                        how an address is written
 HTTP/1.1, ours, from the socket upwards
     _poller _transport              every connection in one epoll object; or a stream, with a task that reads it
+    _tls_transport _tls_stream      TLS in the poller; the same as a stream, for what is handed over
+    _tls_handshake                  the handshake of TLS in the poller, driven by what arrives
     _http1_service _http1_wire      accepts, and minds the time of all; writes, and ends
     _http1_intake _http1_connection the request being answered, and what arrives of it; the life of a connection
     _http1_exchange                 one request and an ASGI application
