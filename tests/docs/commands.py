@@ -45,7 +45,7 @@ def _check_program(words: list[str], where: str) -> None:
     program = words[:2] if words[0] == "trivet" else words[:1]
     known = _options(*program)
     for word in words[len(program) :]:
-        if word.startswith("-"):
+        if word.startswith("-") and word != "-":  # which is standard output
             assert word.partition("=")[0] in known, f"{where}: {' '.join(program)} has no option {word}"
         elif ":" in word and word.startswith("apps."):
             assert find_spec(word.partition(":")[0]) is not None, f"{where}: there is no {word}"

@@ -13,6 +13,8 @@ from tests.test_layers import FLOORS, PACKAGE, TRIO_LINE
 
 PAGE = ROOT / "ARCHITECTURE.md"
 MARKED = re.compile(r"(?<=<!-- floors -->\n).*?(?=<!-- /floors -->)", re.DOTALL)
+WING = PACKAGE / "server"
+WING_MARKED = re.compile(r"(?<=<!-- wing -->\n).*?(?=<!-- /wing -->)", re.DOTALL)
 
 
 def test_the_table_of_floors_is_what_is_enforced(pytestconfig: pytest.Config) -> None:
@@ -28,10 +30,53 @@ def test_the_table_of_floors_is_what_is_enforced(pytestconfig: pytest.Config) ->
 
 def test_every_module_that_the_page_names_exists() -> None:
     """A module that was renamed is renamed there, too."""
-    named = set(re.findall(r"`(_[a-z_]+)(?=[.`])", MARKED.sub("", PAGE.read_text())))
+    prose = WING_MARKED.sub("", MARKED.sub("", PAGE.read_text()))
+    named = set(re.findall(r"`(_[a-z0-9_]+)(?=[.`])", prose))
     named -= {"_http", "_handle"}  # functions
     assert len(named) > 15
-    assert {name for name in named if not (PACKAGE / f"{name}.py").exists()} == set()
+    assert {name for name in named if not any((home / f"{name}.py").exists() for home in (PACKAGE, WING))} == set()
+
+
+def test_the_table_of_the_server_wing_is_what_its_files_say(pytestconfig: pytest.Config) -> None:
+    """Each module of the wing, in the order and under the headings of the package's own list."""
+    text = PAGE.read_text()
+    if pytestconfig.getoption("--update-golden"):
+        text = WING_MARKED.sub(wing().replace("\\", "\\\\"), text)
+        PAGE.write_text(text)
+    shown = WING_MARKED.search(text)
+    assert shown is not None
+    assert shown[0] == wing(), "pytest tests/docs --update-golden"
+
+
+def test_the_server_wing_lists_each_of_its_files_once() -> None:
+    """A module that is added, renamed or removed is so in the package's docstring, too."""
+    listed = [name for _, names in wing_list() for name in names]
+    assert sorted(listed) == sorted(path.stem for path in WING.glob("_*.py") if path.stem != "__init__")
+
+
+def wing_list() -> list[tuple[str, list[str]]]:
+    """The headings of the list in the docstring of `trivet.server`, each with the modules under it."""
+    _, _, lines = (ast.get_docstring(ast.parse((WING / "__init__.py").read_text())) or "").rpartition("\n\n")
+    groups: list[tuple[str, list[str]]] = []
+    for line in lines.splitlines():
+        if not line.startswith(" "):
+            groups.append((line, []))
+        else:
+            names = re.match(r" +((?:_\w+ )*_\w+)", line)
+            assert names is not None, f"no module in {line!r}"
+            groups[-1][1].extend(names[1].split())
+    return groups
+
+
+def wing() -> str:
+    """The table as Markdown."""
+    lines = ["| part | module | what it is |", "|---|---|---|"]
+    for part, names in wing_list():
+        lines += [
+            f"| {part if index == 0 else ''} | `{name}` | {sentence(WING / f'{name}.py')} |"
+            for index, name in enumerate(names)
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def floors() -> str:

@@ -23,5 +23,6 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         if page not in seen:
             seen.add(page)
             links = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text())
-            waiting += [(page.parent / link).resolve() for link in links if "://" not in link]
+            linked = [(page.parent / link).resolve() for link in links if "://" not in link]
+            waiting += [link for link in linked if link.exists()]  # the results of a benchmark may not be there yet
     assert set(ROOT.glob("docs/**/*.md")) - seen == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -14,6 +15,7 @@ from trivet.cli._config import RunConfig
 from trivet.cli._limits import LIMITS
 from trivet.cli._options import GROUPS, Option
 from trivet.server._access_format import ATOMS, JSONFormatter
+from trivet.server._limits import Limits
 
 PAGE = ROOT / "docs/reference/server.md"
 MARKED = re.compile(r"(?<=<!-- options -->\n).*?(?=<!-- /options -->)", re.DOTALL)
@@ -64,6 +66,17 @@ def test_hypercorns_names_of_limits() -> None:
     rows = table(PAGE.read_text(), "`trivet run`", "hypercorn's name")
     shown = {code(row["`trivet run`"]): code(row["hypercorn's name"]) for row in rows}
     assert shown == {limit.name: limit.hypercorn for limit in LIMITS if limit.hypercorn}
+
+
+def test_the_defaults_of_the_limits() -> None:
+    """The table of precedents has each limit, in order, with the default that is in force."""
+    rows = table(PAGE.read_text(), "limit", "default")
+    shown = [(code(row["limit"]), row["default"]) for row in rows]
+    defaults = dataclasses.asdict(Limits())
+    assert shown == [
+        (each.name, "none" if defaults[each.field] is None else f"{defaults[each.field]:.10g}") for each in LIMITS
+    ]
+    assert all(row["precedent"] for row in rows)
 
 
 def test_the_fields_of_the_access_log() -> None:

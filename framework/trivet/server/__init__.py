@@ -2,17 +2,35 @@
 
 It knows ASGI, hypercorn and Trio, never `App`. They meet at ASGI plus the `trivet` scope extension (`trivet.asgi`).
 
-    _serve        the life of a server: startup, accept, drain
-    _lifespan     the application's startup and shutdown
-    _connection   the tasks of one connection; containment of what goes wrong in it
-    _application  one application task: what is answered when the application does not
-    _seam         what a protocol owes its connection, so that another can take the place of hypercorn's
-    _h1 _h2       HTTP/1.1 and HTTP/2: hypercorn's protocols, made safe; _quic: HTTP/3, contained
-    _http_stream _ws_stream      one request, one WebSocket
-    _inbox        what `receive` returns;  _link: what `Link` promises
-    _stream       writes that cannot wait for ever;  _hangup: who has left while nobody reads
-    _state        what connections share;  _watchdog: the last resort
-    _signals _supervisor _process _worker _reload  processes: what `trivet run` adds
+One server
+    _serve _state                   its life (startup, accept, drain); what all of its connections share
+    _limits _lifespan               what a client may take; the application's startup and shutdown
+    _link _faults                   what `Link` promises; what an exception means
+    _access_log _access_format      one line for each request
+    _address                        how an address is written
+HTTP/1.1, ours, from the socket upwards
+    _poller _transport              every connection in one epoll object; or a stream, with a task that reads it
+    _tls_transport _tls_stream      TLS in the poller; the same as a stream, for what is handed over
+    _tls_handshake                  the handshake of TLS in the poller, driven by what arrives
+    _http1_service _http1_wire      accepts, and minds the time of all; writes, and ends
+    _http1_intake _http1_connection the request being answered, and what arrives of it; the life of a connection
+    _http1_exchange                 one request and an ASGI application
+    _http1_head _http1_body         where a head and a body end, and what they say
+    _http1_request _http1_scope     a head as a value; as a scope
+    _http1_refusal _http1_response  the strict grammar, and why not; the bytes of a response
+    _http1_handover                 what goes on as another protocol
+The others, hypercorn's, made safe
+    _connection _handshake          the tasks of one connection, containment of what goes wrong; TLS
+    _seam                           what a protocol owes its connection
+    _h1 _h2 _quic                   HTTP/1.1 (`--protocol hypercorn`), HTTP/2; HTTP/3, contained
+    _http_stream _ws_stream         one request, one WebSocket
+    _application _inbox             what is answered when the application does not; what `receive` returns
+    _stream _outflow _fields        writes that cannot wait for ever, flow control; fields that HTTP/2 can carry
+    _hangup                         who has left while nobody reads
+Processes
+    _signals _watchdog              stop, and hurry; the last resort
+    _supervisor _process _worker    several, replaced when they die; what the two sides say
+    _reload                         which files a process was made from
 """
 
 from ._lifespan import LifespanFailed as LifespanFailed
