@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -296,3 +297,15 @@ async def test_state_and_extension_of_the_scope() -> None:
     assert scopes[1]["state"] is not scopes[2]["state"]
     assert len({id(link) for link in links}) == 3
     assert len({id(link.draining) for link in links}) == 1
+
+
+async def test_a_scope_can_be_copied_deeply() -> None:
+    """As hypercorn's ProxyFixMiddleware does: the copy has the same Link, for it is the same request."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        copied = copy.deepcopy(scope)
+        assert copied["extensions"]["trivet"] is scope["extensions"]["trivet"]
+        await answer(send)
+
+    async with serving(http(handler)) as served:
+        assert (await served.request(get(close=True))).endswith(b"ok")

@@ -36,6 +36,10 @@ class RequestLink:
         self.send_timeout = send_timeout
         self._abort = abort
 
+    def __deepcopy__(self, memo: object) -> RequestLink:
+        """Itself: middleware that copies scopes deeply (hypercorn's ProxyFixMiddleware) means the same request."""
+        return self
+
     def attach(self, cancel: Callable[[Reason], object]) -> None:
         """See `trivet.asgi.Link.attach`."""
         self.attached = True
@@ -102,6 +106,10 @@ class LifespanLink:
         self.debug = debug
         self.stop: Callable[[], object] = lambda: None
         """What `abort` does; the server sets it."""
+
+    def __deepcopy__(self, memo: object) -> LifespanLink:
+        """Itself, as `RequestLink`."""
+        return self
 
     def attach(self, cancel: Callable[[Reason], object]) -> None:
         """A lifespan has no client, and its end is a message: nothing to be told."""
