@@ -276,8 +276,10 @@ class StreamTransport:
         """See `Transport`."""
 
     def end_writing(self) -> None:
-        """See `Transport`."""
-        # TLS has no half-close that clients understand; what follows is the close, a moment later.
+        """See `Transport`. Over TLS without close_notify, for what follows it could not be read any more."""
+        lower = getattr(self.stream, "transport_stream", self.stream)
+        if isinstance(lower, BoundedStream):
+            lower.end_writing()
 
     def close(self, *, reset: bool = False) -> None:
         """See `Transport`."""
