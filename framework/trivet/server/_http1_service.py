@@ -20,7 +20,7 @@ import trio
 
 from trivet.asgi import Answer, ASGIApp, Door
 
-from ._address import endpoint
+from ._address import ends_of
 from ._connection import Connection
 from ._handshake import Transport as Accepted
 from ._handshake import alpn_of
@@ -268,18 +268,14 @@ class HTTP1Service:
             alpn = await alpn_of(accepted, self._server.config.ssl_handshake_timeout, scope)
         finally:
             self._handshakes.discard(scope)
-        if alpn is None or self.draining_now:
-            await trio.aclose_forcefully(accepted)
-            return
+        lower = accepted if isinstance(accepted, BoundedStream) else accepted.transport_stream
+        ends = ends_of(lower.socket)
+        if alpn is None or ends is None or self.draining_now:
+            return  # Trio, which has accepted it, closes it
         if alpn == "h2":
             await self._go_on(accepted, b"").run()
             return
-        lower = accepted if isinstance(accepted, BoundedStream) else accepted.transport_stream
-        try:
-            client = endpoint(lower.socket.family, lower.socket.getpeername())
-            local = endpoint(lower.socket.family, lower.socket.getsockname())
-        except OSError:
-            return
+        client, local = ends
         await self.serve_transport(StreamTransport(accepted, tls=accepted is not lower, client=client, local=local))
 
     async def serve_transport(self, transport: StreamTransport) -> None:
