@@ -51,6 +51,27 @@ async def test_a_drain_lets_requests_finish() -> None:
         assert response.endswith(b"ok")
 
 
+async def test_a_connection_ends_with_the_stream_that_the_drain_has_ended() -> None:
+    """The head of a stream that began before the drain did not say `close`; all the same, no request is waited for."""
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        await scope["extensions"]["trivet"].draining.wait()
+        await trio.sleep(0.05)  # by then the server has looked for idle connections
+        await send({"type": "http.response.body", "body": b"ended"})
+
+    patient = {"drain_timeout": 60.0}
+    async with (
+        serving(http(stream), options=patient, keep_alive_timeout=60) as served,
+        await served.connect() as client,
+    ):
+        await client.send_all(get())
+        await read_until(client, b"begun\r\n")
+        served.stop.set()
+        assert (await read_all(client)).endswith(b"ended\r\n0\r\n\r\n")
+
+
 async def test_the_drain_is_announced_and_then_enforced() -> None:
     """`draining` is set at once; after `drain_timeout` requests are told, and answer for themselves."""
     times: dict[str, float] = {}

@@ -258,6 +258,8 @@ class HTTP1Connection(Intake):
             self._more = self._busy = bool(self._buffer)
             if self._paused:
                 self.make_room()
+            if self.server.draining_now:
+                self.drain_begins()  # the head said keep-alive: it was out when the drain began
         else:
             self._end()
 
