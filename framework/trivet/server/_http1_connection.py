@@ -275,8 +275,8 @@ class HTTP1Connection(Intake):
         """Let hypercorn's protocols go on with the connection, from `data` on."""
         self.gone = True
         self.deadline = inf
-        self.server.left(self)
         self.server.hand_over(self.transport, data)
+        self.server.left(self)
         if self._parked is not None:
             self._wake()
 

@@ -157,8 +157,10 @@ class HTTP1Service:
         """Let hypercorn's protocols go on with a connection."""
 
         async def take(stream: Any, more: bytes) -> None:
+            self._server.passing -= 1
             await self._go_on(stream, data + more).run()
 
+        self._server.passing += 1
         transport.hand_over(take, self.nursery)
 
     # The way in --------------------------------------------------------------------------------------------------
