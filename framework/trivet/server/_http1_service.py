@@ -185,12 +185,13 @@ class HTTP1Service:
             for sock, _ in self._listeners:
                 self.poller.unlisten(sock)
 
-    def stop_listening(self) -> None:
-        """Accept no more, and close the listening sockets: who comes now is refused at once."""
+    def stop_listening(self, last: int = 0) -> None:
+        """Accept `last` more that wait on each socket, and close them all: who comes now is refused at once."""
         for scope in self._handshakes:
             scope.cancel()
         self._unlisten()
-        for sock, _ in self._listeners:
+        for sock, context in self._listeners:
+            self._accept(sock, context, last)
             sock.close()
         self._listeners.clear()
 
@@ -200,9 +201,9 @@ class HTTP1Service:
         if self.poller is not None:
             self.poller.close()
 
-    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None, most: int = ACCEPTS) -> None:
         limit = self.limits.connections
-        for _ in range(ACCEPTS):
+        for _ in range(most):
             if limit is not None and len(self._server.connections) >= limit:
                 self._unlisten()  # they wait in the kernel's backlog until `left`
                 return

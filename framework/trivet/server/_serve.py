@@ -189,7 +189,8 @@ class _Service:
                     self._accept(accepting, connections, sockets)
                     task_status.started(urls)
                 if self._http1 is not None:
-                    self._http1.stop_listening()
+                    # The kernel has told them that they are connected, and their requests are here already.
+                    self._http1.stop_listening(server.config.backlog)
                 await self._drain(connections)
             helpers.cancel_scope.cancel()
 
