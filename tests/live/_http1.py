@@ -360,6 +360,7 @@ async def site(
         async with serving(app, options=given, **config) as served:
             made.served = served
             await made.check_alive()
+            await trio.testing.wait_all_tasks_blocked()  # a task that has closed its stream is about to end
             before = _footprint()
             yield made
             if made.stopped:

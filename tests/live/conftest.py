@@ -1,18 +1,29 @@
-"""The server's own tests run on both of its HTTP/1.1 protocols: trivet's, and hypercorn's inside the same guard."""
+"""On what the live tests run besides the usual: hypercorn's HTTP/1.1 inside the same guard, and no poller."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.live import _inprocess
+from trivet.server import _serve
 
 BOTH = {"test_server_life", "test_server_link", "test_server_websocket", "test_server_writes"}
+"""The server's own tests: on both of its HTTP/1.1 protocols."""
+
+BOTH_WAYS = {"test_http1_asgi", "test_http1_limits", "test_http1_malformed", "test_server_life"}
+"""With and without the poller, as where the system has no epoll; the tests over TLS see to that by themselves."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run these modules once for each protocol."""
-    if metafunc.module.__name__.rpartition(".")[2] in BOTH:
-        metafunc.parametrize("protocol", ["trivet", "hypercorn"], indirect=True)
+    """Run a module once for each protocol, or each way to read."""
+    module = metafunc.module.__name__.rpartition(".")[2]
+    ways = {"trivet": ("trivet", True)}
+    if module in BOTH:
+        ways["hypercorn"] = "hypercorn", True
+    if module in BOTH_WAYS:
+        ways["trivet-unpolled"] = "trivet", False
+    if len(ways) > 1:
+        metafunc.parametrize(("protocol", "polled"), ways.values(), ids=ways, indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +32,12 @@ def protocol(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     name: str = getattr(request, "param", "trivet")
     monkeypatch.setattr(_inprocess, "PROTOCOL", name)
     return name
+
+
+@pytest.fixture(autouse=True)
+def polled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether sockets are read by the poller in this test, where there is one."""
+    wanted: bool = getattr(request, "param", True)
+    if not wanted:
+        monkeypatch.setattr(_serve, "POLLS", False)
+    return wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from base64 import b64encode
 from typing import Any
 
 import h2.config
@@ -10,6 +11,7 @@ import h2.connection
 import h2.events
 import pytest
 import trio
+import trio.testing
 from h2.errors import ErrorCodes
 from hypercorn.config import Config
 from hypercorn.events import Event, RawData
@@ -49,6 +51,52 @@ async def test_a_drain_lets_requests_finish() -> None:
         assert response.startswith(b"HTTP/1.1 200")
         assert b"\r\nconnection: close\r\n" in response
         assert response.endswith(b"ok")
+
+
+async def test_a_connection_ends_with_the_stream_that_the_drain_has_ended() -> None:
+    """The head of a stream that began before the drain did not say `close`; all the same, no request is waited for."""
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        await scope["extensions"]["trivet"].draining.wait()
+        await trio.sleep(0.05)  # by then the server has looked for idle connections
+        await send({"type": "http.response.body", "body": b"ended"})
+
+    patient = {"drain_timeout": 60.0}
+    async with (
+        serving(http(stream), options=patient, keep_alive_timeout=60) as served,
+        await served.connect() as client,
+    ):
+        await client.send_all(get())
+        await read_until(client, b"begun\r\n")
+        served.stop.set()
+        assert (await read_all(client)).endswith(b"ended\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_websocket_that_opens_during_the_drain_is_told_too(early: bool) -> None:
+    """Between two protocols a connection is in nobody's hands for a moment; the drain waits for it all the same."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    fields = b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n"
+    handshake = b"GET / HTTP/1.1\r\nHost: x\r\n" + fields % b64encode(bytes(16))
+    async with serving(http(handler), options={"drain_timeout": 0.2}) as served, await served.connect() as client:
+        await trio.testing.wait_all_tasks_blocked()
+        if early:
+            await client.send_all(handshake)
+            served.stop.set()
+        else:
+            served.stop.set()
+            await trio.testing.wait_all_tasks_blocked()
+            await client.send_all(handshake)
+        assert b" 101 " in await read_until(client, b"\x88\x02\x03\xe9")  # 1001: going away
+        await client.send_all(b"\x88\x82\0\0\0\0\x03\xe9")
+        assert await read_all(client) == b""
 
 
 async def test_the_drain_is_announced_and_then_enforced() -> None:

@@ -26,7 +26,7 @@ import trio
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
 
-from ._address import endpoint
+from ._address import ends_of
 from ._application import run_application
 from ._handshake import Transport, alpn_of
 from ._http1_wire import LINGER_BYTES, LINGER_SECONDS
@@ -94,12 +94,10 @@ class Connection:
         alpn = await alpn_of(self.transport, self.server.config.ssl_handshake_timeout, self._handshake)
         if alpn is None:
             return
-        sock = self.bytes.socket
-        try:
-            self.client = endpoint(sock.family, sock.getpeername())
-            self.local = endpoint(sock.family, sock.getsockname())
-        except OSError:
-            return  # the client left between accept and here
+        ends = ends_of(self.bytes.socket)
+        if ends is None:
+            return
+        self.client, self.local = ends
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await self._use(self._choose(self, alpn))

@@ -258,6 +258,8 @@ class HTTP1Connection(Intake):
             self._more = self._busy = bool(self._buffer)
             if self._paused:
                 self.make_room()
+            if self.server.draining_now:
+                self.drain_begins()  # the head said keep-alive: it was out when the drain began
         else:
             self._end()
 
@@ -273,8 +275,8 @@ class HTTP1Connection(Intake):
         """Let hypercorn's protocols go on with the connection, from `data` on."""
         self.gone = True
         self.deadline = inf
-        self.server.left(self)
         self.server.hand_over(self.transport, data)
+        self.server.left(self)
         if self._parked is not None:
             self._wake()
 

@@ -44,6 +44,11 @@ class Intake(Wire):
         self._paused = False
 
     @property
+    def answering(self) -> bool:
+        """Whether an application answers a request."""
+        return self.current is not None
+
+    @property
     def body_untouched(self) -> bool:
         """Whether nothing of the current request's body has arrived."""
         return self._body is not None and not self._received

@@ -20,7 +20,7 @@ import trio
 
 from trivet.asgi import Answer, ASGIApp, Door
 
-from ._address import endpoint
+from ._address import ends_of
 from ._connection import Connection
 from ._handshake import Transport as Accepted
 from ._handshake import alpn_of
@@ -157,8 +157,10 @@ class HTTP1Service:
         """Let hypercorn's protocols go on with a connection."""
 
         async def take(stream: Any, more: bytes) -> None:
+            self._server.passing -= 1
             await self._go_on(stream, data + more).run()
 
+        self._server.passing += 1
         transport.hand_over(take, self.nursery)
 
     # The way in --------------------------------------------------------------------------------------------------
@@ -183,12 +185,13 @@ class HTTP1Service:
             for sock, _ in self._listeners:
                 self.poller.unlisten(sock)
 
-    def stop_listening(self) -> None:
-        """Accept no more, and close the listening sockets: who comes now is refused at once."""
+    def stop_listening(self, last: int = 0) -> None:
+        """Accept `last` more that wait on each socket, and close them all: who comes now is refused at once."""
         for scope in self._handshakes:
             scope.cancel()
         self._unlisten()
-        for sock, _ in self._listeners:
+        for sock, context in self._listeners:
+            self._accept(sock, context, last)
             sock.close()
         self._listeners.clear()
 
@@ -198,9 +201,9 @@ class HTTP1Service:
         if self.poller is not None:
             self.poller.close()
 
-    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None, most: int = ACCEPTS) -> None:
         limit = self.limits.connections
-        for _ in range(ACCEPTS):
+        for _ in range(most):
             if limit is not None and len(self._server.connections) >= limit:
                 self._unlisten()  # they wait in the kernel's backlog until `left`
                 return
@@ -268,18 +271,14 @@ class HTTP1Service:
             alpn = await alpn_of(accepted, self._server.config.ssl_handshake_timeout, scope)
         finally:
             self._handshakes.discard(scope)
-        if alpn is None or self.draining_now:
-            await trio.aclose_forcefully(accepted)
-            return
+        lower = accepted if isinstance(accepted, BoundedStream) else accepted.transport_stream
+        ends = ends_of(lower.socket)
+        if alpn is None or ends is None or self.draining_now:
+            return  # Trio, which has accepted it, closes it
         if alpn == "h2":
             await self._go_on(accepted, b"").run()
             return
-        lower = accepted if isinstance(accepted, BoundedStream) else accepted.transport_stream
-        try:
-            client = endpoint(lower.socket.family, lower.socket.getpeername())
-            local = endpoint(lower.socket.family, lower.socket.getsockname())
-        except OSError:
-            return
+        client, local = ends
         await self.serve_transport(StreamTransport(accepted, tls=accepted is not lower, client=client, local=local))
 
     async def serve_transport(self, transport: StreamTransport) -> None:

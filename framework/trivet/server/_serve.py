@@ -189,7 +189,8 @@ class _Service:
                     self._accept(accepting, connections, sockets)
                     task_status.started(urls)
                 if self._http1 is not None:
-                    self._http1.stop_listening()
+                    # The kernel has told them that they are connected, and their requests are here already.
+                    self._http1.stop_listening(server.config.backlog)
                 await self._drain(connections)
             helpers.cancel_scope.cancel()
 
@@ -240,14 +241,14 @@ class _Service:
         await trio.lowlevel.cancel_shielded_checkpoint()  # connections accepted last have yet to enter themselves
         for connection in list(server.connections):
             connection.drain_begins()
-        if not server.connections:
+        if server.deserted():
             return
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + link.drain_timeout
             nursery.start_soon(_cancel_after, server.quiet.wait, nursery.cancel_scope)
             if self._hurry is not None:
                 nursery.start_soon(_cancel_after, self._hurry, nursery.cancel_scope)
-        if not server.connections:
+        if server.deserted():
             return
         log.info("telling %d connections to stop", len(server.connections))
         self.bound_by(0)

@@ -83,6 +83,7 @@ class Server:
         self.hangups = Hangups()
         self.lifespan_state = ConnectionState({})
         self.connections: set[Open] = set()
+        self.passing = 0  # connections between two protocols: handed over by one, and not yet taken by the other
         self.stop = trio.Event()  # enough requests have been served
         self.quiet = trio.Event()  # set once the drain has begun and no connection is left
         self._headers: dict[str, tuple[int, list[tuple[bytes, bytes]]]] = {}
@@ -97,6 +98,10 @@ class Server:
         self._headers[protocol] = (now, headers)
         return headers
 
+    def deserted(self) -> bool:
+        """Whether nobody is connected."""
+        return not (self.connections or self.passing)
+
     def joined(self, connection: Open) -> None:
         """A connection was accepted."""
         self.connections.add(connection)
@@ -104,5 +109,5 @@ class Server:
     def left(self, connection: Open) -> None:
         """A connection is over."""
         self.connections.discard(connection)
-        if not self.connections and self.draining.is_set():
+        if self.deserted() and self.draining.is_set():
             self.quiet.set()

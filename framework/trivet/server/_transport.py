@@ -173,6 +173,15 @@ class SocketTransport(PolledTransport):
                 pass
 
 
+class Answering(Receiver, Protocol):
+    """A connection, as what reads a stream for it sees it."""
+
+    @property
+    def answering(self) -> bool:
+        """Whether there is a task that answers a request, and that closes the transport when it is cancelled."""
+        ...
+
+
 class StreamTransport:
     """A Trio stream; `run` is the task that reads it.
 
@@ -201,9 +210,13 @@ class StreamTransport:
         self._take: Take | None = None
         self._surplus = b""  # read by the time it was handed over
         self._reset = False
+        self._closed = trio.Event()  # by the connection
 
-    async def run(self, receiver: Receiver) -> None:
-        """Read until the end, until closed, or until handed over; then until that is over."""
+    async def run(self, receiver: Answering) -> None:
+        """Read until the end, until closed, or until handed over; then until that is over.
+
+        Cancellation: a request in progress is cancelled with us, and has a moment for its last answer.
+        """
         take: Take | None = None
         try:
             with self._reading:
@@ -211,6 +224,9 @@ class StreamTransport:
             take = self._take
         finally:
             if take is None:
+                if receiver.answering and not self._reading.cancel_called:
+                    with trio.CancelScope(shield=True, relative_deadline=CLOSE_SECONDS):
+                        await self._closed.wait()
                 await self._close()
         if take is not None:
             await take(self.stream, self._surplus)
@@ -276,12 +292,15 @@ class StreamTransport:
         """See `Transport`."""
 
     def end_writing(self) -> None:
-        """See `Transport`."""
-        # TLS has no half-close that clients understand; what follows is the close, a moment later.
+        """See `Transport`. Over TLS without close_notify, for what follows it could not be read any more."""
+        lower = getattr(self.stream, "transport_stream", self.stream)
+        if isinstance(lower, BoundedStream):
+            lower.end_writing()
 
     def close(self, *, reset: bool = False) -> None:
         """See `Transport`."""
         self._reset = reset
+        self._closed.set()
         self._reading.cancel()
 
     def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
