@@ -110,8 +110,14 @@ class Poller:
             try:
                 if event & select.EPOLLIN:
                     receiver.received(sock.recv(RECEIVE_SIZE), now)
-                elif event & (select.EPOLLHUP | select.EPOLLERR):
+                elif event & select.EPOLLERR:
                     receiver.broken()
+                elif event & select.EPOLLHUP:
+                    # A unix socket says so at once, though we have paused, and the peer's last words are still unread.
+                    if data := sock.recv(RECEIVE_SIZE):
+                        receiver.received(data, now)
+                    else:
+                        receiver.broken()
                 else:
                     self.mute(sock)  # level-triggered: it would be told again and again
                     receiver.hung_up()

@@ -22,7 +22,7 @@ PIECE: Final = 65_536
 """What a blocked write of a stream hands over at a time: progress is noticed a piece at a time."""
 
 CLOSE_SECONDS: Final = 1.0
-"""For TLS's close_notify."""
+"""For TLS's close_notify, and before that for the last answer of a request that is cancelled."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
 
