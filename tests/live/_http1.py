@@ -26,6 +26,7 @@ import trio.testing
 from hypothesis.strategies import SearchStrategy
 
 from tests.live._inprocess import Served, serving
+from tests.live._tasks import living
 from trivet.asgi import Answer as DirectAnswer
 from trivet.asgi import Door, Head
 from trivet.server._limits import Limits
@@ -374,7 +375,7 @@ async def site(
 
 
 def _footprint() -> tuple[int, int]:
-    return trio.lowlevel.current_statistics().tasks_living, len(os.listdir("/proc/self/fd"))
+    return living(), len(os.listdir("/proc/self/fd"))
 
 
 class _errors_in(logging.Handler):  # noqa: N801 - used as a context manager

@@ -16,6 +16,7 @@ from tests.harness import connect, serving
 from tests.harness.serving import Server
 from tests.harness.sockets import SocketClient
 from tests.live import _scoped_app as scoped
+from tests.live._tasks import living
 from trivet import App, Depends, Request, RequestCancelled, Sink, Stream
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -38,7 +39,7 @@ async def served(server: Server, app: App, **options: Any) -> AsyncIterator[Sock
 
 
 def tasks() -> int:
-    return trio.lowlevel.current_statistics().tasks_living
+    return living()
 
 
 class Seen:

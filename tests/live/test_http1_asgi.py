@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tests.live._http1 import CLOSE, LAST, RST, answers, chunked, get, read_body, reply, site, sized, streams
+from trivet.server._http1_connection import HTTP1Connection
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -585,3 +586,25 @@ async def test_work_after_the_response_holds_up_the_next_request_at_most() -> No
         await wire.settle()
         go_on.set()
         assert (await wire.answer()).body == b"/last"
+
+
+async def test_a_fault_of_ours_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever we have not foreseen, in the task that answers: it is logged, and the others go on."""
+    faults: list[str] = []
+
+    def fail(self: HTTP1Connection, *, reusable: bool) -> None:
+        if faults:
+            raise RuntimeError(faults.pop())
+        foreseen(self, reusable=reusable)
+
+    foreseen = HTTP1Connection._next
+    monkeypatch.setattr(HTTP1Connection, "_next", fail)
+    async with site(fails=True) as served, served.connect() as other:
+        await other.send(get())
+        assert (await other.answer()).status == 200
+        faults.append("unforeseen")
+        assert answers(await served.exchange(get()))[0].status == 200  # it was out; then the connection is closed
+        await other.send(get())
+        assert (await other.answer()).status == 200
+        assert len(served.errors) == 1
+        assert "unforeseen" in served.errors[0]

@@ -338,7 +338,7 @@ class MemoryPoller(Poller):
         self._epoll.close()
         self.memory = self._epoll = Epoll(network)  # type: ignore[assignment]
 
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
         while not self.memory.ready():
             await self.memory.network.waiting.park()
         await trio.lowlevel.checkpoint()

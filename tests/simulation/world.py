@@ -219,7 +219,7 @@ class _World:
             self.network.changed()
         else:
             with trio.move_on_after(60):
-                await service.room()
+                await service.entrance.room()
             if service.draining_now or self.ended_at >= 0 or self.listener.fileno() == -1:
                 link.reset_by_server()
                 return
@@ -238,8 +238,8 @@ class _World:
     def _busy(self) -> bool:
         service = self.services[0]
         # A listener that has met EMFILE is heard again at the next sweep; somebody may be in its backlog then.
-        waiting = bool(self.listener.backlog) or not service._listening
-        held = bool(service._server.connections) or bool(service.nursery.child_tasks)
+        waiting = bool(self.listener.backlog) or not service.entrance.listening
+        held = bool(service._server.connections) or bool(service.nursery.child_tasks) or service.crew.busy > 0
         return waiting or held or len(self.network.open) > 1
 
     # What must hold ----------------------------------------------------------------------------------------------
@@ -249,6 +249,8 @@ class _World:
         poller = self.pollers[0]
         if service._server.connections:
             fault(f"{when}: {len(service._server.connections)} connections are held")
+        if service.crew.busy:
+            fault(f"{when}: {service.crew.busy} of the crew are busy")
         for task in service.nursery.child_tasks:
             fault(f"{when}: a task is alive: {task.name}, {_where(task)}")
         for sock in self.network.open.values():
@@ -256,7 +258,7 @@ class _World:
                 fault(f"{when}: the socket of {sock.link.name} is open")
         if poller._readers or (set(poller.memory.masks) - set(poller._listeners)):
             fault(f"{when}: the poller knows {sorted(poller.memory.masks)}, {sorted(poller._readers)}")
-        if self.drain_at is None and not service._listening:
+        if self.drain_at is None and not service.entrance.listening:
             fault(f"{when}: the server does not listen")
         if service.parser._fields.headers and len(service.parser._fields.headers) > 200:
             fault(f"{when}: the parser has kept fields")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import trio
 import trio.testing
 import trustme
 
+from trivet.server._crew import Crew
 from trivet.server._poller import SUPPORTED, Poller
 from trivet.server._tls_handshake import Handshake
 from trivet.server._tls_transport import MAX_UNASKED, PIECE, RECORD, Records, SecureTransport
@@ -131,7 +133,7 @@ def begin(
     poller, service = Poller(), Service(nursery)
     transport = SecureTransport(poller, pair[0], "", server_context)
     poller.add(pair[0], Handshake(service, transport, 60))  # type: ignore[arg-type]
-    nursery.start_soon(poller.run)
+    nursery.start_soon(Crew(poller, contextvars.copy_context()).run)
     return poller, service, transport, Client(pair[1], client_context)
 
 
@@ -207,7 +209,7 @@ async def test_a_flight_that_the_kernel_does_not_take(pair: Pair, version: ssl.T
     async with trio.open_nursery() as nursery:
         _, service, transport, client = begin(pair, version, nursery)
         pair[1].send(client.step())
-        await until(lambda: len(nursery.child_tasks) == 2)  # the poller, and who flushes
+        await until(lambda: len(nursery.child_tasks) == 2)  # the crew, and who flushes
         while filled:
             filled -= len(pair[1].recv(min(filled, 65_536)))
         await shake(client, service)

@@ -12,7 +12,9 @@ HTTP/1.1, ours, from the socket upwards
     _poller _transport              every connection in one epoll object; or a stream, with a task that reads it
     _tls_transport _tls_stream      TLS in the poller; the same as a stream, for what is handed over
     _tls_handshake                  the handshake of TLS in the poller, driven by what arrives
-    _http1_service _http1_wire      accepts, and minds the time of all; writes, and ends
+    _crew                           the tasks: one reads, and answers as long as it need not wait
+    _http1_service _http1_accept    what the connections share, and who minds their time; how they come in
+    _http1_wire                     writes, and ends
     _http1_intake _http1_connection the request being answered, and what arrives of it; the life of a connection
     _http1_exchange                 one request and an ASGI application
     _http1_head _http1_body         where a head and a body end, and what they say

@@ -1,12 +1,12 @@
 """One connection that speaks HTTP/1.1: which bytes belong to which request, who answers it, and when it is closed.
 
 This file owns the life of a connection. What arrives is handed in synchronously (`received`), by the poller or by the
-task that reads a stream; a request whose answer is known at once is answered right there, any other by the
-connection's one task, which is started for the first of them and parked between two. So there is one request at a
-time, answers are in order, and a client that has pipelined waits.
+task that reads a stream; a request whose answer is known at once is answered right there, any other by a task of the
+crew, which sees to this connection until there is nothing left to do. So there is one request at a time, answers are
+in order, and a client that has pipelined waits.
 
     idle -> a head arrives -> answered at once (the direct door) -> idle
-                           -> current: the task runs the application -> idle, or
+                           -> current: a task runs the application -> idle, or
     closing: the last byte is written, what the client still sends is thrown away for a while (RFC 9112 section 9.6)
     gone: closed, broken, or handed over to another protocol
 
@@ -19,7 +19,6 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
-from trio.lowlevel import Abort
 
 from trivet.asgi import Answer, ASGIApp, Scope
 
@@ -45,9 +44,7 @@ AT_ONCE: Final = 16
 class HTTP1Connection(Intake):
     """A connection of trivet's own protocol; the arguments are those of `Wire`."""
 
-    __slots__ = (
-        "_closes", "_more", "_parked", "_partial", "_scope", "_started", "_unsent",
-    )  # fmt: skip
+    __slots__ = ("_closes", "_more", "_partial", "_scope", "_unsent", "_working")
 
     def __init__(self, server: HTTP1Service, transport: Transport, now: float) -> None:
         super().__init__(server, transport, now)
@@ -55,9 +52,8 @@ class HTTP1Connection(Intake):
         self._unsent: memoryview | None = None  # of an answer that was given at once
         self._closes = False  # whether the connection ends behind that
         self._more = False  # the buffer may hold a whole request that has not been looked at
-        self._parked: trio.lowlevel.Task | None = None
-        self._started = False  # the task
-        self._scope: trio.CancelScope | None = None
+        self._working = False  # a task sees to it, or is about to
+        self._scope: trio.CancelScope | None = None  # of that task
 
     # Reading: called by the transport ----------------------------------------------------------------------------
 
@@ -190,62 +186,60 @@ class HTTP1Connection(Intake):
         elif closes:
             self._end()
 
-    # The task ----------------------------------------------------------------------------------------------------
+    # What may have to wait -----------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        """Let the task see to what there is."""
-        server = self.server
-        if self._parked is not None:
-            task, self._parked = self._parked, None
-            # A context variable that one request sets must not be seen by the next.
-            task.context = server.base_context.copy()
-            trio.lowlevel.reschedule(task)
-        elif not self._started:
-            self._started = True
-            server.nursery.start_soon(self._run)
-        server.task_woken()
+        """Have a task see to what there is."""
+        if not self._working:
+            self._working = True
+            self.server.crew.take_on(self)
 
-    async def _run(self) -> None:
-        access, task, unpark = self.server.access, trio.lowlevel.current_task(), self._unpark
+    async def work(self, scope: trio.CancelScope) -> None:
+        """See `_crew.Work`."""
+        self._scope = scope
         try:
-            with trio.CancelScope() as self._scope:
-                while True:
-                    current = self.current
-                    if current is not None:
-                        if access is None:
-                            await current.run()
-                        else:
-                            await current.run_logged(access)
-                        current.head.forget()
-                        self.current = None
-                        self._next(reusable=current.reusable)
-                        del current
-                    elif self._unsent is not None:
-                        await self.flush(self._unsent, self.server.send_timeout)
-                        self._unsent = None
-                        self._next(reusable=not self._closes)
-                    elif self._more:
-                        # As in `_wake`; in force from this task's next step on.
-                        task.context = self.server.base_context.copy()
-                        await trio.lowlevel.checkpoint()  # a client that pipelines must not keep all others waiting
-                        self._advance()
-                        self.make_room()
-                    elif self.gone:
-                        break
+            while True:
+                current = self.current
+                if current is not None:
+                    access = self.server.access
+                    if access is None:
+                        await current.run()
                     else:
-                        self._parked = task
-                        await trio.lowlevel.wait_task_rescheduled(unpark)
+                        await current.run_logged(access)
+                    current.head.forget()
+                    self.current = None
+                    self._next(reusable=current.reusable)
+                    del current
+                elif self._unsent is not None:
+                    await self.flush(self._unsent, self.server.send_timeout)
+                    self._unsent = None
+                    self._next(reusable=not self._closes)
+                elif self._more:
+                    # A context variable that one request sets must not be seen by the next.
+                    trio.lowlevel.current_task().context = self.server.base_context.copy()
+                    await trio.lowlevel.checkpoint()  # a client that pipelines must not keep all others waiting
+                    self._advance()
+                    self.make_room()
+                else:
+                    break
+        except Exception:  # noqa: BLE001 - whatever it is, it costs nobody else anything
+            log.exception("a connection ended by an error")
+            self._give_up()
+        except BaseException:
+            # Cancelled: by the drain's end, or with the whole server.
+            self._give_up()
+            raise
         finally:
-            # Cancelled, if anything is left: by the drain's end, or with the whole server.
-            self._parked = None
-            self._unsent = None
-            self.current = None
-            self.close()
-            self.server.left(self)
+            self._working = False
+            self._scope = None
 
-    def _unpark(self, _: object) -> Abort:
-        self._parked = None  # who would still wake it in the same tick would find it runnable already
-        return Abort.SUCCEEDED
+    def _give_up(self) -> None:
+        self._unsent = None
+        self._more = False
+        self.current = None
+        self.eof = True
+        self.close()
+        self.server.left(self)
 
     def _next(self, *, reusable: bool) -> None:
         """A request has been answered: go on with the next, or come to an end."""
@@ -268,8 +262,6 @@ class HTTP1Connection(Intake):
     def _closed(self) -> None:
         if self.current is None:
             self.server.left(self)
-        if self._parked is not None:
-            self._wake()
 
     def _hand_over(self, data: bytes) -> None:
         """Let hypercorn's protocols go on with the connection, from `data` on."""
@@ -277,8 +269,6 @@ class HTTP1Connection(Intake):
         self.deadline = inf
         self.server.hand_over(self.transport, data)
         self.server.left(self)
-        if self._parked is not None:
-            self._wake()
 
     def tick(self, now: float, seconds: float) -> None:
         """Called every `seconds` or so: whatever has taken too long is ended."""

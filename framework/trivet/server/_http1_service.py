@@ -1,17 +1,14 @@
-"""HTTP/1.1 of one server: what its connections share, how they are accepted, and who looks after their time.
+"""HTTP/1.1 of one server: what its connections share, and who looks after their time.
 
-This file owns the way in (accept, the limit on connections, TLS's other protocols, the hand-over to hypercorn's) and
-the one sweep that stands for all timeouts: a timer for each connection would cost more than a request.
+This file owns what a connection asks of its server (the application, the server's own header fields, the hand-over to
+hypercorn's protocols) and the one sweep that stands for all timeouts: a timer for each connection would cost more than
+a request. How connections come in is `_http1_accept`'s, whose task answers them `_crew`'s.
 """
 
 from __future__ import annotations
 
 import contextvars
-import errno
-import functools
-import socket
-import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import inf
 from time import time
 from typing import Any, Final
@@ -20,30 +17,21 @@ import trio
 
 from trivet.asgi import Answer, ASGIApp, Door
 
-from ._address import ends_of
 from ._connection import Connection
-from ._handshake import Transport as Accepted
-from ._handshake import alpn_of
+from ._crew import Crew
+from ._http1_accept import Entrance
 from ._http1_connection import HTTP1Connection
 from ._http1_head import HeadParser, RequestHead
 from ._http1_scope import template_of
 from ._limits import Limits
 from ._poller import Poller
 from ._state import Open, Server, log
-from ._stream import BoundedStream
 from ._tls_handshake import Handshake
 from ._tls_transport import SecureTransport
-from ._transport import SocketTransport, StreamTransport, Transport
+from ._transport import StreamTransport, Transport
 
 TICK: Final = 0.5
 """Seconds between two sweeps: how much later than its limit something may be ended."""
-
-ACCEPTS: Final = 64
-"""Connections accepted before others have their turn."""
-
-_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
-
-_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class HTTP1Service:
@@ -52,9 +40,13 @@ class HTTP1Service:
     Args:
         server: the application, its settings, the connections.
         limits: what a client may take.
-        nursery: where connections' tasks live.
+        nursery: where connections' own tasks live, if they have any.
         poller: None where there is none: then each connection has a task that reads.
         go_on: makes hypercorn's connection of a stream and the bytes read so far.
+
+    Attributes:
+        crew: the tasks that wait for applications and clients.
+        entrance: how connections come in.
     """
 
     def __init__(
@@ -85,12 +77,10 @@ class HTTP1Service:
         # The door knows neither a root path nor the log.
         self.door: Door | None = None if self.root_path or self.access else _door_of(server.app)
         self.base_context = contextvars.copy_context()
+        self.crew = Crew(poller, self.base_context)
+        self.entrance = Entrance(self, server)
         self._server = server
         self._go_on = go_on
-        self._listeners: list[tuple[socket.socket, ssl.SSLContext | None]] = []
-        self._listening = False
-        self._handshakes: set[trio.CancelScope] = set()
-        self._waiting = trio.lowlevel.ParkingLot()  # listeners without a poller, for room
         self._renew_at = -inf
         self.now = trio.current_time()
         """On Trio's clock, as of the last look at the sockets or the clock: fresh enough for idle connections."""
@@ -141,107 +131,30 @@ class HTTP1Service:
         return host in self._server_names
 
     def task_woken(self) -> None:
-        """A task has been made runnable: it should have its turn before more is read."""
+        """Something has taken long, or a task is to run: others should have their turn before more is read."""
         if self.poller is not None:
             self.poller.woken = True
 
     def left(self, connection: Open) -> None:
         """A connection is over."""
         self._server.left(connection)
-        if self._waiting:
-            self._waiting.unpark_all()
-        if not self._listening and self._listeners:
-            self._listen()
+        self.entrance.admit()
+
+    async def go_on(self, stream: Any, data: bytes) -> None:
+        """Serve a stream with hypercorn's protocols; `data` has been read from it."""
+        await self._go_on(stream, data).run()
 
     def hand_over(self, transport: Transport, data: bytes) -> None:
         """Let hypercorn's protocols go on with a connection."""
 
         async def take(stream: Any, more: bytes) -> None:
             self._server.passing -= 1
-            await self._go_on(stream, data + more).run()
+            await self.go_on(stream, data + more)
 
         self._server.passing += 1
         transport.hand_over(take, self.nursery)
 
-    # The way in --------------------------------------------------------------------------------------------------
-
-    def listen(self, sockets: Iterable[socket.socket], context: ssl.SSLContext | None = None) -> None:
-        """Accept connections from listening sockets, through the poller. `context`: for TLS; None: in the clear."""
-        self._unlisten()
-        for sock in sockets:
-            sock.setblocking(False)
-            self._listeners.append((sock, context))
-        self._listen()
-
-    def _listen(self) -> None:
-        if self.poller is not None and not self._listening:
-            self._listening = True
-            for sock, context in self._listeners:
-                self.poller.listen(sock, functools.partial(self._accept, sock, context))
-
-    def _unlisten(self) -> None:
-        if self.poller is not None and self._listening:
-            self._listening = False
-            for sock, _ in self._listeners:
-                self.poller.unlisten(sock)
-
-    def stop_listening(self, last: int = 0) -> None:
-        """Accept `last` more that wait on each socket, and close them all: who comes now is refused at once."""
-        for scope in self._handshakes:
-            scope.cancel()
-        self._unlisten()
-        for sock, context in self._listeners:
-            self._accept(sock, context, last)
-            sock.close()
-        self._listeners.clear()
-
-    def close(self) -> None:
-        """Release what the way in holds; nobody is served any more."""
-        self.stop_listening()
-        if self.poller is not None:
-            self.poller.close()
-
-    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None, most: int = ACCEPTS) -> None:
-        limit = self.limits.connections
-        for _ in range(most):
-            if limit is not None and len(self._server.connections) >= limit:
-                self._unlisten()  # they wait in the kernel's backlog until `left`
-                return
-            try:
-                sock, name = listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                if error.errno in _NO_ROOM:
-                    log.error("cannot accept a connection: %s; trying again soon", error.strerror)
-                    self._unlisten()  # until the next sweep, for the listener stays readable
-                    return
-                continue  # that client has left already
-            self._add(sock, name, context)
-
-    def _add(self, sock: socket.socket, name: Any, context: ssl.SSLContext | None) -> None:
-        assert self.poller is not None
-        sock.setblocking(False)
-        try:
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                # As Trio's own streams: a blocked write is told of progress long before half the buffer is free.
-                sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, 16_384)
-            connection = self._connection(self.poller, sock, name, context)
-        except OSError:
-            sock.close()  # the client left between accept and here
-            return
-        self._server.joined(connection)
-        self.poller.add(sock, connection)
-
-    def _connection(
-        self, poller: Poller, sock: socket.socket, name: Any, context: ssl.SSLContext | None
-    ) -> HTTP1Connection | Handshake:
-        now = trio.current_time()
-        if context is None:
-            return HTTP1Connection(self, SocketTransport(poller, sock, name), now)
-        deadline = now + self._server.config.ssl_handshake_timeout
-        return Handshake(self, SecureTransport(poller, sock, name, context), deadline)
+    # Connections -------------------------------------------------------------------------------------------------
 
     def secured(self, transport: SecureTransport) -> None:
         """A handshake is over: serve what the client chose."""
@@ -253,33 +166,6 @@ class HTTP1Service:
             connection = HTTP1Connection(self, transport, self.now)
             self._server.joined(connection)
             transport.begin(connection, self.now)
-
-    async def room(self) -> None:
-        """Return when `limits.connections` lets another connection in. For listeners that are not in the poller."""
-        for _ in range(2):  # who was let in last has taken its place by then: its task starts in the next tick
-            await trio.lowlevel.checkpoint()
-        limit = self.limits.connections
-        while limit is not None and len(self._server.connections) + len(self._handshakes) >= limit:
-            with trio.move_on_after(TICK):  # a failed handshake, or an end in another protocol, tells nobody
-                await self._waiting.park()
-
-    async def serve_stream(self, accepted: Accepted) -> None:
-        """Serve an accepted stream, where there is no poller. Raises nothing but cancellation."""
-        scope = trio.CancelScope()
-        self._handshakes.add(scope)
-        try:
-            alpn = await alpn_of(accepted, self._server.config.ssl_handshake_timeout, scope)
-        finally:
-            self._handshakes.discard(scope)
-        lower = accepted if isinstance(accepted, BoundedStream) else accepted.transport_stream
-        ends = ends_of(lower.socket)
-        if alpn is None or ends is None or self.draining_now:
-            return  # Trio, which has accepted it, closes it
-        if alpn == "h2":
-            await self._go_on(accepted, b"").run()
-            return
-        client, local = ends
-        await self.serve_transport(StreamTransport(accepted, tls=accepted is not lower, client=client, local=local))
 
     async def serve_transport(self, transport: StreamTransport) -> None:
         """Serve one connection over a stream."""
@@ -307,10 +193,7 @@ class HTTP1Service:
                 if isinstance(connection, (HTTP1Connection, Handshake)):
                     connection.tick(now, now - before)
             before = now
-            if self._listeners and not self.draining_now:
-                limit = self.limits.connections
-                if limit is None or len(self._server.connections) < limit:
-                    self._listen()
+            self.entrance.admit()
 
 
 def _door_of(app: ASGIApp) -> Door | None:

@@ -27,8 +27,7 @@ ROUNDS: Final = 16
 """How often we look again, before other tasks have their turn."""
 
 BATCH: Final = 16
-"""How many sockets are read before the tasks that they have woken run: so the first answers are on their way, and their
-clients at work, while we read on."""
+"""How many sockets are asked for at a time. If a request waits for something, the rest is asked for again."""
 
 
 class Receiver(Protocol):
@@ -51,7 +50,7 @@ class Poller:
     """Reads what is ready.
 
     Attributes:
-        woken: set by whoever makes a task runnable: it should have its turn before we look again.
+        woken: set by whoever has taken long, or made a task runnable: others should have their turn before we read on.
     """
 
     def __init__(self) -> None:
@@ -62,7 +61,7 @@ class Poller:
 
     # The kernel, and Trio's waiting for it: all that a simulation in memory replaces ----------------------------------
 
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
         """Return when `poll` has something to say."""
         await trio.lowlevel.wait_readable(self._epoll.fileno())
 
@@ -80,54 +79,38 @@ class Poller:
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Serve until cancelled."""
-        poll, current_time = self._epoll.poll, trio.current_time
-        while True:
-            events = poll(0, BATCH)
-            if not events:
-                await self._wait()
-                continue
-            for _ in range(ROUNDS):
-                self.woken = False
-                self._serve(events, current_time())
-                if self.woken:
-                    break
-                events = poll(0, BATCH)
-                if not events:
-                    break
-            # While there is something to do the descriptor need not be waited for, which takes two system calls.
-            await trio.lowlevel.checkpoint()
+    def poll(self) -> list[tuple[int, int]]:
+        """What is ready now: descriptors, and what epoll says of them."""
+        return self._epoll.poll(0, BATCH)
 
-    def _serve(self, events: list[tuple[int, int]], now: float) -> None:
-        readers = self._readers
-        for fd, event in events:
-            reader = readers.get(fd)
-            if reader is None:
-                self._accept(fd)
-                continue
-            sock, receiver = reader
-            try:
-                if event & select.EPOLLIN:
-                    receiver.received(sock.recv(RECEIVE_SIZE), now)
-                elif event & select.EPOLLERR:
-                    receiver.broken()
-                elif event & select.EPOLLHUP:
-                    # A unix socket says so at once, though we have paused, and the peer's last words are still unread.
-                    if data := sock.recv(RECEIVE_SIZE):
-                        receiver.received(data, now)
-                    else:
-                        receiver.broken()
+    def read(self, fd: int, event: int, now: float) -> None:
+        """Read what is ready, and hand it on. `now`: on Trio's clock. Raises nothing."""
+        reader = self._readers.get(fd)
+        if reader is None:
+            self._accept(fd)
+            return
+        sock, receiver = reader
+        try:
+            if event & select.EPOLLIN:
+                receiver.received(sock.recv(RECEIVE_SIZE), now)
+            elif event & select.EPOLLERR:
+                receiver.broken()
+            elif event & select.EPOLLHUP:
+                # A unix socket says so at once, though we have paused, and the peer's last words are still unread.
+                if data := sock.recv(RECEIVE_SIZE):
+                    receiver.received(data, now)
                 else:
-                    self.mute(sock)  # level-triggered: it would be told again and again
-                    receiver.hung_up()
-            except (BlockingIOError, InterruptedError):
-                continue
-            except OSError:
-                receiver.broken()
-            except Exception:
-                log.exception("a connection ended by an error")  # whatever it is, it costs nobody else anything
-                receiver.broken()
+                    receiver.broken()
+            else:
+                self.mute(sock)  # level-triggered: it would be told again and again
+                receiver.hung_up()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            receiver.broken()
+        except Exception:
+            log.exception("a connection ended by an error")  # whatever it is, it costs nobody else anything
+            receiver.broken()
 
     def _accept(self, fd: int) -> None:
         accept = self._listeners.get(fd)
@@ -141,7 +124,7 @@ class Poller:
         """Read `sock` now, if there is something to be read."""
         reader = self._readers.get(sock.fileno())
         if reader is not None:
-            self._serve([(sock.fileno(), select.EPOLLIN)], trio.current_time())
+            self.read(sock.fileno(), select.EPOLLIN, trio.current_time())
 
     # Connections -------------------------------------------------------------------------------------------------
 

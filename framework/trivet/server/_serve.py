@@ -170,7 +170,7 @@ class _Service:
             await self._serve(sockets, trigger, task_status)
         finally:
             if self._http1 is not None:
-                self._http1.close()
+                self._http1.entrance.close()
 
     async def _serve(self, sockets: Sockets, trigger: Trigger | None, task_status: trio.TaskStatus[list[str]]) -> None:
         server = self._server
@@ -178,7 +178,7 @@ class _Service:
             helpers.start_soon(server.hangups.run)
             async with trio.open_nursery() as connections:
                 urls = urls_of(sockets, server.config)
-                self._open_http1(connections, helpers)
+                await self._open_http1(connections, helpers)
                 for sock in sockets.quic_sockets:
                     helpers.start_soon(serve_quic, server, sock)
                 async with trio.open_nursery() as accepting:
@@ -190,17 +190,16 @@ class _Service:
                     task_status.started(urls)
                 if self._http1 is not None:
                     # The kernel has told them that they are connected, and their requests are here already.
-                    self._http1.stop_listening(server.config.backlog)
+                    self._http1.entrance.stop_listening(server.config.backlog)
                 await self._drain(connections)
             helpers.cancel_scope.cancel()
 
-    def _open_http1(self, connections: trio.Nursery, helpers: trio.Nursery) -> None:
+    async def _open_http1(self, connections: trio.Nursery, helpers: trio.Nursery) -> None:
         if self._limits is None:
             return
         poller = Poller() if POLLS else None
         self._http1 = service = HTTP1Service(self._server, self._limits, connections, poller, self._go_on)
-        if poller is not None:
-            helpers.start_soon(poller.run)
+        await helpers.start(service.crew.run)
         helpers.start_soon(service.sweep)
 
     def _accept(self, accepting: trio.Nursery, connections: trio.Nursery, sockets: Sockets) -> None:
@@ -211,12 +210,12 @@ class _Service:
         for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
             sock.listen(config.backlog)
         if http1 is not None and http1.poller is not None:
-            http1.listen(sockets.insecure_sockets)
-            http1.listen(sockets.secure_sockets, context)
+            http1.entrance.listen(sockets.insecure_sockets)
+            http1.entrance.listen(sockets.secure_sockets, context)
             accepting.start_soon(trio.sleep_forever)
             return
-        listeners = _listen(sockets, context, None if http1 is None else http1.room)
-        handler = self._connect if http1 is None else http1.serve_stream
+        listeners = _listen(sockets, context, None if http1 is None else http1.entrance.room)
+        handler = self._connect if http1 is None else http1.entrance.serve_stream
         if listeners:
             serve = functools.partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
             accepting.start_soon(serve)
@@ -259,6 +258,8 @@ class _Service:
         if server.connections:
             log.warning("cutting %d connections that did not stop", len(server.connections))
             connections.cancel_scope.cancel()
+            if self._http1 is not None:
+                self._http1.crew.cancel()
             with trio.move_on_after(1.0, shield=True):  # time for a last answer
                 await server.quiet.wait()
             for connection in list(server.connections):
