@@ -259,6 +259,17 @@ async def test_a_client_that_ends_its_half_still_gets_what_it_asked_for() -> Non
         assert [answer.body for answer in found][:1] == [b"late"]
 
 
+@pytest.mark.parametrize("door", [None, direct])
+async def test_all_that_was_asked_for_before_a_half_was_ended_is_answered(door: Door | None) -> None:
+    """However much it is; half a request behind it is not waited for."""
+    asked = [b"/%d" % number for number in range(100)]
+    for behind in (b"", b"GET /half HTTP/1.1\r\nHo"):
+        async with site(path, door=door) as served, served.connect() as wire:
+            await wire.send(b"".join(get(target) for target in asked) + behind)
+            wire.stream.socket.shutdown(trio.socket.SHUT_WR)
+            assert [answer.body for answer in answers(await wire.rest())] == asked
+
+
 # Bodies of requests --------------------------------------------------------------------------------------------------
 
 

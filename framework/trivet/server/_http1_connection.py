@@ -102,6 +102,8 @@ class HTTP1Connection(Intake):
         for _ in range(AT_ONCE):
             head = self._next_head()
             if head is None:
+                if self.eof and not self.closing:
+                    self.close()  # half a head: the rest will never come
                 return
             self._begin(head)
             if not self._buffer or self._busy:
@@ -247,7 +249,7 @@ class HTTP1Connection(Intake):
             self.server.left(self)
         elif self.closing:
             pass  # an answer of ours has taken the place of the application's
-        elif reusable and not self.eof:
+        elif reusable and (self._buffer or not self.eof):
             self.deadline = trio.current_time() + self.server.limits.idle_timeout
             self._more = self._busy = bool(self._buffer)
             if self._paused:

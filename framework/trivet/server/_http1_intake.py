@@ -56,7 +56,9 @@ class Intake(Wire):
     def must_close(self) -> bool:
         """Whether the response being made has to be the last one here."""
         server = self.server
-        return self.eof or self._body is not None or server.draining_now or self._served >= server.requests
+        if self.eof and not self._buffer:
+            return True  # what a client has asked for before it ended its half is answered
+        return self._body is not None or server.draining_now or self._served >= server.requests
 
     # The client -----------------------------------------------------------------------------------------------------
 
