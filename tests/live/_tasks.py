@@ -5,15 +5,17 @@ from __future__ import annotations
 import trio
 
 from trivet.server._crew import Crew
+from trivet.server._http1_connection import HTTP1Connection
 
 
 def living() -> int:
-    """The tasks of this run, but for those of the crew that wait to be called: they are kept for the next request."""
+    """The tasks of this run; of the crew's only those that answer a request: the others are kept for the next."""
     root = trio.lowlevel.current_root_task()
     assert root is not None
     found, pending = 0, [root]
     while pending:
         task = pending.pop()
         pending += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-        found += not any(frame.f_code is Crew._park.__code__ for frame, _ in task.iter_await_frames())
+        code = [frame.f_code for frame, _ in task.iter_await_frames()]
+        found += code[:1] != [Crew._live.__code__] or HTTP1Connection.work.__code__ in code
     return found

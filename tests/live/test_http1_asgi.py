@@ -602,6 +602,7 @@ async def test_a_fault_of_ours_costs_one_connection(monkeypatch: pytest.MonkeyPa
     async with site(fails=True) as served, served.connect() as other:
         await other.send(get())
         assert (await other.answer()).status == 200
+        await other.settle()  # the answer may be here before the server is done with the request
         faults.append("unforeseen")
         assert answers(await served.exchange(get()))[0].status == 200  # it was out; then the connection is closed
         await other.send(get())
