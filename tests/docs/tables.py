@@ -1,9 +1,12 @@
-"""Reads the tables of a page: for tests that compare them with what the code does."""
+"""Reads the tables of a page, and writes those that the code makes: for tests that compare them with what it does."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 Row = dict[str, str]
 
@@ -42,3 +45,23 @@ def code(cell: str) -> str:
     if found is None:
         raise ValueError(f"{cell!r} has no `code`")
     return found[1]
+
+
+def marked(name: str) -> re.Pattern[str]:
+    """Matches what stands between the two marks of that name, `<!-- name -->` and `<!-- /name -->`."""
+    return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+
+
+def check_marked(page: Path, name: str, made: str, config: pytest.Config) -> None:
+    """Compare what stands between the marks with what the code makes; with `--update-golden`, write that there first.
+
+    Raises:
+        AssertionError: it is something else, or there are no such marks.
+    """
+    text = page.read_text()
+    if config.getoption("--update-golden"):
+        text = marked(name).sub(lambda _: made, text)
+        page.write_text(text)
+    shown = marked(name).search(text)
+    assert shown is not None
+    assert shown[0] == made, "pytest tests/docs --update-golden"

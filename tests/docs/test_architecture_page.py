@@ -9,28 +9,21 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.docs.tables import check_marked, marked
 from tests.test_layers import FLOORS, PACKAGE, TRIO_LINE
 
 PAGE = ROOT / "ARCHITECTURE.md"
-MARKED = re.compile(r"(?<=<!-- floors -->\n).*?(?=<!-- /floors -->)", re.DOTALL)
 WING = PACKAGE / "server"
-WING_MARKED = re.compile(r"(?<=<!-- wing -->\n).*?(?=<!-- /wing -->)", re.DOTALL)
 
 
 def test_the_table_of_floors_is_what_is_enforced(pytestconfig: pytest.Config) -> None:
     """Each module stands on its floor, highest first, with what its own first sentence says it decides."""
-    text = PAGE.read_text()
-    if pytestconfig.getoption("--update-golden"):
-        text = MARKED.sub(floors().replace("\\", "\\\\"), text)
-        PAGE.write_text(text)
-    shown = MARKED.search(text)
-    assert shown is not None
-    assert shown[0] == floors(), "pytest tests/docs --update-golden"
+    check_marked(PAGE, "floors", floors(), pytestconfig)
 
 
 def test_every_module_that_the_page_names_exists() -> None:
     """A module that was renamed is renamed there, too."""
-    prose = WING_MARKED.sub("", MARKED.sub("", PAGE.read_text()))
+    prose = marked("wing").sub("", marked("floors").sub("", PAGE.read_text()))
     named = set(re.findall(r"`(_[a-z0-9_]+)(?=[.`])", prose))
     named -= {"_http", "_handle"}  # functions
     assert len(named) > 15
@@ -39,13 +32,7 @@ def test_every_module_that_the_page_names_exists() -> None:
 
 def test_the_table_of_the_server_wing_is_what_its_files_say(pytestconfig: pytest.Config) -> None:
     """Each module of the wing, in the order and under the headings of the package's own list."""
-    text = PAGE.read_text()
-    if pytestconfig.getoption("--update-golden"):
-        text = WING_MARKED.sub(wing().replace("\\", "\\\\"), text)
-        PAGE.write_text(text)
-    shown = WING_MARKED.search(text)
-    assert shown is not None
-    assert shown[0] == wing(), "pytest tests/docs --update-golden"
+    check_marked(PAGE, "wing", wing(), pytestconfig)
 
 
 def test_the_server_wing_lists_each_of_its_files_once() -> None:

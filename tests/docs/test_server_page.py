@@ -10,7 +10,7 @@ import re
 import pytest
 
 from tests.docs.pages import ROOT
-from tests.docs.tables import code, table
+from tests.docs.tables import check_marked, code, table
 from trivet.cli._config import RunConfig
 from trivet.cli._limits import LIMITS
 from trivet.cli._options import GROUPS, Option
@@ -18,7 +18,6 @@ from trivet.server._access_format import ATOMS, JSONFormatter
 from trivet.server._limits import Limits
 
 PAGE = ROOT / "docs/reference/server.md"
-MARKED = re.compile(r"(?<=<!-- options -->\n).*?(?=<!-- /options -->)", re.DOTALL)
 
 
 def options() -> str:
@@ -46,13 +45,7 @@ def meaning(option: Option) -> str:
 
 def test_the_tables_are_the_options(pytestconfig: pytest.Config) -> None:
     """Each with its flags, its name in a file, and what `--help` says of it."""
-    text = PAGE.read_text()
-    if pytestconfig.getoption("--update-golden"):
-        text = MARKED.sub(lambda _: options(), text)
-        PAGE.write_text(text)
-    shown = MARKED.search(text)
-    assert shown is not None
-    assert shown[0] == options(), "pytest tests/docs --update-golden"
+    check_marked(PAGE, "options", options(), pytestconfig)
 
 
 def test_each_name_in_a_file_is_a_setting() -> None:
