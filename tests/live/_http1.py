@@ -247,6 +247,16 @@ async def mirror(scope: Any, receive: Any, send: Any) -> None:
         await reply(send, json.dumps({**seen, "headers": headers, "body": body.decode("latin-1")}).encode())
 
 
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Send each part of the body back as it comes."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
+
+
 def streams(*parts: bytes, length: int | None = None, status: int = 200, more: bool = False) -> Handler:
     """A handler that answers with the parts; `length` is stated; `more`: an empty part ends it."""
 

@@ -25,6 +25,7 @@ from tests.live._http1 import (
     answers,
     chunked,
     direct,
+    echo,
     for_all,
     get,
     mirror,
@@ -600,17 +601,8 @@ async def test_an_application_waits_for_a_client_that_does_not_read() -> None:
 
 async def test_both_at_once() -> None:
     """An upload that is echoed while it comes: neither direction holds up the other."""
-
-    async def handler(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        more = True
-        while more:
-            message = await receive()
-            more = message.get("more_body", False)
-            await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
-
     body = bytes(range(256)) * 8192
-    async with site(handler) as served, served.connect() as wire, trio.open_nursery() as nursery:
+    async with site(echo) as served, served.connect() as wire, trio.open_nursery() as nursery:
         nursery.start_soon(wire.send, sized(body, CLOSE))
         [answer] = answers(await wire.rest())
         assert answer.body == body

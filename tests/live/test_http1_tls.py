@@ -28,6 +28,7 @@ from tests.live._http1 import (
     answers,
     chunked,
     direct,
+    echo,
     get,
     mirror,
     read_body,
@@ -164,17 +165,8 @@ async def test_a_client_that_does_not_read_is_reset(secure: SecureSite) -> None:
 
 async def test_large_bodies_both_ways(secure: SecureSite) -> None:
     """Five megabytes in, five megabytes out, at the same time."""
-
-    async def handler(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        more = True
-        while more:
-            message = await receive()
-            more = message.get("more_body", False)
-            await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
-
     body = bytes(range(256)) * 20_000
-    async with secure(handler) as served, served.connect() as wire, trio.open_nursery() as nursery:
+    async with secure(echo) as served, served.connect() as wire, trio.open_nursery() as nursery:
         nursery.start_soon(wire.send, sized(body, CLOSE))
         [answer] = answers(await wire.rest())
         assert answer.body == body
