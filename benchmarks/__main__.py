@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import asleep, gates, report, results, wrk
+from .arguments import positive
 from .asleep import Asleep
 from .cases import STOCK, TYPED, WORK, Case
 from .comparison import Cell, Load, Measured, Pace, complaints, loading, measure, stock_cells, work_cells
@@ -91,27 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=_among(known), metavar="PEER,...", help=f"of {', '.join(known)}")
     cases = sorted({case.name for case in (*WORK, *STOCK)})
     parser.add_argument("--cases", type=_among(cases), metavar="CASE,...", help=f"of {', '.join(cases)}")
-    parser.add_argument("--rounds", type=_positive(int), help="how often each peer is measured in each case")
-    parser.add_argument("--seconds", type=_positive(float), help="how long each time (0.5)")
-    parser.add_argument("--warmup", type=_positive(float), help="seconds before it (0.1)")
-    parser.add_argument("--connections", type=_positive(int), help="instead of the usual ones")
-    parser.add_argument("--sleepers", type=_positive(int), help="connections asleep (10,000)")
-    parser.add_argument("--probes", type=_positive(int), help="small requests in a series beside them (900)")
+    parser.add_argument("--rounds", type=positive(int), help="how often each peer is measured in each case")
+    parser.add_argument("--seconds", type=positive(float), help="how long each time (0.5)")
+    parser.add_argument("--warmup", type=positive(float), help="seconds before it (0.1)")
+    parser.add_argument("--connections", type=positive(int), help="instead of the usual ones")
+    parser.add_argument("--sleepers", type=positive(int), help="connections asleep (10,000)")
+    parser.add_argument("--probes", type=positive(int), help="small requests in a series beside them (900)")
     parser.add_argument("--load", choices=("auto", "wrk", "own"), default="auto", help="what makes the load")
     parser.add_argument("--protocol", help="passed on to `trivet run`, whose default it is otherwise")
     parser.add_argument("--results", type=Path, metavar="FILE", help="write the page there (a whole run: RESULTS.md)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures and all samples there")
     return parser
-
-
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-        return value
-
-    return number
 
 
 def _among(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:

@@ -7,12 +7,13 @@ This file owns the order (one after the other: they load the machine) and the ex
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import trio
+
+from benchmarks.arguments import positive
 
 from . import (
     l01_idle,
@@ -114,9 +115,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="\n".join(f"{each.key:>5}  {each.title} ({each.size})" for each in SCENARIOS.values()),
     )
     parser.add_argument("scenarios", nargs="*", type=_scenario, metavar="L1..L12", help="all of them by default")
-    parser.add_argument("--size", type=_positive(int), help="how many clients; by default as the gates are meant for")
+    parser.add_argument("--size", type=positive(int), help="how many clients; by default as the gates are meant for")
     parser.add_argument("--small", action="store_true", help="sizes that show that it works, not how well")
-    parser.add_argument("--haste", type=_positive(float), default=1.0, help="divides all time limits (1)")
+    parser.add_argument("--haste", type=positive(float), default=1.0, help="divides all time limits (1)")
     parser.add_argument("--protocol", help="as of trivet run")
     parser.add_argument("--no-tools", action="store_true", help="without slowhttptest, h2spec and wstest")
     return parser
@@ -127,16 +128,6 @@ def _scenario(text: str) -> Scenario:
         return SCENARIOS[text.upper()]
     except KeyError:
         raise argparse.ArgumentTypeError(f"there is no {text!r}; there are {', '.join(SCENARIOS)}") from None
-
-
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-        return value
-
-    return number
 
 
 if __name__ == "__main__":

@@ -65,12 +65,22 @@ async def test_a_server_that_does_not_start_says_why() -> None:
     assert "--no-such-option" in "".join(caught.value.__notes__)
 
 
-def test_an_unknown_scenario_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelt name ends the command before a server starts."""
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["L13"], "there is no 'L13'; there are L1, L2"),
+        (["--size", "0"], "0 is not a positive number"),
+        (["--haste", "inf"], "inf is not a positive number"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_with_what_can(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A misspelt name, or a size of nothing, ends the command before a server starts."""
     with pytest.raises(SystemExit) as caught:
-        main(["L13"])
+        main(arguments)
     assert caught.value.code == 2
-    assert "there is no 'L13'; there are L1, L2" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
