@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import trio
@@ -52,8 +53,8 @@ async def many(count: int, target: Target, each: Callable[[Connection], Awaitabl
 
 
 async def random_bytes(target: Target, count: int) -> None:
-    """Random bytes, and valid requests with some of their bytes replaced; half of the clients look at the answer."""
-    inputs = iter(mutations(seed=20261120, count=count))
+    """64 to 4096 random bytes, requests with one byte replaced, in turn, or some; half of them look at the answer."""
+    inputs = _malformed(count)
 
     async def one(connection: Connection) -> None:
         data = next(inputs)
@@ -63,6 +64,18 @@ async def random_bytes(target: Target, count: int) -> None:
                 await connection.receive(4096)
 
     await many(count, target, one)
+
+
+def _malformed(count: int) -> Iterator[bytes]:
+    rng = random.Random(20261120)
+    valid = get("/", "Accept: */*", "Connection: close")
+    yield from mutations(seed=20261120, count=count // 2)
+    for number in range(count - count // 2):
+        if number % 2:
+            yield rng.randbytes(rng.randint(64, 4096))
+        else:
+            at = number // 2 % len(valid)
+            yield valid[:at] + rng.randbytes(1) + valid[at + 1 :]
 
 
 async def silent(target: Target, count: int) -> None:

@@ -20,6 +20,8 @@ from typing import IO, Final
 import msgspec
 import trio
 
+from trivet.server._limits import Limits
+
 from ._client import Gone, ask
 from ._figures import MEBIBYTE, Setting
 
@@ -30,7 +32,11 @@ STOP: Final = 30.0
 STEP: Final = 0.02
 LOG_LINES: Final = 25
 
-SHORTENED: Final = {"--keep-alive": 5.0, "--limit-head-timeout": 8.0, "--limit-body-grace": 20.0}
+SHORTENED: Final = {
+    "--keep-alive": Limits().idle_timeout,
+    "--limit-head-timeout": Limits().head_timeout,
+    "--limit-body-grace": Limits().body_grace,
+}
 """Options of `trivet run` that bound a client's time, with their defaults: `Setting.haste` divides them."""
 
 OWN: Final = "--limit-"

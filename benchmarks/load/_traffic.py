@@ -103,6 +103,10 @@ class Traffic:
         self.requests.append(Request(sent, ended, "answered", number, fresh, pid, answer.closes, answer.status))
         return not answer.closes
 
+    def failed(self) -> int:
+        """How many were answered, and not with 200."""
+        return sum(request.outcome == "answered" and request.status != 200 for request in self.requests)
+
     def count(self, outcome: Outcome, *, after: float = 0.0, fresh: bool | None = None) -> int:
         """How many ended so, after a moment, on that kind of connection (`None`: either)."""
         return sum(

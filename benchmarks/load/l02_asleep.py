@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from ._client import Gone, ask
-from ._figures import Report, Scenario, Setting, at_most, exactly
+from ._figures import Figure, Report, Scenario, Setting, at_most, exactly
 from ._server import MemoryPeak, Server, serving
 
 SLEEP: Final = 10.0
@@ -23,12 +23,26 @@ async def run(setting: Setting, report: Report) -> None:
         before = server.memory()
         peak = MemoryPeak(server)
         began = time.monotonic()
+        most = 0
+
+        async def look() -> None:
+            nonlocal most
+            while True:
+                try:
+                    most = max(most, (await server.stats()).live)
+                except (OSError, Gone, trio.TooSlowError):
+                    pass  # so many are being opened that it has to wait: it asks again
+                await trio.sleep(0.1)
+
         async with trio.open_nursery() as nursery:
             await nursery.start(peak.watch)
+            nursery.start_soon(look)
             answered = await _sleepers(server, setting.size, SLEEP / setting.haste)
             nursery.cancel_scope.cancel()
         wall = time.monotonic() - began
         report(exactly("not answered with 200", setting.size - answered))
+        # Fewer, if opening them takes longer than the first of them sleeps: then it is another scenario.
+        report(Figure("asleep at the same time", most, least=setting.size))
         report(at_most("until the last answer", wall, WALL / setting.haste, "s"))
         report(at_most("memory per handler", (peak.bytes - before) / 1024 / setting.size, KIB_EACH, "KiB"))
         report(exactly("live handlers at the end", (await server.quiet(within=5))[1].live))

@@ -41,6 +41,7 @@ async def run(setting: Setting, report: Report) -> None:
     replaced = min((request.ended for request in after if request.pid not in workers), default=float("inf"))
     survivor = sum(request.pid == workers[1] and request.ended < replaced for request in after)
     report(exactly("refused", traffic.count("refused")))
+    report(exactly("answered otherwise than with 200", traffic.failed()))
     report(at_most("until the replacement answers", replaced - killed, REPLACED, "s"))
     report(Figure("answers by the other worker until then", survivor, least=1))
     report(exactly("workers at the end", len(now), 2))

@@ -36,6 +36,7 @@ async def run(setting: Setting, report: Report) -> None:
     new = {request.pid for request in traffic.requests if request.pid} - set(before)
     report(told("requests answered meanwhile", traffic.count("answered", after=began)))
     report(exactly("refused", traffic.count("refused")))
+    report(exactly("answered otherwise than with 200", traffic.failed()))
     report(exactly("errors on fresh connections", traffic.count("lost", fresh=True)))
     report(exactly("workers replaced", len(set(before) - set(now)), 2))
     report(exactly("new workers that answered", len(new), 2))
