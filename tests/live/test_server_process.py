@@ -147,6 +147,30 @@ def test_an_address_in_use_is_said(tmp_path: Path) -> None:
             assert "Traceback" not in server.log
 
 
+WSGI = """
+def app(environ, start_response):
+    body = b"%d" % len(environ["wsgi.input"].read())
+    start_response("200 OK", [("content-length", str(len(body)))])
+    return [body]
+"""
+
+
+def test_the_body_of_a_wsgi_application_is_bounded_by_its_setting(tmp_path: Path) -> None:
+    """`wsgi_max_body_size` is hypercorn's name, and means what it means there: one byte more is a 400."""
+    (tmp_path / "it.py").write_text(WSGI)
+    (tmp_path / "c.toml").write_text("wsgi_max_body_size = 100_000\n")
+    with running("-c", "c.toml", app="wsgi:it:app", cwd=tmp_path) as server:
+        assert post(server, b"x" * 100_000) == (200, b"100000")
+        assert post(server, b"x" * 100_001)[0] == 400
+
+
+def post(server: Running, body: bytes) -> tuple[int, bytes]:
+    with server.connect() as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
+        sock.sendall(body)
+        return parse(read_all(sock))
+
+
 # Workers ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from hypercorn.config import Config
+
 from trivet.asgi import ASGIApp
 from trivet.errors import TrivetError
 
@@ -21,13 +23,15 @@ class LoadError(TrivetError):
     """What was named on the command line is not an application. The message says what was, and the remedy."""
 
 
-def load(reference: str) -> ASGIApp:
+def load(reference: str, *, wsgi_max_body_size: int = Config.wsgi_max_body_size) -> ASGIApp:
     """The application that `reference` names.
 
     Args:
         reference: `package.module:attribute.path`, `path/to/file.py:attribute`, or either without the attribute, which
             is then `app`. The current directory is searched first. `asgi:` and `wsgi:` in front, as hypercorn has it,
             say what kind of application it is.
+        wsgi_max_body_size: bytes that are kept of a body for a WSGI application, which is called with all of it; more
+            are answered with 400.
 
     Raises:
         LoadError: there is no such module or attribute, or it is no application.
@@ -43,7 +47,7 @@ def load(reference: str) -> ASGIApp:
     module = _import(module_name)
     found = _attribute(module, attribute or DEFAULT_NAME, module_name)
     if kind == "wsgi":
-        return _wsgi(found, reference)
+        return _wsgi(found, reference, wsgi_max_body_size)
     _check(found, reference)
     return cast(ASGIApp, found)
 
@@ -120,12 +124,12 @@ def _check(found: Any, reference: str) -> None:
         )
 
 
-def _wsgi(found: Any, reference: str) -> ASGIApp:
+def _wsgi(found: Any, reference: str, max_body_size: int) -> ASGIApp:
     if not callable(found):
         raise LoadError(f"{reference!r} is no WSGI application: it is a {type(found).__name__}.")
     from hypercorn.middleware import TrioWSGIMiddleware
 
-    middleware: Any = TrioWSGIMiddleware(cast(Any, found))
+    middleware: Any = TrioWSGIMiddleware(cast(Any, found), max_body_size)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

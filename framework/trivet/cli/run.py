@@ -109,7 +109,7 @@ def _work(reference: str, config: RunConfig, sockets: Sockets, parent: Parent | 
     if parent is not None:
         parent.obey(hurry)
     try:
-        app = load(reference)
+        app = load(reference, wsgi_max_body_size=config.wsgi_max_body_size)
     except BaseException as error:
         if parent is not None:
             parent.depends_on(loaded_files(error))  # a reloader waits for one of these to change
