@@ -1,7 +1,8 @@
 """A bare ASGI application that writes down each request it has accepted, so that a test knows which one was lost.
 
 `JOURNAL` names the file; a line of it is the id of a request.
-`BROKEN` and `SLOW_IMPORT` name files: while they exist, a startup fails, or an import takes a minute.
+`BROKEN` and `SLOW_IMPORT` name files: while they exist, a startup fails, or an import takes its time (a minute at
+most).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import trio
 JOURNAL = os.open(os.environ["JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 BROKEN = Path(os.environ.get("BROKEN", "/nowhere"))
 
-if Path(os.environ.get("SLOW_IMPORT", "/nowhere")).exists():
-    time.sleep(60)
+UNTIL = time.monotonic() + 60
+while Path(os.environ.get("SLOW_IMPORT", "/nowhere")).exists() and time.monotonic() < UNTIL:
+    time.sleep(0.02)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

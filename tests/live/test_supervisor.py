@@ -185,9 +185,8 @@ def test_a_killed_supervisor_ends_a_worker_that_still_imports(tmp_path: Path, mo
     block.touch()
     monkeypatch.setenv("SLOW_IMPORT", str(block))
     with running("--workers", "2", app=APP) as server:
-        eventually(lambda: (tmp_path / "journal").exists() and len(children(server)) == 2)
+        eventually(lambda: (tmp_path / "journal").exists() and children(server))
         pids = children(server)
-        assert len(pids) == 2
         server.process.kill()
         all_end(pids)
 
@@ -216,6 +215,18 @@ def test_a_killed_supervisor_ends_a_worker_whose_loop_is_blocked(journal: Path) 
 
 
 # Workers that do not start ----------------------------------------------------------------------------------------
+
+
+def test_the_first_worker_starts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others when it is ready, and at once then."""
+    block = tmp_path / "block"
+    block.touch()
+    monkeypatch.setenv("SLOW_IMPORT", str(block))
+    with running("--workers", "3", app=APP) as server:
+        eventually((tmp_path / "journal").exists)
+        assert len(children(server)) == 1
+        block.unlink()
+        server.wait_for(r"(?s)worker 0 .*(is ready.*){3}", 20)
 
 
 @pytest.fixture

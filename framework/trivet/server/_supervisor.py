@@ -4,6 +4,8 @@ This file owns when a worker process is started, told to stop, and replaced. Wha
 a command line, run again with the sockets inherited. (hypercorn's own supervisor kills the requests of all workers but
 the first on SIGTERM, stops for good when one worker dies, and then exits with status 0.)
 
+- The first worker starts alone, the others when it is ready: what keeps an application from starting is said once, and
+  what it prepares for all (a schema, a cache) is there when the second one looks.
 - SIGTERM or SIGINT: all workers drain fully. A second one skips the wait.
 - SIGHUP: each worker is replaced by a new one, which is ready before the old one is told to stop, and the next one's
   turn comes when the old one has ended: there is never one too few, nor more than one too many. If a new one does not
@@ -98,7 +100,7 @@ class Supervisor:
         self._changes = Changes()
         self._generation = 0
         self._reloaded = trio.Event()  # set at each change, then replaced
-        self._ever_ready = False
+        self._ever_ready = trio.Event()
         self._stop = trio.Event()
         self._failed = False
         self._nursery: trio.Nursery
@@ -168,8 +170,8 @@ class Supervisor:
     async def _tend(self, slot: Slot, worker: Worker) -> None:
         def ready() -> None:
             log.info("%s is ready", worker)
-            if not self._ever_ready:
-                self._ever_ready = True
+            if not self._ever_ready.is_set():
+                self._ever_ready.set()
                 self._announce()
 
         await worker.listen(ready, self._changes.watch)
@@ -182,6 +184,8 @@ class Supervisor:
 
     async def _keep(self, slot: Slot) -> None:
         """Keep a worker in `slot` until told to stop."""
+        if slot is not self._slots[0]:
+            await first_of(self._ever_ready, self._stop)
         while not self._stop.is_set():
             slot.vacant = trio.Event()
             slot.worker = await self._start(slot)
@@ -205,7 +209,7 @@ class Supervisor:
             return
         quick = worker is None or not worker.ready.is_set() or worker.lifetime < QUICK_SECONDS
         slot.deaths = slot.deaths + 1 if quick else 1
-        if not self._ever_ready:
+        if not self._ever_ready.is_set():
             self._give_up(f"{name} ended {fate} before it was ready")
         elif slot.deaths >= QUICK_DEATHS:
             self._give_up(f"worker {slot.index} died {slot.deaths} times in a row, the last time {fate}")
