@@ -188,7 +188,7 @@ class App(Router):
             except Exception as error:
                 if scope["type"] != "lifespan":
                     raise
-                await refuse_lifespan(receive, send, error)
+                await refuse_lifespan(scope, receive, send, error)
                 return
         if listened_to() and scope["type"] == "http" and ACCESS not in scope:
             await logged(stack, scope, receive, send)
@@ -214,7 +214,7 @@ class App(Router):
         if kind == "http":
             await self._http(scope, receive, send)
         elif kind == "lifespan":
-            await answer_lifespan(receive, send, partial(self._life, scope))
+            await answer_lifespan(scope, receive, send, partial(self._life, scope))
         elif kind == "websocket":
             await self._websocket(scope, receive, send)
         else:

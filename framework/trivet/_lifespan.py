@@ -1,8 +1,9 @@
 """The lifespan protocol, both sides: answering a server's, and running that of a mounted ASGI application.
 
 This file owns what a failure means. Ours is always *sent* (`startup.failed`, with the traceback as its message):
-hypercorn takes an exception for "no lifespan support" and serves half-started. A mounted application that raises
-before it has answered has no lifespan and is served without one, as the specification says.
+hypercorn takes an exception for "no lifespan support" and serves half-started. It is logged as well, unless the server
+has a `Link`: that one shows what it is sent, and a traceback that is there twice is looked through twice. A mounted
+application that raises before it has answered has no lifespan and is served without one, as the specification says.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import logging
 import traceback
 from collections.abc import AsyncGenerator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
-from .asgi import ASGIApp, Message, Receive, Scope, Send
+from .asgi import EXTENSION, ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("trivet")
 
@@ -24,18 +25,20 @@ class MountedStartupFailed(RuntimeError):
     """A mounted application answered `lifespan.startup.failed`."""
 
 
-async def answer(receive: Receive, send: Send, life: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+async def answer(
+    scope: Scope, receive: Receive, send: Send, life: Callable[[], AbstractAsyncContextManager[object]]
+) -> None:
     """Speak the lifespan protocol with a server: enter `life` at startup, leave it at shutdown.
 
     It returns only after shutdown: hypercorn breaks on an application that returns early. A failure at startup is
-    logged with its traceback and sent; the server stops on it.
+    sent with its traceback; the server stops on it.
     """
     await receive()  # lifespan.startup: nothing else can come first
     manager = life()
     try:
         await manager.__aenter__()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is sent, and logged with its traceback
-        await _refuse(send, error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is sent with its traceback
+        await _failed(scope, send, "startup", error)
         return
     try:
         await send({"type": "lifespan.startup.complete"})
@@ -46,24 +49,23 @@ async def answer(receive: Receive, send: Send, life: Callable[[], AbstractAsyncC
         return
     try:
         await manager.__aexit__(None, None, None)
-    except Exception as error:
-        text = "".join(traceback.format_exception(error))
-        log.exception("the application did not stop cleanly")
-        await send({"type": "lifespan.shutdown.failed", "message": text})
+    except Exception as error:  # noqa: BLE001 - as at startup
+        await _failed(scope, send, "shutdown", error)
         return
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def refuse(receive: Receive, send: Send, error: Exception) -> None:
+async def refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
     """Answer startup with a failure that happened before anything was entered."""
     await receive()
-    await _refuse(send, error)
+    await _failed(scope, send, "startup", error)
 
 
-async def _refuse(send: Send, error: Exception) -> None:
+async def _failed(scope: Scope, send: Send, stage: Literal["startup", "shutdown"], error: Exception) -> None:
     text = "".join(traceback.format_exception(error))
-    log.critical("the application did not start\n%s", text)
-    await send({"type": "lifespan.startup.failed", "message": text})
+    if EXTENSION not in scope.get("extensions", {}):
+        log.critical("the application failed in its %s\n%s", stage, text)
+    await send({"type": f"lifespan.{stage}.failed", "message": text})
 
 
 @asynccontextmanager

@@ -119,6 +119,9 @@ class LifespanLink(Link, Protocol):
     operator has chosen a value (`trivet run --drain-timeout`), that value stands and what is set here is ignored.
     `attach` does nothing: the end of a lifespan is the message `lifespan.shutdown`. `abort` asks the server to stop as
     on SIGTERM, but to end with a failure: for a service that gives up.
+
+    The message of `lifespan.startup.failed` and `lifespan.shutdown.failed` is shown to the operator by the server: the
+    application need not log it.
     """
 
     drain_timeout: float

@@ -96,6 +96,9 @@ async def test_on_stock_hypercorn_the_503_arrives_too() -> None:
 BROKEN = {
     "import": "1 / 0\n",
     "registration": "from trivet import App\napp = App()\n@app.get('x')\nasync def f(): ...\n",
+    "frozen": (
+        "from trivet import App\ndef wrapper(app):\n    raise ValueError('no key')\napp = App()\napp.wrap(wrapper)\n"
+    ),
     "lifespan": (
         "from contextlib import asynccontextmanager\nfrom trivet import App\n@asynccontextmanager\n"
         "async def lifespan(app):\n    raise ConnectionRefusedError('no database')\n    yield\n"
@@ -104,16 +107,34 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("workers", ["1", "3"])
 @pytest.mark.parametrize(
-    ("name", "said"), [("import", "ZeroDivisionError"), ("registration", "'x'"), ("lifespan", "no database")]
+    ("name", "said"),
+    [
+        ("import", "ZeroDivisionError: division by zero"),
+        ("registration", "a path begins with a slash"),
+        ("frozen", "ValueError: no key"),
+        ("lifespan", "ConnectionRefusedError: no database"),
+    ],
 )
-def test_an_application_that_cannot_start_says_why(name: str, said: str, tmp_path: Path) -> None:
-    """A non-zero exit status, and the reason in the log with the user's own line."""
+def test_an_application_that_cannot_start_says_why(name: str, said: str, workers: str, tmp_path: Path) -> None:
+    """Exit status 1, and the reason in the log with the user's own line: once, however many processes."""
     (tmp_path / "broken.py").write_text(BROKEN[name])
-    with running(app="broken:app", cwd=tmp_path) as server:
-        assert server.wait(20) != 0
-        assert said in server.log
+    with running("--workers", workers, app="broken:app", cwd=tmp_path) as server:
+        assert server.wait(20) == 1
+        assert server.log.count(said) == 1
+        assert server.log.count("Traceback") == (0 if name == "registration" else 1)
         assert "broken.py" in server.log
+
+
+def test_an_application_that_cannot_stop_says_why(tmp_path: Path) -> None:
+    """Exit status 1, and the reason once."""
+    (tmp_path / "broken.py").write_text(BROKEN["lifespan"].replace("raise", "yield\n    raise"))
+    with running(app="broken:app", cwd=tmp_path) as server:
+        server.wait_for("Running on")
+        server.signal()
+        assert server.wait(20) == 1
+        assert server.log.count("ConnectionRefusedError: no database") == 1
 
 
 # --- clients that mean harm: whatever ends stock hypercorn, against an application
