@@ -136,7 +136,7 @@ def parsed(*arguments: str) -> RunConfig:
         (["--graceful-timeout", "4"], "drain_timeout", 4.0),
         (["--graceful-timeout", "4", "--drain-timeout", "3"], "drain_timeout", 3.0),
         ([], "drain_timeout", None),
-        (["--verify-mode", "CERT_REQUIRED"], "verify_mode", ssl.CERT_REQUIRED),
+        (["--verify-mode", "CERT_NONE"], "verify_mode", ssl.CERT_NONE),
         (["--max-requests-jitter", "5"], "max_requests_jitter", 5),
         (["--access-logfile", "-"], "accesslog", "-"),
         (["--reload"], "use_reloader", True),
@@ -232,6 +232,17 @@ def test_mistakes_end_with_a_message_and_status_1(here: Path, capsys: pytest.Cap
     with mock.patch("trivet.cli.run.configure"):
         assert main(["run", "its:app", "--bind", "127.0.0.1:0"]) == 1
     assert capsys.readouterr().err.startswith("trivet: there is no module 'its'")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--protocol", "quick"], ["-c", "gone.toml"], ["--pid", "gone/pid"], ["--access-log", "gone/log"]]
+)
+def test_a_wrong_configuration_ends_with_a_message_and_status_2(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """As an option that is not known: whoever restarts what has failed need not try."""
+    assert main(["run", "it:app", "--bind", "127.0.0.1:0", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("trivet: ")
 
 
 def test_help_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 """The `trivet` command: this file owns which subcommands there are.
 
 Each is a module with `add_to(subparsers)`, which sets `command` on its parser: a function from the parsed arguments to
-an exit status. An option that a subcommand does not have is refused here, with that subcommand's usage.
+an exit status. An option that a subcommand does not have is refused here, with that subcommand's usage. What cannot be
+right whatever the application is ends with status 2, argparse's own; a supervisor (systemd) need not try that again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib.metadata import version
 from typing import cast
 
 from . import check, routes, run
+from ._config import ConfigError
 from ._load import LoadError
 
 COMMANDS = (run, routes, check)
@@ -38,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = cast(Callable[[argparse.Namespace], int], arguments.command)
     try:
         return command(arguments)
-    except LoadError as error:
+    except (ConfigError, LoadError) as error:
         print(f"trivet: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigError) else 1
 
 
 def _unknown(words: Sequence[str], parser: argparse.ArgumentParser) -> str:

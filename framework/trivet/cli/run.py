@@ -3,7 +3,7 @@
 One process by default; several, a reload, or `--max-requests` make it the supervisor of others that run the same
 command line (`server/_supervisor.py`).
 
-Exit status: 0 after a drain, 1 when the application, a worker or the configuration failed, 2 for a wrong command line.
+Exit status: 0 after a drain, 1 when the application or a worker failed, 2 for a wrong command line or configuration.
 """
 
 from __future__ import annotations
@@ -70,11 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         # process that the application starts would inherit.)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _pass)
-    try:
-        config = config_from(arguments)
-        configure(config)
-    except ConfigError as error:
-        raise LoadError(str(error)) from None
+    config = config_from(arguments)
+    configure(config)
     if parent is not None:
         return _work(arguments.application, config, parent.sockets, parent)
     try:
@@ -259,7 +256,9 @@ class _PidFile:
             try:
                 self._path.write_text(f"{os.getpid()}\n")
             except OSError as error:
-                raise LoadError(f"the process id cannot be written: {error}") from None
+                raise ConfigError(
+                    f"--pid {self._path} cannot be written: {error.strerror}.\nName another file, or leave it out"
+                ) from None
 
     def __exit__(self, *_: object) -> None:
         if self._path is not None:
