@@ -147,6 +147,14 @@ def test_an_address_in_use_is_said(tmp_path: Path) -> None:
             assert "Traceback" not in server.log
 
 
+def test_a_certificate_that_cannot_be_used_is_said_once(tmp_path: Path) -> None:
+    """By the supervisor, before there is a worker: status 2, and nobody tries it again."""
+    with running("--workers", "2", "--certfile", "gone.pem", "--keyfile", "gone.key", cwd=tmp_path) as server:
+        assert server.wait() == 2
+        assert server.log.startswith("trivet: --certfile gone.pem cannot be read")
+        assert len(server.lines) == 2
+
+
 WSGI = """
 def app(environ, start_response):
     body = b"%d" % len(environ["wsgi.input"].read())

@@ -7,6 +7,7 @@ accepts in silence, are refused.
 from __future__ import annotations
 
 import difflib
+import ssl
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
@@ -59,6 +60,8 @@ class RunConfig(Config):
         for name, value in {**(mapping or {}), **kwargs}.items():
             if name in BY_NAME:
                 _set_limit(config, BY_NAME[name], value)
+            elif name in ("verify_mode", "cert_reqs"):
+                config.verify_mode = _verify_mode(name, value)
             elif name in cls._names:
                 _check_kind(name, value)
                 setattr(config, name, value)
@@ -76,6 +79,25 @@ def _set_limit(config: RunConfig, limit: Limit, value: Any) -> None:
     except ValueError as error:
         example = f"{limit.name} = {limit.example}"
         raise ConfigError(f"the configuration sets {limit.name!r} to {value!r}: {error}, as in  {example}") from None
+
+
+def verify_mode_of(value: object) -> ssl.VerifyMode:
+    """What is asked of clients over TLS, by its name or its number.
+
+    Raises:
+        ValueError: there is no such mode.
+    """
+    for mode in ssl.VerifyMode:
+        if value in (mode.name, mode.value) and not isinstance(value, bool):
+            return mode
+    raise ValueError(f"{value!r} is none of {', '.join(mode.name for mode in ssl.VerifyMode)}")
+
+
+def _verify_mode(name: str, value: Any) -> ssl.VerifyMode | None:
+    try:
+        return None if value is None else verify_mode_of(value)
+    except ValueError as error:
+        raise ConfigError(f'the configuration sets {name!r}: {error}, as in  verify_mode = "CERT_REQUIRED"') from None
 
 
 def _check_kind(name: str, value: Any) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 
 from trivet.server._access_format import formatter_of
 
+from . import _tls
 from ._addresses import fault_in
 from ._config import ConfigError as ConfigError
 from ._config import RunConfig as RunConfig
 from ._config import limits_from as limits_from
-from ._config import read
+from ._config import read, verify_mode_of
 from ._limits import LIMITS, Limit
 
 PROTOCOLS = ("trivet", "hypercorn")
@@ -41,10 +42,9 @@ class Option:
 
 def _verify_mode(value: str) -> ssl.VerifyMode:
     try:
-        return ssl.VerifyMode[value]
-    except KeyError:
-        names = ", ".join(mode.name for mode in ssl.VerifyMode)
-        raise argparse.ArgumentTypeError(f"{value!r} is none of {names}") from None
+        return verify_mode_of(int(value) if value.isdecimal() else value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(value: str) -> float:
@@ -98,7 +98,7 @@ GROUPS: Mapping[str, tuple[Option, ...]] = {
             "CERT_NONE, CERT_OPTIONAL or CERT_REQUIRED of clients",
             _verify_mode,
         ),
-        Option("--cert-reqs", "cert_reqs", "the same as a number (deprecated)", int),
+        Option("--cert-reqs", "verify_mode", "the same as 0, 1 or 2 (hypercorn's older name)", _verify_mode),
         Option("--ciphers", "ciphers", "OpenSSL cipher list"),
     ),
     "time limits, in seconds": (
@@ -216,8 +216,7 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     _check_limits(config)
-    if (config.certfile is None) != (config.keyfile is None):
-        raise ConfigError("TLS takes both a certificate and its key:  --certfile cert.pem --keyfile key.pem")
+    _tls.check(config)
     return config
 
 
