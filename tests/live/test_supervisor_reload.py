@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.live._server import Running, running
+from tests.live._server import Running, parse, read_all, running
 from trivet.server._reload import Changes, loaded_files
 
 APP = """
@@ -23,6 +23,10 @@ async def app(scope, receive, send):
             await send({{"type": message["type"] + ".complete"}})
             if message["type"] == "lifespan.shutdown":
                 return
+    if scope["path"] == "/slow":
+        import trio
+        print("slow", file=__import__("sys").stderr, flush=True)
+        await trio.sleep(59)
     body = {body!r}
     await send({{"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]}})
     await send({{"type": "http.response.body", "body": body}})
@@ -188,6 +192,28 @@ def test_mistakes_are_mended_while_it_runs(tmp_path: Path, notifier: str) -> Non
         other.write_text("word = 'finished'\n")
         eventually(serves(server, b"two"), server)
         server.signal()
+        assert server.wait(20) == 0
+
+
+@pytest.mark.live
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["reload", "Ctrl-C"])
+def test_requests_have_as_long_as_the_log_says(tmp_path: Path, ending: str) -> None:
+    """A second, also where more is configured: who has saved a file wants to see what it does. Then 503."""
+    write(tmp_path / "it.py", b"one")
+    with running("--reload", "--drain-timeout", "40", app="it:app", cwd=tmp_path) as server, server.connect() as client:
+        client.settimeout(20)
+        client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.wait_for("slow")
+        if ending == "reload":
+            write(tmp_path / "it.py", b"two")
+        else:
+            server.signal(signal.SIGINT)
+        server.wait_for("requests have 1 s to finish")
+        assert parse(read_all(client))[0] == 503
+        if ending == "reload":
+            eventually(serves(server, b"two"), server)
+            server.signal()
         assert server.wait(20) == 0
 
 

@@ -22,6 +22,10 @@ from ._config import limits_from as limits_from
 from ._config import read, verify_mode_of
 from ._limits import LIMITS, Limit
 
+RELOAD_DRAIN_TIMEOUT = 1.0
+"""Seconds that requests have at most with `--reload`: who has saved a file wants to see what it does. A worker, which
+says how long they have, cannot tell a reload from the end, so that it is one time for both."""
+
 PROTOCOLS = ("trivet", "hypercorn")
 
 
@@ -202,6 +206,9 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
     config.use_reloader = config.use_reloader or arguments.reload
     if config.drain_timeout is None and "graceful_timeout" in vars(config):
         config.drain_timeout = config.graceful_timeout
+    if config.use_reloader:
+        given = RELOAD_DRAIN_TIMEOUT if config.drain_timeout is None else config.drain_timeout
+        config.drain_timeout = min(given, RELOAD_DRAIN_TIMEOUT)
     if config.worker_class != "trio":
         raise ConfigError(
             f"there is no worker class {config.worker_class!r}: trivet runs on Trio. Leave -k out.\n"

@@ -51,7 +51,7 @@ def _check_clients(config: RunConfig) -> None:
     given = "--ca-certs" if config.ca_certs is not None else "--verify-mode" if asked else None
     if given is not None and config.certfile is None:
         raise ConfigError(
-            f"{given} is about the clients of TLS, and there is none without a certificate: everybody would be let in.\n"
+            f"{given} is about clients of TLS, and there is none without a certificate: everybody would be let in.\n"
             "Add  --certfile cert.pem --keyfile key.pem"
         )
     if mode is not None and asked and config.ca_certs is None:

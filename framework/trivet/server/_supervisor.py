@@ -46,9 +46,6 @@ BACKOFF_SECONDS = 0.25
 GROUP_SECONDS = 0.1
 """Who signals a whole group of processes signals us too: until then we do not know why a worker has ended."""
 
-RELOAD_SECONDS = 1.0
-"""Requests of a worker that is reloaded have this long; then it is told to hurry."""
-
 
 class Slot:
     """The place of one worker, which others take after it."""
@@ -263,17 +260,8 @@ class Supervisor:
         self._generation += 1
         self._reloaded.set()
         self._reloaded = trio.Event()
-        workers = list(self._living)
-        for worker in workers:
+        for worker in self._living:
             worker.retire()
-        self._nursery.start_soon(self._hurry, workers)
-
-    async def _hurry(self, workers: list[Worker]) -> None:
-        with trio.move_on_after(RELOAD_SECONDS):
-            for worker in workers:
-                await worker.gone.wait()
-        for worker in workers:
-            worker.hurry()
 
 
 async def first_of(*events: trio.Event) -> None:
