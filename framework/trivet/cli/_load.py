@@ -57,7 +57,9 @@ def _import(name: str) -> ModuleType:
     if name.endswith(".py") or os.sep in name:
         path = Path(name).resolve()
         if not path.exists():
-            raise LoadError(f"there is no file {name!r} (in {directory}).")
+            raise LoadError(f"there is no file {name!r} (in {directory}).\nWrite its path, as in  path/to/main.py:app")
+        if path.is_dir():
+            raise LoadError(f"{name!r} is a directory.\nName the file in it:  {name.rstrip(os.sep)}/main.py:app")
         directory, name = str(path.parent), path.stem
     if directory not in sys.path:
         sys.path.insert(0, directory)
@@ -103,7 +105,10 @@ def _no_attribute(holder: Any, name: str, path: str, module_name: str) -> str:
 def _check(found: Any, reference: str) -> None:
     kind = type(found).__name__
     if inspect.isclass(found):
-        raise LoadError(f"{reference!r} is the class {found.__name__}, not an application.\nName an instance of it.")
+        raise LoadError(
+            f"{reference!r} is the class {found.__name__}, not an application.\n"
+            f"Name an instance of it:  {DEFAULT_NAME} = {found.__name__}()"
+        )
     if not callable(found):
         raise LoadError(
             f"{reference!r} is no application: it is a {kind}, and an ASGI application is called with "

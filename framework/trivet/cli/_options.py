@@ -172,7 +172,9 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         help="a TOML file, file:FILE (Python) or python:MODULE; the command line has precedence",
     )
     parser.add_argument("--debug", action="store_true", help="more log, and details in the application's errors")
-    parser.add_argument("--reload", action="store_true", help="start again when a source file changes")
+    parser.add_argument(
+        "--reload", action="store_true", help="start again when a source file changes; requests have 1 s then"
+    )
     parser.add_argument("-D", "--daemon", action="store_true", help=argparse.SUPPRESS)  # hypercorn's, without effect
     for title, options in GROUPS.items():
         group = parser.add_argument_group(title)
@@ -202,6 +204,7 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
             if value is not None:
                 setattr(config, option.field, value)
     _check_addresses(config)
+    _check_counts(config)
     config.debug = config.debug or arguments.debug
     config.use_reloader = config.use_reloader or arguments.reload
     if config.drain_timeout is None and "graceful_timeout" in vars(config):
@@ -225,6 +228,24 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
     _check_limits(config)
     _tls.check(config)
     return config
+
+
+COUNTS = (
+    ("workers", "--workers", 0, 4),  # 0 is hypercorn's word for a single process
+    ("backlog", "--backlog", 1, 2048),
+    ("max_requests", "--max-requests", 1, 10000),
+    ("max_requests_jitter", "--max-requests-jitter", 0, 1000),
+    ("wsgi_max_body_size", "wsgi_max_body_size =", 0, 16777216),
+)
+"""Settings that are whole numbers: how each is written, its least value, and one that would do."""
+
+
+def _check_counts(config: RunConfig) -> None:
+    for field, written, least, example in COUNTS:
+        value: object = getattr(config, field)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
+            continue
+        raise ConfigError(f"{written} {value!r}: it takes a whole number from {least} on, as in  {written} {example}")
 
 
 def _check_limits(config: RunConfig) -> None:

@@ -28,6 +28,16 @@ def check(config: RunConfig) -> None:
     if (config.certfile is None) != (config.keyfile is None):
         raise ConfigError("TLS takes both a certificate and its key:  --certfile cert.pem --keyfile key.pem")
     _check_clients(config)
+    if config.certfile is None and (config.insecure_bind or config.quic_bind):
+        flag, what = (
+            ("--insecure-bind", "is for plain HTTP beside TLS")
+            if config.insecure_bind
+            else ("--quic-bind", "is HTTP/3")
+        )
+        raise ConfigError(
+            f"{flag} {what}, and there is no TLS without a certificate: nothing would listen there.\n"
+            "Add  --certfile cert.pem --keyfile key.pem  or serve plain HTTP at  --bind HOST:PORT"
+        )
     if config.certfile is None or config.keyfile is None:
         return
     certificate, key = _read("--certfile", config.certfile), _read("--keyfile", config.keyfile)

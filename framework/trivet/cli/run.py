@@ -35,6 +35,7 @@ from trivet.server._watchdog import Watchdog
 from trivet.server._worker import INDEX
 from trivet.server._worker import Supervisor as Parent
 
+from ._addresses import cannot_listen
 from ._load import LoadError, load
 from ._logging import configure
 from ._options import ConfigError, RunConfig, config_from, limits_from
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         sockets = config.create_sockets()
     except OSError as error:
-        raise LoadError(_cannot_bind(config, error)) from None
+        raise LoadError(cannot_listen([*config.bind, *config.insecure_bind, *config.quic_bind], error)) from None
     try:
         with _PidFile(config.pid_path):
             if config.workers > 1 or config.use_reloader or config.max_requests is not None:
@@ -91,11 +92,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _pass(number: int, frame: FrameType | None) -> None:
     """Do nothing on a signal."""
-
-
-def _cannot_bind(config: RunConfig, error: OSError) -> str:
-    addresses = ", ".join([*config.bind, *config.insecure_bind, *config.quic_bind])
-    return f"cannot listen on {addresses}: {error.strerror or error}.\nChoose another with  --bind HOST:PORT"
 
 
 # A worker, or the only process ------------------------------------------------------------------------------------
