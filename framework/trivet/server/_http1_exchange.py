@@ -191,8 +191,7 @@ class Exchange(RequestLink):
         """The response is complete, as far as the application is concerned."""
         self._complete = True
         self._reusable = reusable
-        self._over = True
-        self._cancel = None
+        self.response_taken()
         if self._inbox is not None:
             self._inbox.end(_DISCONNECT)
 
@@ -292,7 +291,7 @@ class Exchange(RequestLink):
         if self._complete or self._cut or self._connection.gone:
             return
         if self.started:
-            self.cut()
+            self.abort()
             return
         self._complete = True
         if not status:
@@ -304,10 +303,6 @@ class Exchange(RequestLink):
 
     def abort(self) -> None:
         """See `trivet.asgi.Link.abort`."""
-        self.cut()
-
-    def cut(self) -> None:
-        """Make the client see that the response is incomplete."""
         if self._cut or self._complete:
             return
         self._cut = True
