@@ -1,7 +1,8 @@
 """One HTTP/1.1 request between its connection and an ASGI application.
 
 This file owns the order of messages: what `receive` returns, what `send` takes, and what becomes of a response that its
-application does not complete. Bytes are `_http1_response`'s, the socket is the connection's.
+application does not complete. The request's body is `_http1_input`'s, bytes are `_http1_response`'s, the socket is the
+connection's.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from trivet._logline import Entry
 from trivet.asgi import EXTENSION, ASGIApp, Message, Reason
 
 from ._faults import ClientGone, fault_in, is_echo, report
-from ._http1_response import CONTINUE, ResponseFault, ResponseWriter, refusal, whole_of
-from ._inbox import BodyInbox
-from ._link import RequestLink
+from ._http1_input import DISCONNECT, RequestInput
+from ._http1_response import ResponseFault, ResponseWriter, refusal, whole_of
 
 if TYPE_CHECKING:
     from ._access_log import AccessLog
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 1.0
 """For the last answer of a request that is cut."""
 
-_DISCONNECT = {"type": "http.disconnect"}
 
-
-class Exchange(RequestLink):
+class Exchange(RequestInput):
     """A request that an application answers in the connection's task. It is its own `Link`.
 
     Args:
@@ -38,24 +36,13 @@ class Exchange(RequestLink):
         app: that answers it.
     """
 
-    waited = 0.0
-    """Seconds for which the application has waited for the body."""
-
-    _inbox: BodyInbox | None = None
-    """Made when the application reads, or a body arrives: most requests need none."""
-
-    _start: Message | None = None
-    """The head that the application has sent, held back until the first part of the body is known."""
-
     _writer: ResponseWriter | None = None
     """Made for a response that comes in several parts, or needs more care than the usual."""
 
     _entry: Entry | None = None
     """Its line in the access log, where there is one."""
 
-    _complete = False
     _reusable = False
-    _cut = False
 
     def __init__(self, connection: HTTP1Connection, head: RequestHead, app: ASGIApp) -> None:
         self.head = head
@@ -77,29 +64,6 @@ class Exchange(RequestLink):
         """Whether the connection can go on with another request."""
         return self._reusable and not self._cut
 
-    @property
-    def waits_for_body(self) -> bool:
-        """Whether the application waits for more of the body."""
-        return self._inbox is not None and self._inbox.waiting
-
-    @property
-    def full(self) -> bool:
-        """Whether as much body is unread as we are willing to hold."""
-        return self._inbox is not None and self._inbox.full
-
-    def feed(self, data: list[bytes], complete: bool) -> None:
-        """Some of the body has arrived."""
-        inbox = self._inbox or self._make_input()
-        for part in data:
-            inbox.feed(part)
-        if complete:
-            inbox.complete()
-        self._end_if_over(inbox)
-
-    def end_input(self) -> None:
-        """The client has left, or its request cannot be read any further."""
-        self._input().end(_DISCONNECT)
-
     def replaced(self, status: int) -> None:
         """The connection has answered in the application's place: nothing of its own goes out any more."""
         self._cut = True
@@ -108,32 +72,6 @@ class Exchange(RequestLink):
         self.client_left()
         self.response_taken()
         self.end_input()
-
-    def _input(self) -> BodyInbox:
-        inbox = self._inbox
-        if inbox is None:
-            inbox = self._make_input()
-            self._end_if_over(inbox)
-        return inbox
-
-    def _make_input(self) -> BodyInbox:
-        self._inbox = inbox = BodyInbox()
-        inbox.taken = self._connection.read_on  # not a method of ours: a circle would wait for the collector
-        if self.head.length == 0:
-            inbox.complete()
-        elif self.head.expect:
-            inbox.before_wait = self._invite
-        return inbox
-
-    def _end_if_over(self, inbox: BodyInbox) -> None:
-        # Behind what has arrived: a request may be found in the buffer when its client has ended its half already.
-        if self._connection.eof or self._complete or self._cut:
-            inbox.end(_DISCONNECT)
-
-    async def _invite(self) -> None:
-        """`100 Continue`, at the moment when the application first waits for the body (RFC 9110 section 10.1.1)."""
-        if self._start is None and self._connection.body_untouched:
-            await self._connection.write((CONTINUE,), self.send_timeout)
 
     # What the application calls ----------------------------------------------------------------------------------
 
@@ -193,7 +131,7 @@ class Exchange(RequestLink):
         self._reusable = reusable
         self.response_taken()
         if self._inbox is not None:
-            self._inbox.end(_DISCONNECT)
+            self._inbox.end(DISCONNECT)
 
     async def _send_part(self, data: bytes, more: bool) -> None:
         connection = self._connection
