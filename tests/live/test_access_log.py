@@ -15,7 +15,7 @@ import trio
 from hypercorn.config import Config
 
 from tests.harness import Serve
-from tests.live._inprocess import http, serving
+from tests.live._inprocess import http, read_all, serving
 from tests.live._server import running
 from tests.live.test_server_websocket import client as websocket
 from trivet import JSON, App, HTTPError, Request, Sink, Stream
@@ -245,7 +245,9 @@ async def test_a_drain_is_an_outcome(caplog: pytest.LogCaptureFixture) -> None:
         await stream.send_all(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
         await trio.sleep(0.1)
         served.stop.set()
-        assert await lines(caplog, 1) == [("GET", "/x", 503, "drained", 0)]
+        body = (await read_all(stream)).partition(b"\r\n\r\n")[2]
+        assert await lines(caplog, 1) == [("GET", "/x", 503, "drained", len(body))]
+        assert body
         await stream.aclose()
 
 

@@ -91,7 +91,7 @@ FORMATS = [
 
 def test_the_formats(golden: Golden) -> None:
     """A whole request, one that has next to nothing, and one whose client does its worst."""
-    bare = Entry("", b"", None, "1.0", 12.5)
+    bare = Entry("", b"", None, "", 12.5)
     hostile = Entry(HOSTILE, HOSTILE.encode("latin-1", "replace"), (HOSTILE, 1), HOSTILE, 12.0)
     hostile.request_id = HOSTILE
     hostile.head(999, 12.0)

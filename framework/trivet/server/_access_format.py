@@ -65,7 +65,7 @@ class JSONFormatter(logging.Formatter):
                 "client": _known(fields["client"]),
                 "method": _known(fields["method"]),
                 "path": _known(fields["path"]),
-                "http_version": fields["http_version"],
+                "http_version": _known(fields["http_version"]),
                 "status": fields["status"] or None,
                 "outcome": fields["outcome"],
                 "bytes": fields["bytes"],

@@ -37,7 +37,7 @@ class AccessLog:
             entry.sent += len(chunk)                            # at each chunk of body
             server.access.end(entry, "returned")                # when the request is over: what it looked like
 
-        server.access.refused(400, client)                      # a head that does not parse: there is no scope
+        server.access.refused(line, client, 400, size)          # a request that no application is asked about
 
     Args:
         log: the logger.
@@ -73,11 +73,20 @@ class AccessLog:
         """The request is over, and looked like `outcome`; what its application says has precedence."""
         entry.write(self._log, outcome, trio.current_time())
 
-    def refused(self, status: int, client: tuple[str, int] | None, method: str = "", path: bytes = b"") -> None:
-        """What was sent is no request, and was answered with `status`."""
+    def refused(self, line: tuple[str, bytes, str], client: tuple[str, int] | None, status: int, size: int) -> None:
+        """The server has refused a request before an application was asked.
+
+        Args:
+            line: method, path and HTTP version; each empty where it cannot be read.
+            client: host and port.
+            status: of the answer.
+            size: of its body in bytes.
+        """
+        method, path, http_version = line
         now = trio.current_time()
-        entry = Entry(method, path, client, "1.1", now)
+        entry = Entry(method, path, client, http_version, now)
         entry.head(status, now)
+        entry.sent = size
         entry.write(self._log, "failed", now)
 
     def around(self, app: ASGIApp) -> ASGIApp:

@@ -42,6 +42,9 @@ class Exchange(RequestInput):
     _entry: Entry | None = None
     """Its line in the access log, where there is one."""
 
+    _refusal: tuple[int, int, float] | None = None
+    """What the connection has answered in the application's place: status, bytes of body, and when."""
+
     _reusable = False
 
     def __init__(self, connection: HTTP1Connection, head: RequestHead, app: ASGIApp) -> None:
@@ -64,11 +67,15 @@ class Exchange(RequestInput):
         """Whether the connection can go on with another request."""
         return self._reusable and not self._cut
 
-    def replaced(self, status: int) -> None:
-        """The connection has answered in the application's place: nothing of its own goes out any more."""
+    def refused(self, status: int, size: int) -> None:
+        """The rest of the request is refused: nothing of the application's own goes out any more.
+
+        Args:
+            status: of the connection's answer; 0: it could not give one, for a response had begun.
+            size: of that answer's body in bytes.
+        """
         self._cut = True
-        if self._entry is not None:
-            self._entry.head(status, trio.current_time())
+        self._refusal = status, size, trio.current_time()
         self.client_left()
         self.response_taken()
         self.end_input()
@@ -189,6 +196,13 @@ class Exchange(RequestInput):
         try:
             outcome = await self.run()
         finally:
+            if self._refusal is not None:
+                # Whatever the application says, which has only been told that nobody takes its answer.
+                outcome = entry.outcome = "failed"
+                status, size, now = self._refusal
+                if status:
+                    entry.head(status, max(now, entry.began))
+                    entry.sent = size
             access.end(entry, outcome)
 
     async def run(self) -> Reason:
@@ -197,6 +211,8 @@ class Exchange(RequestInput):
         Returns:
             What the request looked like from here.
         """
+        if self._cut:
+            return "failed"  # what came with the head was refused: no application acts on half a request
         fault: BaseException | None = None
         try:
             try:
@@ -234,10 +250,10 @@ class Exchange(RequestInput):
         self._complete = True
         if not status:
             return
+        data, size = refusal(status, "", self._connection.server.tail(), self.head.method)
         if self._entry is not None:
-            self._note(status, 0)
-        service = self._connection.server
-        await self._connection.write((refusal(status, "", service.tail()),), self.send_timeout)
+            self._note(status, size)
+        await self._connection.write((data,), self.send_timeout)
 
     def abort(self) -> None:
         """See `trivet.asgi.Link.abort`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ._http1_body import Chunked, Sized
 from ._http1_exchange import Exchange
 from ._http1_head import Refused, RequestHead
+from ._http1_refusal import line_of
 from ._http1_response import refusal
 from ._http1_wire import Wire
 
@@ -104,7 +105,7 @@ class Intake(Wire):
         try:
             self._body = Chunked(limit) if head.length is None else Sized(head.length, limit)
         except Refused as refused:
-            self._refuse(refused.status, refused.detail)
+            self._refuse(refused.status, refused.detail, head)
             return False
         return True
 
@@ -135,22 +136,34 @@ class Intake(Wire):
 
     # The end --------------------------------------------------------------------------------------------------------
 
-    def _refuse(self, status: int, detail: str) -> None:
-        """Answer in the place of the application, and close."""
-        current = self.current
+    def _refuse(self, status: int, detail: str, head: RequestHead | bytes = b"") -> None:
+        """Answer in the place of the application, and close.
+
+        Args:
+            status: of the answer.
+            detail: what came, and what would be right.
+            head: of the request that is no application's yet, or what came of it.
+        """
+        current, service = self.current, self.server
+        if current is not None:
+            head = current.head
         self._body = None
         self._buffer = b""
-        if current is not None:
-            if current.started:
-                self.abort(reset=True)
-                return
-            current.replaced(status)
-        elif self.server.access is not None:
-            self.server.access.refused(status, self.transport.client)
-        if self.blocked is not None:
-            self.abort(reset=True)  # a client that breaks the rules and does not read either
+        if current is not None and (current.started or self.blocked is not None):
+            current.refused(0, 0)
+            self.abort(reset=True)  # `blocked`: a client that breaks the rules and does not read either
             return
-        rest = self.push(refusal(status, detail, self.server.tail()))
+        line = (
+            (head.method, head.raw_path, head.version)
+            if isinstance(head, RequestHead)
+            else line_of(head, service.limits.request_line)
+        )
+        data, size = refusal(status, detail, service.tail(), line[0])
+        if current is not None:
+            current.refused(status, size)
+        elif service.access is not None:
+            service.access.refused(line, self.transport.client, status, size)
+        rest = self.push(data)
         if rest is None:
             self._end(sending=True)
             return

@@ -28,6 +28,9 @@ _NAMES: Final = (
 METHODS: Final = {name.encode(): name for name in _NAMES}
 """What llhttp knows, without CONNECT (we are no proxy) and RTSP's."""
 
+_METHOD_SHOWN: Final = 32
+"""Bytes of a word that the log takes for a method; IANA's longest has 17."""
+
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _is_token = re.compile(_TOKEN).fullmatch
 _is_version = re.compile(rb"HTTP/\d\.\d").fullmatch
@@ -63,6 +66,28 @@ def is_host(value: bytes) -> bool:
 def is_authority(value: bytes) -> bool:
     """Whether this can stand in an `http` URI: as `is_host`, but never empty (RFC 9110 section 4.2.1)."""
     return _is_authority(value) is not None
+
+
+def line_of(came: bytes, limit: int) -> tuple[str, bytes, str]:
+    """Method, path and HTTP version of a request that was refused; each empty where it cannot be read.
+
+    For the access log, which must hold neither a query, nor the userinfo of a whole URI, nor a header, nor what is no
+    request at all. What may go on behind what came is not known.
+
+    Args:
+        came: what was read of the head.
+        limit: how many bytes of it are looked at.
+    """
+    line, ended, _ = came[:limit].lstrip(CRLF).replace(b"\r", b"\n").partition(b"\n")
+    method, space, rest = line.partition(b" ")
+    if not space or len(method) > _METHOD_SHOWN or not _is_token(method):
+        return "", b"", ""
+    target, space, version = rest.partition(b" ")
+    path, query, _ = target.partition(b"?")
+    if absolute := split_absolute(target):
+        path = absolute[2] or b"/"
+    known = (path.startswith(b"/") or path == b"*") and (space or query or ended)
+    return method.decode(), path if known else b"", version[5:].decode() if ended and _is_version(version) else ""
 
 
 def check_unfinished(buffer: bytes | bytearray, start: int, limits: Limits) -> None:

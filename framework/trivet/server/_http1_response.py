@@ -285,10 +285,18 @@ def answer_of(head: RequestHead, answer: Answer, closes: bool, tails: tuple[byte
     return b"".join(writer.body(body, False, *tails)), writer.closes
 
 
-def refusal(status: int, detail: str, tail: bytes) -> bytes:
-    """What the server answers by itself, before it closes: a problem (RFC 9457)."""
+def refusal(status: int, detail: str, tail: bytes, method: str) -> tuple[bytes, int]:
+    """What the server answers by itself, before it closes: a problem (RFC 9457); and the size of its body.
+
+    Args:
+        status: of the answer.
+        detail: of the problem; may be empty.
+        tail: the fields that the server adds, and the empty line.
+        method: of the request, if it is known: HEAD is not answered with a body (RFC 9110 section 9.3.2).
+    """
     problem = {"type": "about:blank", "title": _PHRASES.get(status, ""), "status": status, "detail": detail}
     body = msgspec.json.encode({name: value for name, value in problem.items() if value})
-    return b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n%b%b" % (
-        _STATUS_LINES[status], len(body), tail, body,
+    head = b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n%b" % (
+        _STATUS_LINES[status], len(body), tail,
     )  # fmt: skip
+    return (head, 0) if method == "HEAD" else (head + body, len(body))
