@@ -6,7 +6,9 @@ import copy
 from typing import Any
 
 import pytest
+import starlette.requests
 import trio
+import trio.testing
 
 from tests.live._inprocess import Told, answer, get, http, post, read_all, read_until, serving
 
@@ -147,6 +149,53 @@ async def test_the_disconnect_is_repeated_and_reaches_a_cancelled_scope() -> Non
         left.set()
         await done.wait()
     assert seen == ["http.disconnect"] * 4
+
+
+ASKED: dict[str, tuple[bytes, bool, bytes]] = {
+    "no-body-unread": (get(), False, b""),
+    "no-body-read": (get(), True, b""),
+    "body-unread": (post(5, b"12345"), False, b"12345"),
+    "body-read": (post(5, b"12345"), True, b"12345"),
+    "body-large-and-unread": (post(60_000, b"x" * 60_000), False, b"x" * 60_000),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+async def test_starlette_can_ask_whether_the_client_has_left(name: str) -> None:
+    """In both protocols, whether or not the body has been read, and asking takes nothing of the body.
+
+    Stock hypercorn says no for ever (pgjones/hypercorn#210); uvicorn says yes, but asking may throw the body away.
+    """
+    data, read_first, body = ASKED[name]
+    began, left, done = trio.Event(), trio.Event(), trio.Event()
+    seen: list[Any] = []
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        request = starlette.requests.Request(scope, receive)
+        if read_first:
+            seen.append(await request.body())
+        seen.append(await request.is_disconnected())
+        began.set()
+        await left.wait()
+        seen.append(await request.is_disconnected())
+        if not read_first:
+            messages = [await receive()]
+            while messages[-1].get("more_body"):
+                messages.append(await receive())
+            assert {message["type"] for message in messages} == {"http.request"}
+            seen.append(b"".join(message["body"] for message in messages))
+        assert (await receive())["type"] == "http.disconnect"
+        done.set()
+
+    async with serving(http(handler)) as served:
+        async with await served.connect() as stream:
+            await stream.send_all(data)
+            await began.wait()
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        left.set()
+        await done.wait()
+    assert seen == ([body, False, True] if read_first else [False, True, body])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import trio
 
@@ -55,7 +56,10 @@ class Inbox:
         raise NotImplementedError
 
     def end(self, message: Message) -> None:
-        """Let `receive` return `message` once what is queued has been read, then again each time. Never blocks."""
+        """Let `receive` return `message` once what is queued has been read, then again each time. Never blocks.
+
+        A body's queue lets it out of turn, once, to a task that is cancelled already.
+        """
         if self._end is None:
             self._end = message
             self._wake()
@@ -70,7 +74,7 @@ class Inbox:
     async def receive(self) -> Message:
         """The `receive` of ASGI. A checkpoint; cancelled in it, no message is lost."""
         while True:
-            if self._end is not None and not self._end_seen and self._empty():
+            if self._end is not None and not self._end_seen and (self._empty() or self._is_glance()):
                 # The first notice gets through even to a task whose scope is already cancelled: Starlette's
                 # `is_disconnected` asks in just that way (pgjones/hypercorn#210). Later ones are plain checkpoints,
                 # so that a loop that ignores them can still be cancelled.
@@ -90,6 +94,10 @@ class Inbox:
 
     def _empty(self) -> bool:
         raise NotImplementedError
+
+    def _is_glance(self) -> bool:
+        """Whether the task that receives may be told of the end before what is unread, which stays where it is."""
+        return False
 
     async def _wait(self) -> None:
         if self._arrived is None:
@@ -153,6 +161,11 @@ class BodyInbox(Inbox):
 
     def _empty(self) -> bool:
         return not self._chunks and (not self._complete or self._complete_taken)
+
+    def _is_glance(self) -> bool:
+        # A cancelled task could not take a part of the body anyway. uvicorn answers it in the same way. Not for a
+        # WebSocket: what its client has said before it left must be heard by whoever believes that it has left.
+        return trio.current_effective_deadline() == -inf
 
     def _take(self) -> Message | None:
         if self._empty():
