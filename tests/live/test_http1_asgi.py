@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -261,6 +262,40 @@ async def test_defaults_of_messages() -> None:
         assert pairs.field(b"x-a") == b"1, 2"
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_headers_may_be_an_iterator_in_any_response(method: bytes) -> None:
+    """On a connection that goes on too, and with a field that takes a closer look: each is sent, once."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        fields = [(b"x-a", b"1"), (b"date", b"its own"), (b"x-b", b"2"), (b"content-length", b"2")]
+        await send(start(headers=(field for field in fields)))
+        await send(body(b"ok"))
+
+    async with site(handler) as served, served.connect() as wire:
+        await wire.send(get(method=method))
+        answer = await wire.answer(method.decode())
+        assert [answer.field(name) for name in (b"x-a", b"date", b"x-b")] == [b"1", b"its own", b"2"]
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("data", [get(), LAST, get(method=b"HEAD")], ids=["kept", "last", "head"])
+async def test_a_status_may_be_an_enum(data: bytes, more: bool) -> None:
+    """`http.HTTPStatus` is an int: frameworks hand on what their users write."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/alive":
+            await reply(send)
+            return
+        await send(start(HTTPStatus.CREATED))
+        await send(body(b"ok", more=more))
+        if more:
+            await send(body())
+
+    async with site(handler) as served, served.connect() as wire:
+        await wire.send(data)
+        assert (await wire.answer(data.split()[0].decode())).status == 201
+
+
 async def test_a_date_is_added_once() -> None:
     """RFC 9110 section 6.6.1; the application's own stands."""
 
@@ -367,6 +402,38 @@ async def test_a_wrong_message_raises_and_is_answered_with_500(name: str) -> Non
         assert [answer.status for answer in found[1:]] in ([], [200])
         assert len(found) == 2 or found[0].closes
         assert len(raised) == 1
+
+
+FAULTY: dict[str, tuple[Any, list[bool]]] = {
+    "status": (start(99), [True]),
+    "status-float": (start(200.0), [True]),
+    "header": (start(headers=[(b"x-a", b"1\r\nx-b: 2")]), [False, True]),
+    "header-text": (start(headers=[("x-a", b"1")]), [False, True]),
+}
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("name", FAULTY)
+async def test_a_wrong_status_raises_at_once_a_wrong_header_with_the_body(name: str, more: bool) -> None:
+    """Checking the fields where they are written costs no second look at them. Who is told at once can start again."""
+    wrong, expected = FAULTY[name]
+    raised: list[bool] = []
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        for message in (wrong, body(b"x", more=more)):
+            try:
+                await send(message)
+            except Exception:
+                raised.append(True)
+                break
+            raised.append(False)
+        await send(start(201))
+        await send(body(b"again"))
+
+    async with site(handler, fails=True) as served:
+        [answer] = answers(await served.exchange(LAST))
+        assert answer.status == (201 if expected == [True] else 500)
+    assert raised == expected
 
 
 # Each raises once the response has begun: it is cut so that the client can tell.

@@ -7,7 +7,7 @@ connection's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -16,15 +16,17 @@ from trivet.asgi import EXTENSION, ASGIApp, Message, Reason
 
 from ._faults import ClientGone, fault_in, is_echo, report
 from ._http1_input import DISCONNECT, RequestInput
-from ._http1_response import ResponseFault, ResponseWriter, refusal, whole_of
+from ._http1_response import ResponseFault, ResponseWriter, check_status, refusal, whole_of
 
 if TYPE_CHECKING:
     from ._access_log import AccessLog
     from ._http1_connection import HTTP1Connection
     from ._http1_head import RequestHead
 
-ANSWER_SECONDS = 1.0
+ANSWER_SECONDS: Final = 1.0
 """For the last answer of a request that is cut."""
+
+_READ_AGAIN: Final = (list, tuple)
 
 
 class Exchange(RequestInput):
@@ -97,7 +99,10 @@ class Exchange(RequestInput):
         if kind == "http.response.start":
             if self._start is not None:
                 raise ResponseFault("the application started its response twice")
-            self._start = message
+            check_status(message["status"])
+            # The fields are checked where they are written. They may have to be read more than once until then.
+            fields = message.get("headers", ())
+            self._start = message if type(fields) in _READ_AGAIN else {**message, "headers": list(fields)}
             return
         if kind != "http.response.body":
             raise ValueError(f"an HTTP request cannot be answered with {kind!r}")

@@ -83,6 +83,16 @@ def _line(field: Any) -> tuple[bytes, int, int]:
     return made
 
 
+def check_status(status: object) -> None:
+    """Refuse what is no status of a response. `http.HTTPStatus` is one.
+
+    Raises:
+        ResponseFault: it is none. 1xx would take the connection out of step; 101 is not ours to give.
+    """
+    if status not in _STATUS_LINES or not isinstance(status, int):
+        raise ResponseFault(f"the application answered with the status {status!r}; a response has 200 to 599")
+
+
 class ResponseWriter:
     """One response: `start`, then `body` until it is complete.
 
@@ -129,9 +139,7 @@ class ResponseWriter:
         """
         if self.status:
             raise ResponseFault("the application started its response twice")
-        if type(status) is not int or status not in _STATUS_LINES:
-            # 1xx would take the connection out of step; 101 is not ours to give.
-            raise ResponseFault(f"the application answered with the status {status!r}; a response has 200 to 599")
+        check_status(status)
         lines = [_STATUS_LINES[status]]
         self._bodiless = status in (204, 304) or self._head.method == "HEAD"
         for field in headers:
