@@ -175,16 +175,14 @@ class Exchange(RequestInput):
             entry.head(status, trio.current_time())
         if self.head.method != "HEAD":
             entry.sent += size
-        entry.complete = self._complete
 
     def _begin(self) -> ResponseWriter:
         if self._start is None:
             raise ResponseFault("the application sent a body before its http.response.start")
-        writer = ResponseWriter(self.head)
-        writer.start(self._start["status"], self._start.get("headers", ()))
-        if self._connection.must_close():
-            writer.close()
-        self._writer = writer
+        start = self._start
+        self._writer = writer = ResponseWriter(
+            self.head, start["status"], start.get("headers", ()), closes=self._connection.must_close()
+        )
         return writer
 
     async def _nobody_there(self) -> None:

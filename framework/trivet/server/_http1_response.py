@@ -94,54 +94,31 @@ def check_status(status: object) -> None:
 
 
 class ResponseWriter:
-    """One response: `start`, then `body` until it is complete.
+    """One response, part by part. The caller keeps the order: nothing behind the last part.
 
     Args:
         head: of the request.
+        status: of the response.
+        headers: the application's.
+        closes: whether the connection has to be closed behind it, whatever is in it.
+
+    Raises:
+        ResponseFault: it cannot be sent.
     """
 
-    __slots__ = ("_bodiless", "_chunked", "_close", "_dated", "_head", "_left", "_lines", "complete", "sent", "status")
+    __slots__ = ("_bodiless", "_chunked", "_dated", "_left", "_lines", "_version", "closes", "status")
 
-    def __init__(self, head: RequestHead) -> None:
-        self._head = head
-        self._close = not head.keep_alive
-        self._lines: list[bytes] | None = None  # the head, while it is held back
+    def __init__(self, head: RequestHead, status: int, headers: Iterable[Any], *, closes: bool) -> None:
+        check_status(status)
+        self._version = head.version
         self._left: int | None = None  # bytes still owed to the `Content-Length`
-        self._bodiless = False
+        self._bodiless = status in (204, 304) or head.method == "HEAD"
         self._chunked = False
         self._dated = False
-        self.status = 0
-        """0 until `start`."""
-        self.sent = False
-        """The head has been given out."""
-        self.complete = False
-        """So has the end of the body."""
-
-    @property
-    def closes(self) -> bool:
+        self.closes = closes or not head.keep_alive
         """Whether the connection must be closed after this response."""
-        return self._close
-
-    def close(self) -> None:
-        """Let the connection close after this response, whatever is in it. Called before its head is given out."""
-        self._close = True
-
-    @property
-    def ends_with_close(self) -> bool:
-        """Whether only the end of the connection ends the body."""
-        return self.sent and self._left is None and not self._chunked and not self._bodiless
-
-    def start(self, status: int, headers: Iterable[Any]) -> None:
-        """Take the head.
-
-        Raises:
-            ResponseFault: it cannot be sent.
-        """
-        if self.status:
-            raise ResponseFault("the application started its response twice")
-        check_status(status)
+        self.status = status
         lines = [_STATUS_LINES[status]]
-        self._bodiless = status in (204, 304) or self._head.method == "HEAD"
         for field in headers:
             try:
                 line, kind, number = _LINES[field]
@@ -150,24 +127,33 @@ class ResponseWriter:
             if kind == PLAIN:
                 lines.append(line)
             else:
-                self._special(kind, line, number, status, lines)
-        self._lines = lines
-        self.status = status
+                self._special(kind, line, number, lines)
+        self._lines: list[bytes] | None = lines  # the head, while it is held back
 
-    def _special(self, kind: int, line: bytes, length: int, status: int, lines: list[bytes]) -> None:
+    @property
+    def sent(self) -> bool:
+        """Whether the head has been given out."""
+        return self._lines is None
+
+    @property
+    def ends_with_close(self) -> bool:
+        """Whether only the end of the connection ends the body."""
+        return self.sent and self._left is None and not self._chunked and not self._bodiless
+
+    def _special(self, kind: int, line: bytes, length: int, lines: list[bytes]) -> None:
         if kind == LENGTH:
             if self._left is not None:
                 if self._left != length:
                     raise ResponseFault(f"the response has two Content-Lengths, {self._left} and {length}")
                 return
-            if status != 204:  # RFC 9110 section 8.6
+            if self.status != 204:  # RFC 9110 section 8.6
                 self._left = length
                 lines.append(line)
         elif kind == DATE:
             self._dated = True
             lines.append(line)
         elif kind == CONNECTION and b"close" in line.lower():
-            self._close = True
+            self.closes = True
 
     def body(self, data: bytes, more: bool, tail: bytes, undated: bytes) -> tuple[bytes, ...]:
         """A part of the body as what the connection has to send, behind the head if that has been held back.
@@ -181,62 +167,48 @@ class ResponseWriter:
             undated: the same without `Date`.
 
         Raises:
-            ResponseFault: no head yet, a part after the last, or more or less than the `Content-Length` says. What has
-                gone out then cannot be completed.
+            ResponseFault: more or less than the `Content-Length` says. Nothing of this part has gone out; a head that
+                was held back can still be replaced.
         """
-        if self.complete:
-            raise ResponseFault("the application sent a part of a response that is complete")
-        lines = self._lines
-        if lines is None:
-            if not self.status:
-                raise ResponseFault("the application sent a body before its http.response.start")
-            return _joined(self._frame(data, more))
-        # Two faults that can still be a 500, for nothing has gone out: checked before anything is.
         left = None if self._bodiless else self._left
         if left is not None and (len(data) > left or (not more and len(data) < left)):
-            raise self._mismatch(len(data))
+            raise ResponseFault(
+                "the response's body does not have the length that its Content-Length says "
+                f"(at a part of {len(data)} bytes, with {left} to come)"
+            )
+        lines = self._lines
+        if lines is None:
+            return _joined(self._frame(data, more))
         self._choose_framing(data, more, lines)
         lines.append(undated if self._dated else tail)
         self._lines = None
-        self.sent = True
         return _joined((*lines, *self._frame(data, more)))
 
     def _choose_framing(self, data: bytes, more: bool, lines: list[bytes]) -> None:
-        version = self._head.version
         if self._left is None and not self._bodiless:
             if not more:
                 self._left = len(data)
                 lines.append(b"content-length: %d\r\n" % len(data))
-            elif version == "1.1":
+            elif self._version == "1.1":
                 self._chunked = True
                 lines.append(b"transfer-encoding: chunked\r\n")
             else:
-                self._close = True
-        if self._close:
+                self.closes = True
+        if self.closes:
             lines.append(b"connection: close\r\n")
-        elif version == "1.0":
+        elif self._version == "1.0":
             lines.append(b"connection: keep-alive\r\n")
 
     def _frame(self, data: bytes, more: bool) -> tuple[bytes, ...]:
-        if not more:
-            self.complete = True
         if self._bodiless:
             return ()
         if self._left is not None:
             self._left -= len(data)
-            if self._left < 0 or (self._left and not more):
-                self.complete = False
-                raise self._mismatch(len(data))
             return (data,)
         if self._chunked:
             chunk = (b"%x\r\n" % len(data), data, b"\r\n") if data else ()
             return chunk if more else (*chunk, LAST_CHUNK)
         return (data,)
-
-    def _mismatch(self, size: int) -> ResponseFault:
-        return ResponseFault(
-            f"the response's body does not have the length that its Content-Length says (at a part of {size} bytes)"
-        )
 
 
 def _joined(pieces: tuple[bytes, ...]) -> tuple[bytes, ...]:
@@ -286,10 +258,7 @@ def answer_of(head: RequestHead, answer: Answer, closes: bool, tails: tuple[byte
         data = whole_of(status, headers, body, head.method, tails[0])
         if data is not None:
             return data, False
-    writer = ResponseWriter(head)
-    if closes:
-        writer.close()
-    writer.start(status, headers)
+    writer = ResponseWriter(head, status, headers, closes=closes)
     return b"".join(writer.body(body, False, *tails)), writer.closes
 
 

@@ -32,11 +32,6 @@ class Inbox:
         self._end_seen = False
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more will arrive."""
-        return self._end is not None
-
-    @property
     def waiting(self) -> bool:
         """Whether somebody waits in `receive`."""
         return self._arrived is not None
