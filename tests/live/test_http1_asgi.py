@@ -404,6 +404,20 @@ async def test_a_wrong_message_raises_and_is_answered_with_500(name: str) -> Non
         assert len(raised) == 1
 
 
+@pytest.mark.parametrize("size", [5, 100_000])
+@pytest.mark.parametrize("data", [get(), LAST], ids=["kept", "last"])
+async def test_a_body_that_is_no_bytes_is_a_500_in_any_response(data: bytes, size: int) -> None:
+    """However the response would have been written: nothing is given out before all of it is known to be bytes."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        await send(body("x" * size))
+
+    async with site(handler, fails=True) as served, served.connect() as wire:
+        await wire.send(data)
+        assert (await wire.answer()).status == 500
+
+
 FAULTY: dict[str, tuple[Any, list[bool]]] = {
     "status": (start(99), [True]),
     "status-float": (start(200.0), [True]),

@@ -169,7 +169,9 @@ class ResponseWriter:
         Raises:
             ResponseFault: more or less than the `Content-Length` says. Nothing of this part has gone out; a head that
                 was held back can still be replaced.
+            TypeError: `data` is no bytes; nothing of it has gone out either.
         """
+        memoryview(data)  # TypeError: it is text, or the like; in the middle of writing it would be too late
         left = None if self._bodiless else self._left
         if left is not None and (len(data) > left or (not more and len(data) < left)):
             raise ResponseFault(
