@@ -279,6 +279,26 @@ async def test_a_body_that_nobody_reads_is_bounded_too() -> None:
         assert served.paths == [b"/"]
 
 
+async def test_a_bad_body_behind_its_answer_does_not_destroy_the_answer() -> None:
+    """The response is whole, its application still at work, and the client still sending: no RST overtakes it."""
+    go_on = trio.Event()
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        await reply(send, b"early")
+        if scope["path"] == "/":
+            await go_on.wait()
+
+    async with site(handler, limits=Limits(body_size=1000)) as served, served.connect() as wire:
+        await wire.send(chunked(b"x")[:-5])
+        await wire.settle()
+        await wire.send(b"x\r\n")
+        await wire.settle()
+        raw = await wire.rest()
+        assert [answer.body for answer in answers(raw, "POST")] == [b"early"]
+        assert not raw.endswith(RST)
+        go_on.set()
+
+
 @pytest.mark.parametrize("framing", ["sized", "chunked"])
 async def test_body_rate(framing: str) -> None:
     """A body that comes too slowly while it is read gets 408; one that is fast enough on the whole does not."""

@@ -65,6 +65,11 @@ class Exchange(RequestInput):
         return self._complete or (self._writer is not None and self._writer.sent)
 
     @property
+    def answered(self) -> bool:
+        """Whether the last of a response is out, or on its way."""
+        return self._complete
+
+    @property
     def reusable(self) -> bool:
         """Whether the connection can go on with another request."""
         return self._reusable and not self._cut

@@ -149,6 +149,9 @@ class Intake(Wire):
             head = current.head
         self._body = None
         self._buffer = b""
+        if current is not None and current.answered and self.blocked is None:
+            self._end(sending=True)  # the response stands: what follows its request must not destroy it on its way
+            return
         if current is not None and (current.started or self.blocked is not None):
             current.refused(0, 0)
             self.abort(reset=True)  # `blocked`: a client that breaks the rules and does not read either
