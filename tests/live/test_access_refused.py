@@ -158,6 +158,28 @@ async def test_a_refusal_of_a_head(name: str, caplog: pytest.LogCaptureFixture) 
     assert "secret" not in "".join(each.getMessage() for each in caplog.records if each.name == "trivet.access")
 
 
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_body_that_is_not_sent_is_not_counted(
+    status: int, more: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What an application gives along with a status that has none (RFC 9110 section 6.4.1)."""
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/alive":
+            await reply(send)
+            return
+        await send({"type": "http.response.start", "status": status})
+        await send({"type": "http.response.body", "body": b"four", "more_body": more})
+        if more:
+            await send({"type": "http.response.body"})
+
+    async with site(handler, limits=LIMITS) as served, served.connect() as wire:
+        await wire.send(get(b"/a"))
+        assert (await wire.answer()).body == b""
+        assert await own_lines(caplog, 1) == [("GET", "/a", status, "returned", 0)]
+
+
 async def test_what_the_server_answers_for_an_application_has_its_size(caplog: pytest.LogCaptureFixture) -> None:
     """A 500, whose body HEAD does not get."""
 

@@ -16,7 +16,7 @@ from trivet.asgi import EXTENSION, ASGIApp, Message, Reason
 
 from ._faults import ClientGone, fault_in, is_echo, report
 from ._http1_input import DISCONNECT, RequestInput
-from ._http1_response import ResponseFault, ResponseWriter, check_status, refusal, whole_of
+from ._http1_response import BODILESS, ResponseFault, ResponseWriter, check_status, refusal, whole_of
 
 if TYPE_CHECKING:
     from ._access_log import AccessLog
@@ -178,7 +178,7 @@ class Exchange(RequestInput):
         assert entry is not None
         if not entry.status:
             entry.head(status, trio.current_time())
-        if self.head.method != "HEAD":
+        if self.head.method != "HEAD" and status not in BODILESS:
             entry.sent += size
 
     def _begin(self) -> ResponseWriter:

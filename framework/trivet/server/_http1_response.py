@@ -35,6 +35,9 @@ _STATUS_LINES: Final = {
 }
 # The version of a response is ours, also to a client of 1.0 (RFC 9110 section 6.2).
 
+BODILESS: Final = (204, 304)
+"""A response with one of these ends with its head (RFC 9112 section 6.3, rule 1)."""
+
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -112,7 +115,7 @@ class ResponseWriter:
         check_status(status)
         self._version = head.version
         self._left: int | None = None  # bytes still owed to the `Content-Length`
-        self._bodiless = status in (204, 304) or head.method == "HEAD"
+        self._bodiless = status in BODILESS or head.method == "HEAD"
         self._chunked = False
         self._dated = False
         self.closes = closes or not head.keep_alive
