@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.live._http1 import answers, chunked, get, read_body, reply, site, siz
 from tests.live.test_access_log import Lines, lines
 from trivet import App
 from trivet.asgi import ASGIApp
+from trivet.server._access_format import formatter_of
 from trivet.server._limits import Limits
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -148,14 +150,17 @@ HEADS: dict[str, tuple[bytes, tuple[str, str, int]]] = {
 
 @pytest.mark.parametrize("name", HEADS)
 async def test_a_refusal_of_a_head(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The status, and the bytes of the answer."""
-    data, (_, _, status) = HEADS[name]
+    """Method and path as far as they can be read, the status, and the bytes of the answer."""
+    data, (method, path, status) = HEADS[name]
     async with site(limits=LIMITS, server_names=["x"]) as served:
         [answer] = answers(await served.exchange(data))
-        [line] = await own_lines(caplog, 1)
-        assert line[2:] == (status, "failed", len(answer.body))
+        assert await own_lines(caplog, 1) == [(method, path, status, "failed", len(answer.body))]
         assert answer.body
-    assert "secret" not in "".join(each.getMessage() for each in caplog.records if each.name == "trivet.access")
+    [record] = [each for each in caplog.records if each.__dict__.get("status") == status]
+    shown = [formatter_of(shape).format(record) for shape in ("text", "json")]
+    assert f" {method} {path} {status} failed {len(answer.body)}B " in shown[0]
+    assert json.loads(shown[1])["path"] == (None if path == "-" else path)
+    assert "secret" not in "".join(shown)
 
 
 @pytest.mark.parametrize("more", [False, True])

@@ -129,7 +129,7 @@ class HTTP1Connection(Intake):
             if not self._served and begins_http2(data):
                 self._hand_over(data)
             else:
-                self._refuse(refused.status, refused.detail)
+                self._refuse(refused.status, refused.detail, data)
             return None
         if head.upgrade and becomes_another(head):
             self._hand_over(data)
@@ -146,7 +146,7 @@ class HTTP1Connection(Intake):
         head.owner = self
         self._served += 1
         if server.watchful and not server.admits(head):
-            self._refuse(404, "this server has no such host")
+            self._refuse(404, "this server has no such host", head)
             return
         app: ASGIApp = server.app
         if head.length != 0:
@@ -175,7 +175,7 @@ class HTTP1Connection(Intake):
             data, closes = answer_of(head, answer, self.must_close(), server.tails())
         except ResponseFault as fault:
             log.error("the application failed on %s %r", head.method, head.raw_path, exc_info=fault)
-            self._refuse(500, "")
+            self._refuse(500, "", head)
             return
         self.deadline = server.now + server.limits.idle_timeout
         rest = self.push(data)
@@ -279,7 +279,7 @@ class HTTP1Connection(Intake):
             if self.closing or not self._buffer:
                 self.close()
             else:
-                self._refuse(408, "the head of the request did not arrive in time")
+                self._refuse(408, "the head of the request did not arrive in time", self._buffer)
         else:
             self._check_rate(seconds)
 
