@@ -130,7 +130,7 @@ class Exchange(RequestInput):
             # Nearly all responses: one part, on a connection that stays open.
             start = self._start
             whole = whole_of(
-                start["status"], start.get("headers", ()), data, self.head.method, connection.server.tail()
+                start["status"], start.get("headers", ()), data, self.head.method, connection.server.tails()[0]
             )
             if whole is None:
                 await self._send_part(data, False)
@@ -258,7 +258,7 @@ class Exchange(RequestInput):
         self._complete = True
         if not status:
             return
-        data, size = refusal(status, "", self._connection.server.tail(), self.head.method)
+        data, size = refusal(status, "", self._connection.server.tails()[0], self.head.method)
         if self._entry is not None:
             self._note(status, size)
         await self._connection.write((data,), self.send_timeout)

@@ -161,7 +161,7 @@ class Intake(Wire):
             if isinstance(head, RequestHead)
             else line_of(head, service.limits.request_line)
         )
-        data, size = refusal(status, detail, service.tail(), line[0])
+        data, size = refusal(status, detail, service.tails()[0], line[0])
         if current is not None:
             current.refused(status, size)
         elif service.access is not None:

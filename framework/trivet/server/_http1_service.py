@@ -88,14 +88,8 @@ class HTTP1Service:
 
     # What connections ask ----------------------------------------------------------------------------------------
 
-    def tail(self) -> bytes:
-        """The fields that the server adds to each response, and the empty line; made once a second."""
-        if self.now >= self._renew_at:
-            self._make_tails()
-        return self._tails[0]
-
     def tails(self) -> tuple[bytes, bytes]:
-        """The same, with and without `Date`."""
+        """The fields that the server adds to each response, and the empty line: with `Date`, and without."""
         if self.now >= self._renew_at:
             self._make_tails()
         return self._tails
