@@ -8,7 +8,7 @@ import ssl
 import subprocess
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import h2.connection
 import h2.events
@@ -36,10 +36,15 @@ from tests.live._http1 import (
     site,
     sized,
 )
+from tests.live._inprocess import read_all
 from tests.live.test_http1_framing import STREAMS, final
 from tests.live.test_http1_malformed import ACCEPTED, BODIES, HEADS, SMUGGLED
+from trivet.asgi import Answer as DirectAnswer
+from trivet.asgi import Head
 from trivet.server import _serve
+from trivet.server._http1_service import HTTP1Service
 from trivet.server._limits import Limits
+from trivet.server._tls_transport import SecureTransport
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -213,6 +218,64 @@ async def test_garbage_in_the_place_of_a_handshake(secure: SecureSite) -> None:
             async with await served.served.connect() as stream:
                 if data:
                     await stream.send_all(data)
+
+
+async def test_an_error_at_the_end_of_a_handshake_costs_its_connection(
+    secure: SecureSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the kernel has not taken the last flight at once, so that the error is not met in the poller."""
+    if not _serve.POLLS:
+        pytest.skip("the poller's own handshake")
+    full: list[SecureTransport] = []  # what the kernel takes nothing of for a moment
+    flush = SecureTransport.flush
+
+    def flush_later(self: SecureTransport) -> bool:
+        if self.session.cipher() is None or self in full:
+            return flush(self)
+        full.append(self)
+        return False
+
+    def fail(self: HTTP1Service, transport: SecureTransport) -> None:
+        raise KeyError(transport.tls)
+
+    async with secure(fails=True) as served:
+        assert served.tls is not None
+        served.tls.maximum_version = ssl.TLSVersion.TLSv1_2
+        with monkeypatch.context() as patch:
+            patch.setattr(SecureTransport, "flush", flush_later)
+            patch.setattr(HTTP1Service, "secured", fail)
+            async with served.connect() as wire:
+                await wire.send(get())
+                assert await wire.rest() in (b"", RST)
+        assert len(full) == 1
+        await served.check_alive()
+    [error] = served.errors
+    assert "KeyError: True" in error
+
+
+async def test_an_error_behind_the_handshake_costs_its_connection(secure: SecureSite) -> None:
+    """One that was met in the request that came with the handshake's last flight: nothing of either is left."""
+
+    def door(head: Head) -> DirectAnswer:
+        return (200, cast(Any, 0), b"") if head.raw_path == b"/wrong" else direct(head)
+
+    async with secure(door=door, fails=True, limits=Limits(connections=1, idle_timeout=30)) as served:
+        assert served.tls is not None
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = served.tls.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        async with await served.served.connect() as stream:
+            while True:
+                try:
+                    session.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    await stream.send_all(outgoing.read())
+                    incoming.write(await stream.receive_some())
+            session.write(get(b"/wrong"))
+            await stream.send_all(outgoing.read())
+            assert (await read_all(stream)).endswith((b"", RST))
+        await served.check_alive()
+    assert len(served.errors) == 1
 
 
 async def test_a_handshake_that_takes_too_long(secure: SecureSite) -> None:

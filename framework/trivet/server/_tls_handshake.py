@@ -1,7 +1,8 @@
 """The handshake of a connection in the poller: driven by what arrives, with no task and no timer of its own.
 
 This file owns what happens between accept and the first plain byte, and what becomes of a handshake that fails:
-nothing. It counts as a connection meanwhile, so that limits and the drain see it.
+nothing. It counts as a connection meanwhile, so that limits and the drain see it. What goes wrong in it, foreseen or
+not, costs nobody else anything.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ._state import log
 from ._tls_transport import SecureTransport
 
 if TYPE_CHECKING:
@@ -83,13 +85,15 @@ class Handshake:
         """A long chain of certificates may be more than a new socket takes."""
         try:
             await self._transport.flushed()
+            if not self._over:
+                self._transport.resume()
+                if finished:
+                    self._finished()
         except trio.ClosedResourceError:
-            return
-        if self._over:
-            return
-        self._transport.resume()
-        if finished:
-            self._finished()
+            pass  # by whoever has ended the handshake meanwhile
+        except Exception:  # noqa: BLE001 - the poller would stop it, had it called us; the nursery is everybody's
+            log.exception("a connection ended by an error")
+            self._end()
 
     def _finished(self) -> None:
         self._server.secured(self._transport)

@@ -60,11 +60,18 @@ class SecureTransport(PolledTransport):
         self._owed = 0  # plain bytes in it that the caller has not been told of
 
     def begin(self, receiver: Receiver, now: float) -> None:
-        """The handshake is over: decrypt for `receiver` from now on, beginning with what has arrived already."""
+        """The handshake is over: decrypt for `receiver` from now on, beginning with what has arrived already.
+
+        What `receiver` raises is raised, and breaks its connection: nobody else knows by then that there is one.
+        """
         records = Records(self, receiver)
         self._poller.pass_on(self.sock, records)
         if self.incoming.pending:
-            records.feed(b"", now)
+            try:
+                records.feed(b"", now)
+            except Exception:
+                receiver.broken()
+                raise
 
     # Writing -----------------------------------------------------------------------------------------------------
 
