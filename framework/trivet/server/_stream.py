@@ -1,7 +1,7 @@
 """A socket whose writes cannot wait for ever.
 
-This file owns ONE decision: how long a write may make no progress. It sits below TLS, so that it counts bytes the
-kernel took, and it knows nothing of HTTP.
+This file owns how long a write may make no progress, and how a socket is ended: by FIN or by RST. It sits below TLS, so
+that it counts bytes the kernel took, and it knows nothing of HTTP.
 
 hypercorn shields each write from cancellation and gives it no time limit, so that a client that stops reading holds
 its handler, and the shutdown, for as long as it likes. Here a write is tried at once, without a timer, for that is all
@@ -22,9 +22,36 @@ import trio
 
 RECEIVE_SIZE = 65_536
 
+_NO_LINGER = struct.pack("ii", 1, 0)
+"""Waited for by nobody, for no time: then `close` sends RST."""
+
 
 class Stalled(trio.BrokenResourceError):
     """The peer has taken nothing for as long as we were willing to wait."""
+
+
+def end_half(sock: stdlib_socket.socket | trio.socket.SocketType) -> None:
+    """Send FIN: nothing more will be written. Never blocks or raises."""
+    try:
+        sock.shutdown(stdlib_socket.SHUT_WR)
+    except OSError:
+        pass  # the peer is gone: there is nobody to tell
+
+
+def close_now(sock: stdlib_socket.socket | trio.socket.SocketType, *, reset: bool) -> None:
+    """Close, if it is not closed. Never blocks or raises.
+
+    Args:
+        sock: a Trio socket also wakes who waits for it.
+        reset: drop what the kernel has not sent yet and send RST instead of FIN, so that the peer cannot take what it
+            has for the whole (RFC 9293 section 3.10.7.4), nor hold our memory by not reading it.
+    """
+    if reset and sock.fileno() != -1:
+        try:
+            sock.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, _NO_LINGER)
+        except OSError:
+            pass  # it is being closed anyhow
+    sock.close()
 
 
 def _translate(error: OSError) -> trio.BrokenResourceError | trio.ClosedResourceError:
@@ -119,25 +146,11 @@ class BoundedStream(trio.abc.HalfCloseableStream):
 
     def end_writing(self) -> None:
         """`send_eof`, without a checkpoint: what a task that may be cancelled can still do."""
-        try:
-            self.socket.shutdown(stdlib_socket.SHUT_WR)
-        except OSError:
-            pass  # the peer is gone: there is nobody to tell
+        end_half(self.socket)
 
     def close(self, *, reset: bool = False) -> None:
-        """Close at once.
-
-        Args:
-            reset: drop what the kernel has not sent yet and send RST instead of FIN, so that the peer cannot take
-                what it has for the whole (RFC 9293 section 3.10.7.4), nor hold our memory by not reading it.
-        """
-        if reset and self.socket.fileno() != -1:
-            try:
-                linger = struct.pack("ii", 1, 0)
-                self.socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, linger)
-            except OSError:
-                pass  # it is being closed anyhow
-        self.socket.close()
+        """Close at once; `reset`: see `close_now`."""
+        close_now(self.socket, reset=reset)
 
     async def aclose(self) -> None:
         """Close."""

@@ -8,7 +8,6 @@ half that never blocks, and a slow one that a task awaits.
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -16,15 +15,13 @@ import trio
 
 from ._address import endpoint
 from ._poller import RECEIVE_SIZE, Poller, Receiver
-from ._stream import BoundedStream
+from ._stream import BoundedStream, close_now, end_half
 
 PIECE: Final = 65_536
 """What a blocked write of a stream hands over at a time: progress is noticed a piece at a time."""
 
 CLOSE_SECONDS: Final = 1.0
 """For TLS's close_notify, and before that for the last answer of a request that is cancelled."""
-
-_RESET: Final = struct.pack("ii", 1, 0)
 
 Take: TypeAlias = "Callable[[Any, bytes], Awaitable[object]]"
 """Goes on with a stream, and with bytes that have been read from it but not handed on."""
@@ -128,10 +125,7 @@ class PolledTransport:
 
     def end_writing(self) -> None:
         """See `Transport`."""
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the peer is gone: there is nobody to tell
+        end_half(self.sock)
 
     def close(self, *, reset: bool = False) -> None:
         """See `Transport`."""
@@ -140,12 +134,7 @@ class PolledTransport:
             return
         self._poller.remove(sock)
         self._poller.notify_closing(sock)
-        if reset:
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            except OSError:
-                pass  # it is being closed anyhow
-        sock.close()
+        close_now(sock, reset=reset)
 
     def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
         """See `Transport`."""
