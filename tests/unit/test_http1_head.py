@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.server._http1_head import HeadParser, Refused, RequestHead, _skip, find_end
+from trivet.server._http1_begun import Begun, find_end, skip
+from trivet.server._http1_head import HeadParser, Refused, RequestHead
 from trivet.server._http1_refusal import diagnose
 from trivet.server._limits import Limits
 
@@ -54,10 +55,14 @@ def read(data: bytes, limits: Limits = LIMITS, parser: HeadParser | None = None)
 
 def split(data: bytes, limits: Limits = LIMITS) -> RequestHead | int:
     """As `read`, with the bytes coming one by one."""
+    begun = Begun(limits)
     for end in range(1, len(data)):
-        result = read(data[:end], limits)
-        if result != -1:
-            return result
+        try:
+            found = begun.find_end(data[:end])
+        except Refused as refused:
+            return refused.status
+        if found >= 0:
+            return read(data[:end], limits)
     return read(data, limits)
 
 
@@ -408,7 +413,7 @@ def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
     except Refused:
         return
     assert facts(parsed) == facts(whole)
-    assert diagnose(data[_skip(data, 0) :], LIMITS, "none").detail == "none"
+    assert diagnose(data[skip(data, 0) :], LIMITS, "none").detail == "none"
 
 
 @given(data=st.lists(pieces, max_size=14).map(b"".join))

@@ -17,7 +17,8 @@ HTTP/1.1, ours, from the socket upwards
     _http1_wire                     writes, and ends
     _http1_intake _http1_connection the request being answered, and what arrives of it; the life of a connection
     _http1_input _http1_exchange    a body on its way to an ASGI application; one request, and what becomes of it
-    _http1_head _http1_body         where a head and a body end, and what they say
+    _http1_begun                    where a head ends that comes bit by bit
+    _http1_head _http1_body         what a head says; where a body ends
     _http1_request _http1_scope     a head as a value; as a scope
     _http1_refusal _http1_response  the strict grammar, and why not; the bytes of a response
     _http1_handover                 what goes on as another protocol

@@ -24,7 +24,7 @@ from trivet.asgi import Answer, ASGIApp, Scope
 
 from ._http1_exchange import Exchange
 from ._http1_handover import becomes_another, begins_http2
-from ._http1_head import Refused, RequestHead, find_end
+from ._http1_head import Begun, Refused, RequestHead, find_end
 from ._http1_intake import Intake
 from ._http1_response import ResponseFault, answer_of
 from ._http1_scope import scope_of
@@ -44,11 +44,11 @@ AT_ONCE: Final = 16
 class HTTP1Connection(Intake):
     """A connection of trivet's own protocol; the arguments are those of `Wire`."""
 
-    __slots__ = ("_closes", "_more", "_partial", "_scope", "_unsent", "_working")
+    __slots__ = ("_begun", "_closes", "_more", "_scope", "_unsent", "_working")
 
     def __init__(self, server: HTTP1Service, transport: Transport, now: float) -> None:
         super().__init__(server, transport, now)
-        self._partial = False  # it begins a head that is not complete
+        self._begun: Begun | None = None  # what is known of a head that is not complete
         self._unsent: memoryview | None = None  # of an answer that was given at once
         self._closes = False  # whether the connection ends behind that
         self._more = False  # the buffer may hold a whole request that has not been looked at
@@ -116,14 +116,15 @@ class HTTP1Connection(Intake):
         server = self.server
         data = self._buffer
         try:
-            end = find_end(data, 0, server.limits)
+            begun = self._begun
+            end = find_end(data, 0, server.limits) if begun is None else begun.find_end(data)
             if end < 0:
-                if not self._partial:
-                    self._partial = True
+                if begun is None:
+                    self._begun = Begun(server.limits)
                     self.deadline = server.now + server.limits.head_timeout
                 return None
             raw, self._buffer = (data, b"") if end == len(data) else (data[:end], data[end:])
-            self._partial = False
+            self._begun = None
             head = server.parser.parse(raw)
         except Refused as refused:
             if not self._served and begins_http2(data):

@@ -17,7 +17,10 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from trivet.asgi import RawHeaders
 
-from ._http1_refusal import CRLF, EMPTY_LINES, METHODS, check_unfinished, diagnose, is_host, split_absolute
+from ._http1_begun import Begun as Begun
+from ._http1_begun import find_end as find_end
+from ._http1_begun import skip
+from ._http1_refusal import CRLF, METHODS, diagnose, is_host, split_absolute
 from ._http1_refusal import Refused as Refused
 from ._http1_request import RequestHead as RequestHead
 from ._limits import Limits
@@ -168,7 +171,7 @@ class HeadParser:
     def _again(self, head: bytes, error: Exception | None) -> RequestHead:
         """Read a head without the empty lines before it, or refuse it."""
         self._renew()
-        bare = head[_skip(head, 0) :]
+        bare = head[skip(head, 0) :]
         if len(bare) < len(head) and not bare.startswith(CRLF):
             return self.parse(bare)
         raise diagnose(head, self._limits, f"The request head is malformed: {error}.") from None
@@ -232,38 +235,6 @@ class HeadParser:
             if len(host) < 256:
                 self._hosts.add(host)
         return True
-
-
-def find_end(buffer: bytes | bytearray, start: int, limits: Limits) -> int:
-    """Where the head that begins at `start` ends.
-
-    Args:
-        buffer: what was read.
-        start: where the head begins, or the empty lines that may stand before it.
-        limits: of the connection.
-
-    Returns:
-        The index behind the head's empty line; -1: it has not come yet.
-
-    Raises:
-        Refused: what came cannot become a head that `HeadParser` takes. A whole head is not looked into.
-    """
-    if buffer[start : start + 1] == b"\r":
-        start = _skip(buffer, start)
-    end = buffer.find(b"\r\n\r\n", start)
-    if end >= 0:
-        return end + 4
-    check_unfinished(buffer, start, limits)
-    return -1
-
-
-def _skip(buffer: bytes | bytearray, start: int) -> int:
-    """The index behind the empty lines that are tolerated before a request line."""
-    for _ in range(EMPTY_LINES):
-        if not buffer.startswith(CRLF, start):
-            break
-        start += 2
-    return start
 
 
 def _tokens(value: bytes) -> list[bytes]:

@@ -16,9 +16,6 @@ from ._limits import Limits
 
 CRLF: Final = b"\r\n"
 
-EMPTY_LINES: Final = 8
-"""Empty lines that are tolerated before a request line (RFC 9112 section 2.2 demands one)."""
-
 _NAMES: Final = (
     *("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY"),
     *("COPY", "LOCK", "UNLOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "BIND"),
@@ -90,36 +87,6 @@ def line_of(came: bytes, limit: int) -> tuple[str, bytes, str]:
     return method.decode(), path if known else b"", version[5:].decode() if ended and _is_version(version) else ""
 
 
-def check_unfinished(buffer: bytes | bytearray, start: int, limits: Limits) -> None:
-    """Refuse the beginning of a head that cannot become a good one, rather than wait for the rest.
-
-    It runs once for each piece that comes, over all of them, so it only counts: the grammar of the fields has to wait
-    for the whole head, lest a client that sends byte by byte keep us busy.
-
-    Args:
-        buffer: what was read so far; it holds no empty line behind `start`.
-        start: where the request line begins.
-        limits: of the connection.
-
-    Raises:
-        Refused: nothing that follows could mend it.
-    """
-    came = bytes(buffer[start : start + limits.head_size + 1])
-    line, ended, fields = came.partition(CRLF)
-    # A CR at the end may be the first half of the line's end.
-    open_line = line[:-1] if not ended and line.endswith(b"\r") else line
-    if len(open_line) > limits.request_line:
-        raise _line_too_long(limits)
-    if len(came) > limits.head_size:
-        raise _head_too_large(limits)
-    if fault := _stray(came.removesuffix(b"\r")):
-        raise fault
-    if ended and (fault := _request_line(line, limits)):
-        raise fault
-    if fields.count(CRLF) > limits.head_fields:
-        raise _too_many_fields(limits)
-
-
 def diagnose(head: bytes, limits: Limits, reason: str) -> Refused:
     """The first fault of a head that was found wanting.
 
@@ -130,12 +97,12 @@ def diagnose(head: bytes, limits: Limits, reason: str) -> Refused:
     """
     line, _, fields = head.partition(CRLF)
     if len(line) > limits.request_line:
-        return _line_too_long(limits)
+        return line_too_long(limits)
     if len(head) > limits.head_size:
-        return _head_too_large(limits)
-    if fault := _stray(head):
+        return head_too_large(limits)
+    if fault := stray_fault(head):
         return fault
-    if fault := _request_line(line, limits):
+    if fault := line_fault(line, limits):
         return fault
     if not head.endswith(b"\r\n\r\n") or head.index(b"\r\n\r\n") != len(head) - 4:
         return Refused(400, "The request head must end with its first empty line.")
@@ -145,26 +112,29 @@ def diagnose(head: bytes, limits: Limits, reason: str) -> Refused:
 
 def trailer_fault(line: bytes, ended: bool) -> Refused | None:
     """What is wrong with one trailer line of a chunked body, without its CR LF; if it has not `ended`, so far."""
-    if fault := _stray(line, "trailer section"):
+    if fault := stray_fault(line, "trailer section"):
         return fault
     if ended and not _is_field(line):
         return Refused(400, f"The trailer line {_show(line)} is not 'name: value'.")
     return None
 
 
-def _line_too_long(limits: Limits) -> Refused:
+def line_too_long(limits: Limits) -> Refused:
+    """414."""
     return Refused(414, f"The request line is longer than {limits.request_line} bytes.")
 
 
-def _head_too_large(limits: Limits) -> Refused:
+def head_too_large(limits: Limits) -> Refused:
+    """431, for bytes."""
     return Refused(431, f"The request head is larger than {limits.head_size} bytes.")
 
 
-def _too_many_fields(limits: Limits) -> Refused:
+def too_many_fields(limits: Limits) -> Refused:
+    """431, for lines."""
     return Refused(431, f"The request has more than {limits.head_fields} header fields.")
 
 
-def _stray(head: bytes, part: str = "request head") -> Refused | None:
+def stray_fault(head: bytes, part: str = "request head") -> Refused | None:
     """Bytes that no part of a head may hold. Some recipients end a line at a bare CR or LF, some do not."""
     if b"\0" in head:
         return Refused(400, f"The {part} holds a NUL byte.")
@@ -174,9 +144,10 @@ def _stray(head: bytes, part: str = "request head") -> Refused | None:
     return None
 
 
-def _request_line(line: bytes, limits: Limits) -> Refused | None:
+def line_fault(line: bytes, limits: Limits) -> Refused | None:
+    """What is wrong with a request line, without its CR LF."""
     if len(line) > limits.request_line:
-        return _line_too_long(limits)
+        return line_too_long(limits)
     parts = line.split(b" ")
     if len(parts) != 3:
         return Refused(
@@ -210,7 +181,7 @@ def _target(method: bytes, target: bytes) -> Refused | None:
 
 def _fields(lines: list[bytes], limits: Limits) -> Refused | None:
     if len(lines) > limits.head_fields:
-        return _too_many_fields(limits)
+        return too_many_fields(limits)
     for line in lines:
         if _is_field(line):
             continue
