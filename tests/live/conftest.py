@@ -7,10 +7,17 @@ import pytest
 from tests.live import _inprocess
 from trivet.server import _serve
 
-BOTH = {"test_server_life", "test_server_link", "test_server_websocket", "test_server_writes"}
+BOTH = {"test_http1_drain", "test_server_life", "test_server_link", "test_server_websocket", "test_server_writes"}
 """The server's own tests: on both of its HTTP/1.1 protocols."""
 
-BOTH_WAYS = {"test_http1_asgi", "test_http1_found", "test_http1_limits", "test_http1_malformed", "test_server_life"}
+BOTH_WAYS = {
+    "test_http1_asgi",
+    "test_http1_drain",
+    "test_http1_found",
+    "test_http1_limits",
+    "test_http1_malformed",
+    "test_server_life",
+}
 """With and without the poller, as where the system has no epoll; the tests over TLS see to that by themselves."""
 
 

@@ -7,7 +7,7 @@ One server
     _limits _lifespan               what a client may take; the application's startup and shutdown
     _link _faults                   what `Link` promises; what an exception means
     _access_log _access_format      one line for each request
-    _address                        how an address is written
+    _address _listeners             how an address is written; who is let in where there is no poller
 HTTP/1.1, ours, from the socket upwards
     _poller _transport              every connection in one epoll object; or a stream, with a task that reads it
     _tls_transport _tls_stream      TLS in the poller; the same as a stream, for what is handed over

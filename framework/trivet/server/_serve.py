@@ -12,7 +12,6 @@ It replaces `hypercorn.trio.run.worker_serve`, which kills requests without noti
 
 from __future__ import annotations
 
-import functools
 import ssl
 from collections.abc import Awaitable, Callable
 from random import randint
@@ -33,12 +32,12 @@ from ._http1_service import HTTP1Service
 from ._lifespan import Lifespan, LifespanFailed
 from ._limits import Limits
 from ._link import LifespanLink
+from ._listeners import Listeners
 from ._poller import SUPPORTED as POLLS
 from ._poller import Poller
 from ._quic import serve_quic
 from ._seam import HTTPProtocol
 from ._state import UNLIMITED, Server, effective, log
-from ._stream import BoundedListener
 from ._watchdog import Watchdog
 
 DRAIN_TIMEOUT = 10.0
@@ -156,6 +155,7 @@ class _Service:
         self._watchdog = watchdog
         self._limits = limits  # of trivet's own protocol; None: hypercorn's is spoken
         self._http1: HTTP1Service | None = None
+        self._listeners: Listeners | None = None  # where there is no poller
 
     async def run(
         self, sockets: Sockets | None, trigger: Trigger | None, task_status: trio.TaskStatus[list[str]]
@@ -169,6 +169,8 @@ class _Service:
         try:
             await self._serve(sockets, trigger, task_status)
         finally:
+            if self._listeners is not None:
+                self._listeners.close()
             if self._http1 is not None:
                 self._http1.entrance.close()
 
@@ -188,8 +190,10 @@ class _Service:
                             accepting.start_soon(_cancel_after, reason, accepting.cancel_scope)
                     self._accept(accepting, connections, sockets)
                     task_status.started(urls)
+                # The kernel has told them that they are connected, and their requests are here already.
+                if self._listeners is not None:
+                    await self._listeners.stop(self._most())
                 if self._http1 is not None:
-                    # The kernel has told them that they are connected, and their requests are here already.
                     self._http1.entrance.stop_listening(server.config.backlog)
                 await self._drain(connections)
             helpers.cancel_scope.cancel()
@@ -214,13 +218,17 @@ class _Service:
             http1.entrance.listen(sockets.secure_sockets, context)
             accepting.start_soon(trio.sleep_forever)
             return
-        listeners = _listen(sockets, context, None if http1 is None else http1.entrance.room)
-        handler = self._connect if http1 is None else http1.entrance.serve_stream
-        if listeners:
-            serve = functools.partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
-            accepting.start_soon(serve)
+        if http1 is None:
+            self._listeners = Listeners(sockets, context, None, self._connect, connections)
         else:
-            accepting.start_soon(trio.sleep_forever)
+            self._listeners = Listeners(sockets, context, http1.entrance.room, http1.entrance.serve_stream, connections)
+        accepting.start_soon(self._listeners.run)
+
+    def _most(self) -> int:
+        """How many may still be accepted."""
+        limit = None if self._limits is None else self._limits.connections
+        backlog = self._server.config.backlog
+        return backlog if limit is None else min(backlog, limit - len(self._server.connections))
 
     def _go_on(self, stream: Any, begun: bytes) -> Connection:
         return Connection(self._server, _choose, stream, begun)
@@ -296,19 +304,6 @@ async def _cancel_after(wait: Trigger, scope: trio.CancelScope) -> None:
 
 def _choose(connection: Connection, alpn: str) -> HTTPProtocol:
     return HTTP2(connection) if alpn == "h2" else HTTP1(connection)
-
-
-def _listen(
-    sockets: Sockets, context: ssl.SSLContext | None, room: Callable[[], Awaitable[None]] | None
-) -> list[trio.abc.Listener[Any]]:
-    listeners: list[trio.abc.Listener[Any]] = []
-    for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
-        listener = BoundedListener(trio.SocketListener(trio.socket.from_stdlib_socket(sock)), room)
-        if sock in sockets.secure_sockets and context is not None:
-            listeners.append(trio.SSLListener(listener, context, https_compatible=True))
-        else:
-            listeners.append(listener)
-    return listeners
 
 
 def _requests_of(config: Config) -> int | None:

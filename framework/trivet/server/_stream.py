@@ -15,7 +15,7 @@ import errno
 import os
 import socket as stdlib_socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from math import inf
 
 import trio
@@ -156,27 +156,3 @@ class BoundedStream(trio.abc.HalfCloseableStream):
         """Close."""
         self.close()
         await trio.lowlevel.checkpoint()
-
-
-class BoundedListener(trio.abc.Listener[BoundedStream]):
-    """Accepts connections as `BoundedStream`s.
-
-    Args:
-        listener: of a listening socket.
-        room: awaited before each; None: there always is.
-    """
-
-    def __init__(self, listener: trio.SocketListener, room: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._listener = listener
-        self._room = room
-
-    async def accept(self) -> BoundedStream:
-        """See `trio.abc.Listener`."""
-        if self._room is not None:
-            await self._room()
-        # trio.SocketStream has set TCP_NODELAY and TCP_NOTSENT_LOWAT by the time we take its socket over.
-        return BoundedStream((await self._listener.accept()).socket)
-
-    async def aclose(self) -> None:
-        """Close the listening socket."""
-        await self._listener.aclose()
