@@ -174,6 +174,11 @@ class Answering(Receiver, Protocol):
 class StreamTransport:
     """A Trio stream; `run` is the task that reads it.
 
+    While it is paused the end of the stream goes unnoticed: it comes behind bytes that we do not want yet, and where
+    there is no epoll Trio offers nothing that waits for it alone (`wait_readable` says that there are bytes, MSG_PEEK
+    shows the first of them). A client that leaves then is noticed when its body is read on, or its response cannot be
+    written.
+
     Args:
         stream: owned from here on.
         tls: whether it is encrypted.
