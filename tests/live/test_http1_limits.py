@@ -422,6 +422,22 @@ async def test_requests() -> None:
             assert await wire.rest() == b""
 
 
+async def test_the_last_answer_within_requests_is_not_lost() -> None:
+    """A client that has pipelined more than that, and is still sending, reads it whole before it meets the end."""
+    size = 8_000  # two are more than the client's kernel takes, and less than ours
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        await reply(send, b"x" * size)
+
+    async with site(handler, limits=Limits(requests=2)) as served, served.connect(receive_buffer=4096) as wire:
+        await wire.send(get(b"/1") + get(b"/2"))
+        await wire.settle()  # both are answered, and not read yet; what follows has been on its way
+        await wire.send(sized(b"y" * 1_000_000, path=b"/3"))
+        found = answers(await wire.rest())
+    assert [(len(answer.body), answer.closes) for answer in found] == [(size, False), (size, True)]
+    assert served.paths == [b"/1", b"/2"]
+
+
 @pytest.mark.parametrize("kind", ["requests", "body"])
 async def test_read_ahead(kind: str) -> None:
     """A small limit holds the client back sooner than a large one; everything is answered nevertheless."""

@@ -60,6 +60,10 @@ class Wire:
         """The transport has been closed."""
         raise NotImplementedError
 
+    def must_close(self) -> bool:
+        """Whether we end the connection behind this response, whatever its client wanted."""
+        raise NotImplementedError
+
     # Writing -----------------------------------------------------------------------------------------------------
 
     def push(self, data: bytes | memoryview) -> memoryview | None:
@@ -114,11 +118,16 @@ class Wire:
     def finish(self, *, sending: bool) -> None:
         """All that will be written has been: close, with regard for a client that is still sending.
 
-        Closing with unread input sends RST, which destroys the answer on its way (RFC 9112 section 9.6).
+        Closing with unread input sends RST, which destroys the answer on its way (RFC 9112 section 9.6). That may still
+        be coming if it is we who end the connection, for a client that pipelines has not been told by then; one that
+        wanted the end itself sends nothing more.
+
+        Args:
+            sending: whether something of the client's is known to be unread.
         """
         if self.gone or self.closing:
             return
-        if self.eof or not sending:
+        if self.eof or not (sending or self.must_close()):
             self.close()
             return
         self.closing = True
