@@ -10,11 +10,14 @@ when it reads on, as stock hypercorn does.
 
 from __future__ import annotations
 
+import logging
 import select
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import trio
+
+log = logging.getLogger("trivet.server")
 
 _SUPPORTED = hasattr(select, "epoll") and hasattr(select, "EPOLLRDHUP")
 
@@ -35,7 +38,10 @@ class Hangups:
             for fd, _ in self._epoll.poll(0):
                 gone = self._forget(fd)
                 if gone is not None:
-                    gone()
+                    try:
+                        gone()
+                    except Exception:
+                        log.exception("a connection ended by an error")  # it costs nobody else anything
 
     @contextmanager
     def watch(self, socket: trio.socket.SocketType, gone: Callable[[], object]) -> Generator[None]:
