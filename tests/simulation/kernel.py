@@ -366,8 +366,8 @@ class MemoryStream(BoundedStream):
     """A stream over such a socket, with Trio's rules: one writer at a time, each call a checkpoint."""
 
     def __init__(self, sock: MemorySocket) -> None:
-        super().__init__(sock)  # type: ignore[arg-type]
-        self._sock = sock
+        # Without `super().__init__()`, which wants a real socket; of the class only the closing is used.
+        self.socket = self._sock = sock  # type: ignore[assignment]
         self._sending = trio._util.ConflictDetector("another task is using this stream for send")
         self._receiving = trio._util.ConflictDetector("another task is using this stream for receive")
 

@@ -42,7 +42,8 @@ class BoundedListener(trio.abc.Listener[BoundedStream]):
         if self._room is not None:
             await self._room()
         # trio.SocketStream has set TCP_NODELAY and TCP_NOTSENT_LOWAT by the time we take its socket over.
-        return BoundedStream((await self._listener.accept()).socket)
+        accepted = (await self._listener.accept()).socket
+        return BoundedStream(socket.socket(accepted.family, accepted.type, accepted.proto, accepted.detach()))
 
     async def aclose(self) -> None:
         """Close the listening socket."""
@@ -110,11 +111,11 @@ class Listeners:
                 return False
             return True  # that client has left already
         try:
-            stream = BoundedStream(trio.SocketStream(trio.socket.from_stdlib_socket(sock)).socket)
+            trio.SocketStream(trio.socket.from_stdlib_socket(sock))  # sets the same options
         except OSError:
             sock.close()  # the same, a moment later
         else:
-            self._nursery.start_soon(self._serve, stream)
+            self._nursery.start_soon(self._serve, BoundedStream(sock))
         return True
 
     async def _serve(self, stream: BoundedStream) -> None:

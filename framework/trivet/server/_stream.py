@@ -12,7 +12,6 @@ with each byte the kernel takes.
 from __future__ import annotations
 
 import errno
-import os
 import socket as stdlib_socket
 import struct
 from collections.abc import Callable
@@ -64,17 +63,19 @@ class BoundedStream(trio.abc.HalfCloseableStream):
     """A connected stream socket, as `trio.SocketStream`, with a bound on writes.
 
     Args:
-        socket: the connected socket, owned from here on.
+        sock: the connected, non-blocking socket, owned from here on.
 
     Attributes:
+        socket: the same as Trio's.
         patience: called when a write blocks; the seconds it may stand still, `inf` for no bound.
         shielded: whether a blocked write goes on when its task is cancelled. Right where the bytes of several requests
             share the connection (HTTP/2); elsewhere a cancelled write leaves the stream broken, as with any Trio
             stream, and the task is free at once.
     """
 
-    def __init__(self, socket: trio.socket.SocketType) -> None:
-        self.socket = socket
+    def __init__(self, sock: stdlib_socket.socket) -> None:
+        self.socket = trio.socket.from_stdlib_socket(sock)
+        self._send = sock.send
         self.patience: Callable[[], float] = lambda: inf
         self.shielded = False
         self._torn = False  # part of a write is out and the rest never will be: later bytes would be misread
@@ -82,8 +83,9 @@ class BoundedStream(trio.abc.HalfCloseableStream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`.
 
-        A checkpoint in any case. Data that the kernel takes at once is sent even in a cancelled scope: an answer to a
-        request that was cut is worth more than a prompt `Cancelled`. Nothing else may send at the same time.
+        Other tasks have their turn in any case. But it can only be cancelled while it is blocked: data that the kernel
+        takes at once is sent in a cancelled scope, too, for an answer to a request that was cut is worth more than a
+        prompt `Cancelled`. Nothing else may send at the same time.
 
         Raises:
             Stalled: the peer took nothing for `patience()` seconds.
@@ -102,13 +104,10 @@ class BoundedStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _write(self, data: bytes | bytearray | memoryview) -> int:
-        fd = self.socket.fileno()
-        if fd == -1:
-            raise trio.ClosedResourceError("this socket was closed")
         try:
             # Trio's `socket.send` would do, but it costs two passes through the scheduler and refuses in a cancelled
-            # scope; the descriptor is non-blocking, so that this cannot block.
-            return os.write(fd, data)
+            # scope; the socket is non-blocking, so that this cannot block.
+            return self._send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -130,12 +129,18 @@ class BoundedStream(trio.abc.HalfCloseableStream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream`."""
+        if self.socket.fileno() == -1:
+            raise trio.ClosedResourceError("this socket was closed")
         await trio.lowlevel.wait_writable(self.socket)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream`."""
+        if max_bytes is None:
+            max_bytes = RECEIVE_SIZE
+        elif max_bytes < 1:
+            raise ValueError("max_bytes must be >= 1")  # nothing would be received, which means the end
         try:
-            return await self.socket.recv(max_bytes or RECEIVE_SIZE)
+            return await self.socket.recv(max_bytes)
         except OSError as error:
             raise _translate(error) from error
 

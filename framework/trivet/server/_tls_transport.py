@@ -175,7 +175,7 @@ class SecureTransport(PolledTransport):
     def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
         """See `Transport`."""
         self._poller.remove(self.sock)
-        lower = BoundedStream(trio.socket.from_stdlib_socket(self.sock))
+        lower = BoundedStream(self.sock)
         nursery.start_soon(take, adopt(lower, self.session, self.incoming, self.outgoing), b"")
 
 

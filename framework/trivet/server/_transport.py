@@ -139,7 +139,7 @@ class PolledTransport:
     def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
         """See `Transport`."""
         self._poller.remove(self.sock)
-        nursery.start_soon(take, BoundedStream(trio.socket.from_stdlib_socket(self.sock)), b"")
+        nursery.start_soon(take, BoundedStream(self.sock), b"")
 
 
 class SocketTransport(PolledTransport):
