@@ -227,7 +227,7 @@ class StreamTransport:
 
     async def _read(self, receiver: Receiver) -> None:
         while True:
-            if self._resumed is not None:
+            while self._resumed is not None:  # it may have been paused again before we run
                 await self._resumed.wait()
             try:
                 data = await self.stream.receive_some(RECEIVE_SIZE)
