@@ -7,7 +7,6 @@ sockets are in it; without, Trio's listeners hand over streams. What becomes of 
 
 from __future__ import annotations
 
-import errno
 import functools
 import socket
 import ssl
@@ -20,6 +19,7 @@ from ._address import ends_of
 from ._handshake import Transport as Accepted
 from ._handshake import alpn_of
 from ._http1_connection import HTTP1Connection
+from ._listeners import NO_ROOM
 from ._poller import Poller
 from ._state import Server, log
 from ._stream import BoundedStream
@@ -37,8 +37,6 @@ PATIENCE: Final = 0.5
 """Seconds after which somebody who waits for room looks again."""
 
 _NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
-
-_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Entrance:
@@ -115,7 +113,7 @@ class Entrance:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno in _NO_ROOM:
+                if error.errno in NO_ROOM:
                     log.error("cannot accept a connection: %s; trying again soon", error.strerror)
                     self._unlisten()  # until the next sweep, for the listener stays readable
                     return

@@ -145,8 +145,8 @@ class HTTP1Service:
             self._server.passing -= 1
             await self.go_on(stream, data + more)
 
-        self._server.passing += 1
         transport.hand_over(take, self.nursery)
+        self._server.passing += 1  # it begins in the next turn of the scheduler; behind what may have raised
 
     # Connections -------------------------------------------------------------------------------------------------
 
