@@ -73,7 +73,10 @@ class Crew:
         self._called: _Hand | None = None  # a follower on its way
         self._reading = False  # the leader is in the middle of it: what it finds to do, it does itself
         self._due: Work | None = None  # found just now
-        self._left = 0  # of `AT_ONCE`
+        self._events: list[tuple[int, int]] = []  # still to be read, the next one last
+        self._now = 0.0  # on Trio's clock, when they were polled
+        self._polled = 0  # how often, in this turn
+        self._left = AT_ONCE  # of what may be done in this turn
         self._nursery: trio.Nursery | None = None
         self.busy = 0
         """How many do something that was found, or are about to."""
@@ -130,21 +133,25 @@ class Crew:
                 while not scope.cancel_called:  # by who meant the work before
                     if hand is self._called:
                         self._called = None
-                    if hand.work is not None:
-                        work, hand.work = hand.work, None
-                        try:
-                            await work.work(scope)
-                        finally:
-                            self.busy -= 1
-                    elif self._vacant:
-                        self._vacant = False
-                        self._leader = hand
-                        await self._lead(hand, scope)
+                    work = hand.work
+                    if work is not None:
+                        hand.work = None
+                    elif self._leader is hand or self._vacant:
+                        work = self._lead(hand)
+                        if work is None:
+                            await self._rest()
+                            continue
                     elif len(self._idle) < IDLE:
                         await self._park(hand)
                         continue
                     else:
                         return
+                    # Nothing of the leading is on the stack, for it would stay there as long as the work waits.
+                    try:
+                        await work.work(scope)
+                    finally:
+                        del work
+                        self.busy -= 1
                     if self._stained():
                         await self._clean(hand)
 
@@ -161,63 +168,52 @@ class Crew:
 
     # Leading ---------------------------------------------------------------------------------------------------------
 
-    async def _lead(self, hand: _Hand, scope: trio.CancelScope) -> None:
-        """Read, and do what is found, until another has taken the lead, or `scope` is cancelled."""
+    def _lead(self, hand: _Hand) -> Work | None:
+        """Read, until there is something to be done, which is returned, or it is the turn of others."""
         poller = self._poller
         assert poller is not None
-        poll = poller.poll
-        try:
-            while True:
-                events = poll()
-                if not events:
-                    await poller.wait()
-                    continue
-                self._left = AT_ONCE
-                for _ in range(ROUNDS):
-                    if not await self._serve(events, hand, scope):
-                        return
-                    if poller.woken or self._left <= 0:
-                        poller.woken = False
-                        break
-                    events = poll()
-                    if not events:
-                        break
-                # While there is something to do the descriptor need not be waited for, which takes two system calls.
-                await trio.lowlevel.checkpoint()
-        finally:
-            self._reading = False
-            if self._leader is hand:
-                self._vacant = True
-
-    async def _serve(self, events: list[tuple[int, int]], hand: _Hand, scope: trio.CancelScope) -> bool:
-        """Read what is ready; whether to go on. What is left then the next leader finds ready still."""
-        assert self._poller is not None
-        read, now = self._poller.read, trio.current_time()
+        self._vacant = False
+        if self._leader is not hand:
+            self._leader = hand
+            self._events = []  # from before the work: descriptors may mean something else now
+        events, now, read = self._events, self._now, poller.read
         self._reading = True
-        for fd, event in events:
-            read(fd, event, now)
-            work = self._due
-            if work is not None:
-                self._due = None
-                self._reading = False
-                if self._called is None:
-                    self._call()
-                self._vacant = True
-                self._left -= 1
-                try:
-                    await work.work(scope)
-                finally:
-                    self.busy -= 1
-                if self._leader is not hand:
-                    return False
-                self._vacant = False
-                if scope.cancel_called:
-                    return False
-                if self._stained():
-                    await self._clean(hand)
-                self._reading = True
+        while True:
+            while events:
+                fd, event = events.pop()
+                read(fd, event, now)
+                due = self._due
+                if due is not None:
+                    self._due = None
+                    self._reading = False
+                    self._left -= 1
+                    self._vacant = True
+                    if self._called is None:
+                        self._call()
+                    return due
+            if poller.woken or self._left <= 0 or self._polled >= ROUNDS:
+                break
+            self._now = now = trio.current_time()
+            events = self._events = poller.poll()
+            if not events:
+                break
+            events.reverse()  # the first to come is the first to be read
+            self._polled += 1
         self._reading = False
-        return True
+        return None
+
+    async def _rest(self) -> None:
+        """Let others have their turn; if nothing was found in this one, until there is something to be read."""
+        poller = self._poller
+        assert poller is not None
+        polled, self._polled = self._polled, 0
+        self._left = AT_ONCE
+        poller.woken = False
+        if polled:
+            # While there is something to do the descriptor need not be waited for, which takes two system calls.
+            await trio.lowlevel.checkpoint()
+        else:
+            await poller.wait()
 
     # Context variables -----------------------------------------------------------------------------------------------
 
