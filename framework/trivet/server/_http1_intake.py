@@ -59,7 +59,11 @@ class Intake(Wire):
         server = self.server
         if self.eof and not self._buffer:
             return True  # what a client has asked for before it ended its half is answered
-        return self._body is not None or server.draining_now or self._served >= server.requests
+        return self._body is not None or server.draining_now or self.exhausted()
+
+    def exhausted(self) -> bool:
+        """See `Wire`."""
+        return self._served >= self.server.requests
 
     # The client -----------------------------------------------------------------------------------------------------
 

@@ -60,8 +60,8 @@ class Wire:
         """The transport has been closed."""
         raise NotImplementedError
 
-    def must_close(self) -> bool:
-        """Whether we end the connection behind this response, whatever its client wanted."""
+    def exhausted(self) -> bool:
+        """Whether the connection ends because it has carried as many requests as one may."""
         raise NotImplementedError
 
     # Writing -----------------------------------------------------------------------------------------------------
@@ -120,14 +120,14 @@ class Wire:
 
         Closing with unread input sends RST, which destroys the answer on its way (RFC 9112 section 9.6). That may still
         be coming if it is we who end the connection, for a client that pipelines has not been told by then; one that
-        wanted the end itself sends nothing more.
+        wanted the end itself sends nothing more. A drain waits for nobody who only might.
 
         Args:
             sending: whether something of the client's is known to be unread.
         """
         if self.gone or self.closing:
             return
-        if self.eof or not (sending or self.must_close()):
+        if self.eof or not (sending or self.exhausted()):
             self.close()
             return
         self.closing = True
