@@ -4,7 +4,12 @@ Names only: each is defined and documented in the module that it is imported fro
 """
 
 from ._app import App as App
-from ._extract import Depends as Depends
+from ._markers import Body as Body
+from ._markers import Cookie as Cookie
+from ._markers import Depends as Depends
+from ._markers import Form as Form
+from ._markers import Header as Header
+from ._markers import Query as Query
 from ._redirect import Redirect as Redirect
 from ._request import Request as Request
 from ._response import HTML as HTML
@@ -24,9 +29,14 @@ __all__ = [
     "HTML",
     "JSON",
     "App",
+    "Body",
+    "Cookie",
     "Depends",
+    "Form",
     "HTTPError",
+    "Header",
     "Next",
+    "Query",
     "Reason",
     "Redirect",
     "Request",

@@ -20,6 +20,7 @@ from ._access import listened_to, logged, record
 from ._answer import Answerer, error_map, report
 from ._checks import check_lifespan, check_wrapper
 from ._collect import collecting
+from ._compile import compile_plan, path_types
 from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
 from ._instant import Unfinished
@@ -31,7 +32,6 @@ from ._options import CommonOptions, Level, Slash
 from ._outbound import Outbound, guarded
 from ._owner import RouteInfo
 from ._pattern import parse, parse_mount
-from ._plan import compile_plan, path_types
 from ._request import Request
 from ._respond import Target, serve
 from ._router import INJECTABLE, MountedApp, Registered, Router

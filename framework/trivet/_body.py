@@ -1,7 +1,8 @@
-"""JSON bodies as data: is the content type right, does it parse, does it fit the type, and every fault if it does not.
+"""Bodies as data: is the content type right, do they parse, do they fit the type, and every fault if they do not.
 
-This file owns the line between 400 (not JSON), 415 (not said to be JSON) and 422 (JSON that does not fit). It is given
-bytes and reads none. msgspec decodes; only the list of *all* faults, where msgspec stops at the first, is ours.
+This file owns the line between 400 (not JSON), 415 (not said to be JSON) and 422 (JSON that does not fit); msgpack has
+the same. It is given bytes and reads none. msgspec decodes; only the list of *all* faults, where msgspec stops at the
+first, is ours.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import dataclasses
 import itertools
 import types
 import typing
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -29,27 +30,102 @@ TOKEN_MAX: Final = 100
 """Characters of a key in a pointer: a key of a megabyte must not be repeated in each of a hundred faults."""
 
 
-def check_content(content_type: str | None, content_encoding: str | None) -> None:
-    """Refuse a body that does not claim to be JSON.
+Syntax: TypeAlias = Literal["json", "msgpack"]
 
-    `application/json` and `application/*+json` (RFC 6839) are; a `charset` other than UTF-8 is not (RFC 8259 section
-    8.1). No content coding is undone here: a bomb would be (RFC 9110 section 8.4 has 415 for it).
+_MSGPACK: Final = frozenset({"application/msgpack", "application/x-msgpack", "application/vnd.msgpack"})
+
+
+def check_coding(content_encoding: str | None) -> None:
+    """Refuse a body with a content coding: none is undone here, for a bomb would be (RFC 9110 section 8.4).
 
     Raises:
         InvalidInput: 415.
     """
     if content_encoding is not None and content_encoding.strip().lower() not in ("", "identity"):
         raise InvalidInput(415, "the content coding of the body is not supported: send it as it is")
+
+
+def media_type(content_type: str) -> tuple[str, str]:
+    """A content type as its media type, in lower case, and its parameters, as they came."""
+    media, _, parameters = content_type.partition(";")
+    return media.strip().lower(), parameters
+
+
+def syntax_of(content_type: str | None, content_encoding: str | None, accepted: Sequence[Syntax] = ("json",)) -> Syntax:
+    """How a body is written, told by its content type.
+
+    `application/json` and `application/*+json` (RFC 6839) are JSON; a `charset` other than UTF-8 is not (RFC 8259
+    section 8.1). msgpack is known by the three names that its users have.
+
+    Raises:
+        InvalidInput: 415, it is not written in one of `accepted`, or does not say.
+    """
+    check_coding(content_encoding)
     if content_type is None:
         raise InvalidInput(415, "the body has no Content-Type: send application/json")
-    media, _, parameters = content_type.partition(";")
-    media = media.strip().lower()
+    media, parameters = media_type(content_type)
+    if media in _MSGPACK and "msgpack" in accepted:
+        return "msgpack"
     if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
         raise InvalidInput(415, "the body is not JSON: send Content-Type: application/json")
     for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8"):
             raise InvalidInput(415, "JSON is UTF-8: send it without another charset")
+    return "json"
+
+
+def utf8(raw: bytes) -> None:
+    """Refuse bytes that are no JSON text whatever they spell.
+
+    Raises:
+        InvalidInput: 400.
+    """
+    if not raw.strip(b" \t\r\n"):
+        raise InvalidInput(400, "the body is empty: JSON was expected")
+    try:
+        # msgspec accepts bytes that are not UTF-8 inside strings it skips; the RFC does not.
+        raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput(400, "the body is not UTF-8") from None
+
+
+def decoded(
+    raw: bytes,
+    decode: Callable[[bytes], Any],
+    untyped: Callable[[bytes], Any] | None,
+    annotation: Any,
+    name: str,
+) -> Any:
+    """What `decode` makes of `raw`.
+
+    Args:
+        raw: the body.
+        decode: to the type.
+        untyped: to whatever it holds, to find every fault in that; `None`: `decode` takes any type.
+        annotation: the type.
+        name: of the syntax, for messages.
+
+    Raises:
+        InvalidInput: 400 if it is not written in this syntax, 422 with every fault if it does not fit the type.
+    """
+    if not raw:
+        raise InvalidInput(400, f"the body is empty: {name} was expected")
+    try:
+        try:
+            return decode(raw)
+        except msgspec.ValidationError as error:
+            # It stops at the first misfit, before it has seen whether the rest can be read at all.
+            found = faults(None if untyped is None else untyped(raw), annotation, error)
+            raise InvalidInput(422, "the body does not fit", found) from None
+    except RecursionError:
+        raise InvalidInput(400, "the body is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        if "out of range" in str(error):  # JSON (RFC 8259 section 6 sets no bounds), but no number of ours
+            raise InvalidInput(422, "the body does not fit", [Fault("body", "", "has a number out of range")]) from None
+        raise InvalidInput(400, f"the body is not {name}: {_public(str(error))}") from None
+    except UnicodeDecodeError:  # a text of msgpack; JSON was looked at before
+        raise InvalidInput(400, f"the body is not {name}: a text in it is not UTF-8") from None
 
 
 class JSONDecoder:
@@ -67,27 +143,8 @@ class JSONDecoder:
         Raises:
             InvalidInput: 400 if it is not JSON, 422 with every fault if it does not fit the type.
         """
-        if not raw.strip(b" \t\r\n"):
-            raise InvalidInput(400, "the body is empty: JSON was expected")
-        try:
-            # msgspec accepts bytes that are not UTF-8 inside strings it skips; the RFC does not.
-            raw.decode()
-            try:
-                return self._decoder.decode(raw)
-            except msgspec.ValidationError as error:
-                # It stops at the first misfit, before it has seen whether the rest is JSON at all.
-                found = faults(msgspec.json.decode(raw), self.annotation, error)
-                raise InvalidInput(422, "the body does not fit", found) from None
-        except UnicodeDecodeError:
-            raise InvalidInput(400, "the body is not UTF-8") from None
-        except RecursionError:
-            raise InvalidInput(400, "the body is nested too deeply") from None
-        except msgspec.DecodeError as error:
-            if "out of range" in str(error):  # JSON (RFC 8259 section 6 sets no bounds), but no number of ours
-                raise InvalidInput(
-                    422, "the body does not fit", [Fault("body", "", "has a number out of range")]
-                ) from None
-            raise InvalidInput(400, f"the body is not JSON: {_public(str(error))}") from None
+        utf8(raw)
+        return decoded(raw, self._decoder.decode, msgspec.json.decode, self.annotation, "JSON")
 
 
 def faults(document: Any, annotation: Any, first: msgspec.ValidationError) -> list[Fault]:
@@ -97,6 +154,11 @@ def faults(document: Any, annotation: Any, first: msgspec.ValidationError) -> li
     except (msgspec.MsgspecError, RecursionError, TypeError, NameError):
         found = []  # a type that only msgspec itself can walk: its own first fault stands
     return found or [_fault("", first)]
+
+
+def pointed_out(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """As many pointers and reasons as one answer lists."""
+    return list(itertools.islice(found, FAULTS_MAX))
 
 
 class _Walk:
@@ -133,7 +195,7 @@ class _Walk:
         for token, member, annotation in _members(value, plain, fields):
             if self._looks <= 0:
                 return
-            yield from self.faults(member, annotation, f"{pointer}/{_escape(token)}", depth + 1)
+            yield from self.faults(member, annotation, f"{pointer}/{escape(token)}", depth + 1)
 
 
 def _members(value: Any, plain: Any, fields: Mapping[str, tuple[Any, bool]] | None) -> Iterator[tuple[str, Any, Any]]:
@@ -154,11 +216,11 @@ def _field_names(
 ) -> Iterator[Fault]:
     for name, (_, required) in fields.items():
         if required and name not in value:
-            yield Fault("body", f"{pointer}/{_escape(name)}", "is required")
+            yield Fault("body", f"{pointer}/{escape(name)}", "is required")
     if issubclass(plain, msgspec.Struct) and plain.__struct_config__.forbid_unknown_fields:
         for name in value:
             if name not in fields:
-                yield Fault("body", f"{pointer}/{_escape(name)}", "is not a known field")
+                yield Fault("body", f"{pointer}/{escape(name)}", "is not a known field")
 
 
 def _plain(annotation: Any) -> Any:
@@ -197,9 +259,7 @@ def _fields_of_class(annotation: type[Any]) -> Mapping[str, tuple[Any, bool]] | 
             if each.init
         }
     if typing.is_typeddict(annotation):
-        hints = typing.get_type_hints(annotation, include_extras=True)
-        required: frozenset[str] = annotation.__required_keys__
-        return {name: (_unrequired(hint), name in required) for name, hint in hints.items()}
+        return typed_dict_fields(annotation)
     return _attrs_fields(annotation)
 
 
@@ -212,13 +272,21 @@ def _attrs_fields(annotation: type) -> Mapping[str, tuple[Any, bool]] | None:
     return {each.name: (hints[each.name], repr(each.default) == "NOTHING") for each in attributes if each.init}
 
 
-def _unrequired(hint: Any) -> Any:
-    if typing.get_origin(hint) in (typing.Required, typing.NotRequired):
-        return typing.get_args(hint)[0]
-    return hint
+def typed_dict_fields(annotation: type[Any]) -> dict[str, tuple[Any, bool]]:
+    """The keys of a TypedDict: type, and whether required.
+
+    `__required_keys__` alone does not know: where annotations are strings, it has not seen `NotRequired`.
+    """
+    required: frozenset[str] = annotation.__required_keys__
+    found: dict[str, tuple[Any, bool]] = {}
+    for name, hint in typing.get_type_hints(annotation, include_extras=True).items():
+        origin = typing.get_origin(hint)
+        bare = typing.get_args(hint)[0] if origin in (typing.Required, typing.NotRequired) else hint
+        found[name] = bare, origin is typing.Required or (name in required and origin is not typing.NotRequired)
+    return found
 
 
-def _escape(key: str) -> str:
+def escape(key: str) -> str:
     """A reference token of a JSON Pointer (RFC 6901 section 3); a long one is cut."""
     key = key if len(key) <= TOKEN_MAX else f"{key[:TOKEN_MAX]}…"
     return key.replace("~", "~0").replace("/", "~1")
@@ -233,7 +301,7 @@ def _fault(pointer: str, error: msgspec.ValidationError) -> Fault:
     named = place.strip("`$").partition("[...]")[0]
     for token in named.replace("[", ".").replace("]", "").split("."):
         if token:
-            pointer += f"/{_escape(token)}"
+            pointer += f"/{escape(token)}"
     return Fault("body", pointer, _public(reason))
 
 
@@ -241,5 +309,5 @@ def _public(reason: str) -> str:
     """msgspec's text without what the client sent: it quotes bad enum and tag values."""
     if reason.startswith(("Invalid enum value ", "Invalid value ")):
         reason = "Is not one of the allowed values"
-    reason = reason.removeprefix("JSON is malformed: ")
+    reason = reason.removeprefix("JSON is malformed: ").removeprefix("MessagePack data is malformed: ")
     return reason[:1].lower() + reason[1:]

@@ -69,6 +69,17 @@ def parse_cookies(values: Iterable[str], max_cookies: int = MAX_COOKIES) -> dict
     return cookies
 
 
+class CookieValues(dict[str, str]):
+    """Cookies as parameters are read from them: each name has one value, or none."""
+
+    __slots__ = ()
+
+    def getlist(self, name: str) -> list[str]:
+        """The value of `name`, if there is one."""
+        value = self.get(name)
+        return [] if value is None else [value]
+
+
 def serialize_cookie(
     name: str,
     value: str = "",

@@ -20,7 +20,7 @@ from ._endpoint import Endpoint, Mounted
 from ._head import expects_body
 from ._instant import Unfinished
 from ._routes import Table
-from .asgi import EXTENSION, Answer, ASGIApp, Door, Head, Link, Reason, Receive, Scope, Send
+from .asgi import EXTENSION, Answer, ASGIApp, Door, Head, Link, RawHeaders, Reason, Receive, Scope, Send
 from .errors import InvalidInput
 
 Finish: TypeAlias = Callable[[Scope, Receive, Send, Unfinished], Awaitable[None]]
@@ -108,6 +108,12 @@ class ScopeHead:
         """What follows the question mark."""
         query: bytes = self._scope.get("query_string", b"")
         return query
+
+    @property
+    def headers(self) -> RawHeaders:
+        """The fields, names in lower case."""
+        headers: RawHeaders = self._scope["headers"]
+        return headers
 
     def scope(self) -> Scope:
         """The ASGI scope."""

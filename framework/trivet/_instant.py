@@ -18,20 +18,22 @@ from typing import Any, Protocol, TypeAlias, final
 import trio
 
 from ._answer import Answerer, Catchers, report
+from ._headers import Headers
+from ._modes import Mode
 from ._options import Resolved
 from ._owner import Owner, RouteInfo
-from ._plan import Mode, Plan
+from ._plan import Plan
 from ._query import EMPTY as NO_QUERY
 from ._query import parse as parse_query
 from ._request import Request
-from ._resolve import fill_from_head
+from ._resolve import NO_HEADERS, fill_from_head
 from ._respond import Respond, Target
 from ._response import LENGTHS, SMALL, TEXT, Response
 from ._response_head import Field
 from ._results import JSON_TYPE, UNENCODABLE, encode, json_kinds, to_response
 from ._scope import RequestScope
 from ._stream import Stream
-from .asgi import EXTENSION, Answer, Message, Receive, Scope
+from .asgi import EXTENSION, Answer, Message, RawHeaders, Receive, Scope
 
 
 class HeadLike(Protocol):
@@ -40,6 +42,11 @@ class HeadLike(Protocol):
     @property
     def query_string(self) -> bytes:
         """What follows the question mark."""
+        ...
+
+    @property
+    def headers(self) -> RawHeaders:
+        """The fields, names in lower case."""
         ...
 
     def scope(self) -> Scope:
@@ -181,7 +188,10 @@ def _run(plan: Plan, params: Mapping[str, Any], head: HeadLike, request: Request
     query = NO_QUERY
     if plan.queries:
         query = parse_query(head.query_string) if request is None else request.query
-    fill_from_head(plan, params, query, request, slots)
+    headers = NO_HEADERS
+    if plan.in_headers:
+        headers = Headers(head.headers) if request is None else request.headers
+    fill_from_head(plan, params, query, headers, request, slots)
     for call, slot in (*((step.call, step.slot) for step in plan.before_body), (plan.handler, None)):
         positional, keyword = call.bind(slots)
         value = call.fn(*positional, **keyword)

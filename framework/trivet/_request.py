@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import trio
 
-from ._body import JSONDecoder, check_content
+from ._body import JSONDecoder, syntax_of
 from ._bodystream import BodyStream
 from ._cookies import parse_cookies
 from ._head import expects_body, raw_path, root_prefix
@@ -217,7 +217,7 @@ class Request:
         Raises:
             InvalidInput: 400, 413, 415 or 422, as for a parameter that is read from the body.
         """
-        check_content(self.headers.get("content-type"), self.headers.get("content-encoding"))
+        syntax_of(self.headers.get("content-type"), self.headers.get("content-encoding"))
         return JSONDecoder(as_type).decode(await self.body())
 
     # ---- the end

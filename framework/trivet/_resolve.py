@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -17,9 +17,12 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from ._body import check_content
-from ._extract import REQUIRED, BodyParam
-from ._plan import Call, Mode, Plan, Step
+from ._body import check_coding
+from ._cookies import CookieValues, parse_cookies
+from ._extract import REQUIRED, BodyParam, RawParam
+from ._headers import Headers
+from ._modes import Mode
+from ._plan import Call, Plan, Step
 from ._query import EMPTY as NO_QUERY
 from ._query import QueryParams
 from ._request import Request
@@ -31,6 +34,9 @@ EXITS: Final = trio.CapacityLimiter(math.inf)
 
 There are never more of them than open requests; with a bound they would starve behind slow handlers until their grace
 is over, and a transaction would be left to the garbage collector."""
+
+NO_HEADERS: Final = Headers([])
+"""Stands for the headers of a request where nobody reads them."""
 
 Run: TypeAlias = Callable[[Request, RequestScope], Awaitable[object]]
 
@@ -71,7 +77,8 @@ def runner(plan: Plan, limiter: trio.CapacityLimiter, *, immediate: bool) -> Run
 
 async def _run(plan: Plan, limiter: trio.CapacityLimiter, request: Request, scope: RequestScope) -> object:
     slots: list[Any] = [None] * plan.size
-    fill_from_head(plan, request.path_params, request.query if plan.queries else NO_QUERY, request, slots)
+    query = request.query if plan.queries else NO_QUERY
+    fill_from_head(plan, request.path_params, query, request.headers if plan.in_headers else NO_HEADERS, request, slots)
     for step in plan.before_body:
         slots[step.slot] = await _provide(step, slots, scope, limiter)
     if plan.body is not None:
@@ -85,29 +92,58 @@ async def _run(plan: Plan, limiter: trio.CapacityLimiter, request: Request, scop
 
 
 def fill_from_head(
-    plan: Plan, path_params: Mapping[str, Any], query: QueryParams, request: Request | None, slots: list[Any]
+    plan: Plan,
+    path_params: Mapping[str, Any],
+    query: QueryParams,
+    headers: Headers,
+    request: Request | None,
+    slots: list[Any],
 ) -> None:
-    """Path, injected objects and query; all faults of the query in one answer."""
+    """Path, injected objects, query, headers and cookies; all faults in one answer."""
     for slot, name in plan.paths:
         slots[slot] = path_params[name]
     for slot, _ in plan.injected:
         slots[slot] = request  # the only key so far; the nursery has a place of its own
-    if plan.queries:
-        faults: list[Fault] = []
-        for slot, parameter in plan.queries:
-            slots[slot] = parameter.read(query, faults)
-        if faults:
-            # A parameter that the handler and its dependencies all ask for is still one parameter.
-            first = {fault.name: fault for fault in reversed(faults)}
-            raise InvalidInput(422, "the query does not fit", [fault for fault in faults if fault is first[fault.name]])
+    if not plan.head:
+        return
+    faults: list[Fault] = []
+    for slot, parameter in plan.queries:
+        slots[slot] = parameter.read(query, faults)
+    if plan.in_headers:
+        for slot, parameter in plan.headers:
+            slots[slot] = parameter.read(headers, faults)
+        if plan.cookies:
+            cookies = CookieValues(parse_cookies(headers.getlist("cookie")))
+            for slot, parameter in plan.cookies:
+                slots[slot] = parameter.read(cookies, faults)
+    if faults:
+        raise _misfit(faults)
 
 
-async def _read(parameter: BodyParam, request: Request, scope: RequestScope) -> Any:
+_NOUNS: Final = {"query": "the query does not fit", "form": "the form does not fit"}
+
+
+def _misfit(faults: Sequence[Fault]) -> InvalidInput:
+    # A parameter that the handler and its dependencies all ask for is still one parameter.
+    first = {(fault.where, fault.name): fault for fault in reversed(faults)}
+    places = {fault.where for fault in faults}
+    detail = _NOUNS.get(faults[0].where) if len(places) == 1 else None
+    return InvalidInput(
+        422,
+        detail or "the head of the request does not fit",
+        [fault for fault in faults if fault is first[fault.where, fault.name]],
+    )
+
+
+async def _read(parameter: BodyParam | RawParam, request: Request, scope: RequestScope) -> Any:
     if parameter.default is not REQUIRED and not request._announced:
         return copy.deepcopy(parameter.default)  # no request changes another's
     headers = request.headers
-    check_content(headers.get("content-type"), headers.get("content-encoding"))
-    return parameter.decoder.decode(await scope.call(request.body))
+    if isinstance(parameter, RawParam):
+        check_coding(headers.get("content-encoding"))
+        return await scope.call(request.body)
+    syntax = parameter.decoder.check(headers.get("content-type"), headers.get("content-encoding"))
+    return parameter.decoder.decode(await scope.call(request.body), syntax)
 
 
 async def _provide(step: Step, slots: list[Any], scope: RequestScope, limiter: trio.CapacityLimiter) -> Any:

@@ -1,111 +1,48 @@
-"""What a parameter of a handler or provider asks for, read from its annotation and default.
+"""What a parameter of a handler or provider asks for, read from its annotation, marker and default.
 
-This file owns the rules of DESIGN "Inputs" (path by name; request and nursery by type; scalars and lists of scalars
-from the query; models from the JSON body) and the message for each way to break them. It runs at registration only.
+This file owns the rules of DESIGN "Inputs" (path by name; request, nursery and uploads by type; scalars and lists of
+scalars from the query; models from the body; a marker wins over all but the path) and the message for each way to break
+them. It runs at registration only.
 """
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import inspect
-import types
 import typing
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
-import msgspec
+from ._convert import STR, Converter, converter_for
+from ._document import decoder_for
+from ._extract import (
+    ABSENT,
+    REQUIRED,
+    BodyParam,
+    Container,
+    FileParam,
+    FormParam,
+    Injected,
+    ModelField,
+    ModelParam,
+    PathParam,
+    RawParam,
+    Source,
+    TextParam,
+    Where,
+    refuse_files,
+)
+from ._headers import field_name
+from ._markers import Form, FormLimits, Marker
+from ._models import Field, Shape, shape_of
+from ._parameter import Parameter, marker_of, spell, split_optional
 
-from ._body import JSONDecoder
-from ._convert import Converter, converter_for
-from ._extract import REQUIRED, BodyParam, Depends, Injected, PathParam, QueryParam, Source
-from ._source import annotations_of, show
-from .errors import RegistrationError
+CONTAINERS: Final[Mapping[Any, Container]] = {list: list, set: set, frozenset: frozenset, tuple: tuple}
 
-CONTAINERS: Final[Mapping[Any, Callable[[list[Any]], Collection[Any]]]] = {
-    list: list,
-    set: set,
-    frozenset: frozenset,
-    tuple: tuple,
-}
+UPLOAD: Final = "upload"
+"""The key of the type of files in a form: it is injectable by type, but one of the form's fields."""
 
-
-# Whose markers a ported handler may still bear. To ignore them would be to drop its constraints silently.
-_FOREIGN: Final = frozenset({"fastapi", "pydantic", "pydantic_core", "annotated_types", "litestar"})
-
-
-class Parameter:
-    """One parameter of a signature with its resolved annotation."""
-
-    __slots__ = ("annotation", "default", "fn", "name", "positional")
-
-    def __init__(self, fn: Callable[..., Any], parameter: inspect.Parameter, annotation: Any) -> None:
-        self.fn = fn
-        self.name = parameter.name
-        self.annotation = annotation
-        self.default: Any = REQUIRED if parameter.default is parameter.empty else parameter.default
-        self.positional = parameter.kind is parameter.POSITIONAL_ONLY
-
-    def refuse(self, what: str, remedy: str) -> RegistrationError:
-        """The error for this parameter: what came, where, and the remedy."""
-        return RegistrationError(f"parameter {self.name!r} {what}:\n{show(self.fn)}\n{remedy}")
-
-
-def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
-    """The parameters of `fn`, in order, annotations resolved.
-
-    Raises:
-        RegistrationError: `*args` or `**kwargs`, which name nothing to bind, or an annotation that does not resolve.
-    """
-    try:
-        signature = inspect.signature(fn)
-    except (TypeError, ValueError) as error:
-        raise RegistrationError(f"{fn!r} has no signature to read: {error}\nPass a function.") from None
-    hints = annotations_of(fn)
-    filled = _filled(fn)
-    found: list[Parameter] = []
-    for parameter in signature.parameters.values():
-        if parameter.name in filled:
-            continue
-        taken = Parameter(fn, parameter, hints.get(parameter.name, parameter.empty))
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise taken.refuse(
-                "collects arguments, but only named ones can be bound",
-                "Name each value you want: `page: int = 1`. For all of them take the request: `request: Request`.",
-            )
-        if isinstance(taken.default, Depends):
-            raise taken.refuse(
-                "has a dependency as its default value",
-                "Put it into the annotation:\n\n"
-                f"    {taken.name}: Annotated[{_spell(taken.annotation)}, {taken.default!r}]",
-            )
-        found.append(taken)
-    return found
-
-
-def _filled(fn: object) -> Mapping[str, Any]:
-    """What a partial has filled in by name: it still stands in its signature, as a default."""
-    return fn.keywords if isinstance(fn, functools.partial) else {}
-
-
-def dependency_of(parameter: Parameter) -> Depends | None:
-    """The `Depends` in the parameter's `Annotated`, if it has one."""
-    if typing.get_origin(parameter.annotation) is typing.Annotated:
-        for extra in typing.get_args(parameter.annotation)[1:]:
-            if isinstance(extra, Depends):
-                return extra
-            root = type(extra).__module__.partition(".")[0]
-            if root in _FOREIGN:
-                raise parameter.refuse(
-                    f"is marked with {type(extra).__name__} of {root}, which trivet does not read",
-                    "Where a value comes from is told by its type; bounds are msgspec's:\n\n"
-                    f"    {parameter.name}: Annotated[int, msgspec.Meta(ge=1)]",
-                )
-            if extra is Depends:
-                raise parameter.refuse(
-                    "is marked with Depends itself, without a provider",
-                    f"Name what provides it:  {parameter.name}: Annotated[..., Depends(provider)]",
-                )
-    return None
+_NO_LIMITS: Final = FormLimits()
 
 
 def source_of(parameter: Parameter, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> Source:
@@ -119,14 +56,9 @@ def source_of(parameter: Parameter, fields: Mapping[str, Converter], injectable:
     Raises:
         RegistrationError: the rules give it no source.
     """
+    marker = marker_of(parameter)
     if parameter.name in fields:
-        if parameter.default is not REQUIRED:
-            raise parameter.refuse(
-                "is a path field and has a default, which could never be used",
-                f"Drop the default, or take {{{parameter.name}}} out of the path.",
-            )
-        _check_field(parameter, fields[parameter.name])
-        return PathParam(parameter.name)
+        return _path(parameter, fields[parameter.name], marker)
     annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
         raise parameter.refuse(
@@ -134,15 +66,33 @@ def source_of(parameter: Parameter, fields: Mapping[str, Converter], injectable:
             f"Say what it is:  {parameter.name}: str  (query),  {parameter.name}: Request,\n"
             f"or put {{{parameter.name}}} into the path.",
         )
+    reader = _Reader(parameter, injectable)
+    if isinstance(marker, Marker):
+        return reader.marked(marker)
     key = injectable.get(annotation) if _hashable(annotation) else None
-    if key is not None:
+    if key is not None and key != UPLOAD:
         return Injected(parameter.name, key)
-    inner, optional = split_optional(annotation)
-    default = None if optional and parameter.default is REQUIRED else parameter.default
-    converter = converter_for(inner)
-    if converter is not None:
-        return _query(parameter, converter, None, default)
-    return _list_or_body(parameter, inner, default)
+    file = reader.file(annotation, parameter.name, reader.default)
+    if file is not None:
+        return FormParam(parameter.name, file, _NO_LIMITS)
+    text = reader.text("query", parameter.name, annotation, reader.default)
+    return text if text is not None else reader.body(marked=False)
+
+
+def _path(parameter: Parameter, field: Converter, marker: object) -> PathParam:
+    if marker is not None:
+        raise parameter.refuse(
+            f"is a path field and marked with {marker!r}",
+            f'Name one of them differently:  {parameter.name}_: Annotated[..., {type(marker).__name__}(alias="'
+            f'{parameter.name}")]',
+        )
+    if parameter.default is not REQUIRED:
+        raise parameter.refuse(
+            "is a path field and has a default, which could never be used",
+            f"Drop the default, or take {{{parameter.name}}} out of the path.",
+        )
+    _check_field(parameter, field)
+    return PathParam(parameter.name)
 
 
 def _check_field(parameter: Parameter, field: Converter) -> None:
@@ -153,7 +103,7 @@ def _check_field(parameter: Parameter, field: Converter) -> None:
     converter = converter_for(inner)
     if converter is None:
         raise parameter.refuse(
-            f"is a path field, and {_spell(parameter.annotation)} is not a type that a segment of a path can spell",
+            f"is a path field, and {spell(parameter.annotation)} is not a type that a segment of a path can spell",
             f"Annotate it as a scalar:  {parameter.name}: str,\nor take {{{parameter.name}}} out of the path.",
         )
     if converter.base != field.base:
@@ -163,31 +113,97 @@ def _check_field(parameter: Parameter, field: Converter) -> None:
         )
 
 
-def _list_or_body(parameter: Parameter, inner: Any, default: Any) -> Source:
-    bare = inner
-    while typing.get_origin(bare) is typing.Annotated:
-        bare = typing.get_args(bare)[0]
-    origin, args = typing.get_origin(bare), typing.get_args(bare)
-    if bare in (list, set, frozenset, tuple, dict, typing.List, typing.Dict, typing.Set, typing.Tuple):  # noqa: UP006
-        name = getattr(bare, "__name__", str(bare)).lower()
-        example = f"{name}[str, int]" if "dict" in name else "tuple[str, ...]" if "tuple" in name else f"{name}[str]"
-        raise parameter.refuse(
-            f"is a container without item type ({name})", f"Say what it holds:  {parameter.name}: {example}"
-        )
-    if origin in CONTAINERS and (origin is not tuple or (len(args) == 2 and args[1] is ...)):
-        converter = converter_for(args[0])
-        if converter is not None:
-            return _query(parameter, converter, CONTAINERS[origin], default)
-    return _body(parameter, default)
+class _Reader:
+    """Finds the source of one parameter that is not a path field."""
 
+    def __init__(self, parameter: Parameter, injectable: Mapping[Any, str]) -> None:
+        self.parameter = parameter
+        self.injectable = injectable
+        _, optional = split_optional(parameter.annotation)
+        self.default = None if optional and parameter.default is REQUIRED else parameter.default
 
-def _query(
-    parameter: Parameter,
-    converter: Converter,
-    container: Callable[[list[Any]], Collection[Any]] | None,
-    default: Any,
-) -> QueryParam:
-    if default is not REQUIRED and default is not None:
+    def marked(self, marker: Marker) -> Source:
+        """By the parameter's marker."""
+        parameter = self.parameter
+        where = marker.where
+        if where == "body":
+            return self.body(marked=True)
+        name = marker.alias or sent_as(where, parameter.name)
+        if where == "header":
+            self._check_header(name)
+        part = self._part(where, name)
+        if part is None:
+            kinds = "a scalar, a list of scalars, " + ("an UploadFile, " if where == "form" else "")
+            raise parameter.refuse(
+                f"is marked with {marker!r}, and {spell(parameter.annotation)} cannot be read from there",
+                f"It is {kinds}or a model (a Struct, dataclass, TypedDict, attrs or pydantic class) of those.",
+            )
+        if isinstance(part, ModelParam) and marker.alias is not None:
+            raise parameter.refuse(
+                f"is a model, and each of its fields has a name of its own: {marker!r} names none of them",
+                "Drop the alias; rename fields in the model:  msgspec.field(name=...)",
+            )
+        if isinstance(marker, Form):
+            return FormParam(parameter.name, part, marker.limits)
+        assert not isinstance(part, FileParam)
+        return part
+
+    def _part(self, where: Where, name: str) -> TextParam | ModelParam | FileParam | None:
+        annotation = self.parameter.annotation
+        if where == "form" and (file := self.file(annotation, name, self.default)) is not None:
+            return file
+        return self.text(where, name, annotation, self.default) or self._model(where)
+
+    def file(self, annotation: Any, name: str, default: Any) -> FileParam | None:
+        """The source of an `UploadFile`, an optional one, or a list of them; `None`: it is something else."""
+        inner = _bare(split_optional(annotation)[0])
+        container: Container | None = None
+        if (found := _items(inner)) is not None:
+            inner, container = found
+        if not _hashable(inner) or self.injectable.get(inner) != UPLOAD:
+            return None
+        if default not in (REQUIRED, ABSENT, None) and default != []:
+            raise self.parameter.refuse(
+                f"is a file and has the default {default!r}",
+                f"A file that need not be there is optional:  {self.parameter.name}: UploadFile | None = None",
+            )
+        return FileParam(name, container, default)
+
+    def text(self, where: Where, name: str, annotation: Any, default: Any) -> TextParam | None:
+        """The source of a scalar, an optional, or a list of scalars; `None`: it is something else."""
+        inner, _ = split_optional(annotation)
+        converter, container = converter_for(inner), None
+        if converter is None:
+            self._check_items(_bare(inner))
+            found = _items(_bare(inner))
+            if found is None:
+                return None
+            converter, container = converter_for(found[0]), found[1]
+            if converter is None:
+                return None
+        if where == "cookie" and container is not None:
+            raise self.parameter.refuse(
+                "is a list, and a cookie has one value", f"Read it as one text:  {name}: Annotated[str, Cookie()]"
+            )
+        self._check_default(converter, container, default)
+        if where == "form":
+            converter = dataclasses.replace(converter, parse=refuse_files(converter.parse))
+        copied = isinstance(default, list | set | dict)
+        return TextParam(where, name, annotation, converter, container, default, copied)
+
+    def _check_items(self, bare: Any) -> None:
+        if bare in (list, set, frozenset, tuple, dict, typing.List, typing.Dict, typing.Set, typing.Tuple):  # noqa: UP006
+            name = getattr(bare, "__name__", str(bare)).lower()
+            example = (
+                f"{name}[str, int]" if "dict" in name else "tuple[str, ...]" if "tuple" in name else f"{name}[str]"
+            )
+            raise self.parameter.refuse(
+                f"is a container without item type ({name})", f"Say what it holds:  {self.parameter.name}: {example}"
+            )
+
+    def _check_default(self, converter: Converter, container: Container | None, default: Any) -> None:
+        if default is REQUIRED or default is None or default is ABSENT:
+            return
         items = [default] if container is None or isinstance(default, str) else default
         try:
             if container is not None and isinstance(default, str):
@@ -195,78 +211,87 @@ def _query(
             for item in items:
                 converter.parse(converter.format(item))
         except (ValueError, TypeError) as error:
-            raise parameter.refuse(
-                f"has a default, {parameter.default!r}, that is not what it takes ({converter.name}: {error})",
+            raise self.parameter.refuse(
+                f"has a default, {self.parameter.default!r}, that is not what it takes ({converter.name}: {error})",
                 "Give a default of the annotated type, or annotate it as optional:  "
-                f"{parameter.name}: {_spell(parameter.annotation)} | None = None",
+                f"{self.parameter.name}: {spell(self.parameter.annotation)} | None = None",
             ) from None
-    copied = isinstance(default, list | set | dict)
-    return QueryParam(parameter.name, converter, container, default, copied)
 
+    def _check_header(self, name: str) -> None:
+        try:
+            field_name(name)
+        except ValueError as error:
+            raise self.parameter.refuse(
+                f"is read from the header {name!r}, which can be no header's name ({str(error).partition(':')[0]})",
+                f'Say the name:  {self.parameter.name}: Annotated[..., Header(alias="x-name")]',
+            ) from None
 
-def _body(parameter: Parameter, default: Any) -> BodyParam:
-    annotation = parameter.annotation
-    remedy = (
-        "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or\n"
-        "a list of them is read from the query; a msgspec Struct, dataclass, TypedDict or attrs class from the JSON\n"
-        "body; anything else comes from a provider:  "
-        f"{parameter.name}: Annotated[{_spell(annotation)}, Depends(provider)]"
-    )
-    try:
-        known = _is_document(msgspec.inspect.type_info(annotation))
-        decoder = JSONDecoder(annotation) if known else None
-    except (TypeError, NameError, RecursionError) as error:
-        raise parameter.refuse(f"cannot be read from a JSON body ({error})", remedy) from None
-    if decoder is None and hasattr(annotation, "model_validate"):
-        raise parameter.refuse(
-            f"is a pydantic model ({_spell(annotation)}), which trivet does not read",
-            f"Make it a msgspec Struct:\n\n    class {_spell(annotation)}(msgspec.Struct):\n        ...",
+    def _model(self, where: Where) -> ModelParam | None:
+        bare = _bare(split_optional(self.parameter.annotation)[0])
+        shape = shape_of(bare)
+        if shape is None:
+            return None
+        members = tuple(ModelField(each.key, self._member(where, bare, shape, each)) for each in shape.fields)
+        known = frozenset(member.source.name for member in members) if shape.strict and where != "header" else None
+        return ModelParam(where, bare, members, shape.build, self.default, known)
+
+    def _member(self, where: Where, model: type[Any], shape: Shape, field: Field) -> TextParam | FileParam:
+        name = field.name if field.name != field.key else sent_as(where, field.key)
+        default = REQUIRED if field.required else ABSENT
+        source: TextParam | FileParam | None = None
+        if where == "form":
+            source = self.file(field.annotation, name, default)
+        if source is None and shape.texts:  # pydantic converts texts by rules of its own, which its users expect
+            found = _items(_bare(split_optional(field.annotation)[0]))
+            source = TextParam(where, name, field.annotation, STR, None if found is None else found[1], default)
+        if source is None:
+            source = self.text(where, name, field.annotation, default)
+        if source is None:
+            raise self.parameter.refuse(
+                f"is a model that is read field by field, and {model.__name__}.{field.key} "
+                f"({spell(field.annotation)}) is neither a scalar nor a list of scalars",
+                f"Send it as JSON instead:  {self.parameter.name}: {model.__name__}",
+            )
+        return source
+
+    def body(self, *, marked: bool) -> BodyParam | RawParam:
+        """The body, as JSON or msgpack of the annotated type, or as it came."""
+        parameter = self.parameter
+        annotation = parameter.annotation
+        if marked and _bare(split_optional(annotation)[0]) is bytes:
+            return RawParam(parameter.name, self.default)
+        remedy = (
+            "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or\n"
+            "a list of them is read from the query; a msgspec Struct, dataclass, TypedDict, attrs or pydantic class\n"
+            "from the JSON body; anything else comes from a provider:  "
+            f"{parameter.name}: Annotated[{spell(annotation)}, Depends(provider)]"
         )
-    if decoder is None:
-        raise parameter.refuse(f"has a type that trivet cannot bind ({_spell(annotation)})", remedy)
-    return BodyParam(parameter.name, decoder, default)
+        try:
+            decoder = decoder_for(annotation, scalars=marked)
+        except (TypeError, NameError, RecursionError) as error:
+            raise parameter.refuse(f"cannot be read from a JSON body ({error})", remedy) from None
+        if decoder is None:
+            raise parameter.refuse(f"has a type that trivet cannot bind ({spell(annotation)})", remedy)
+        return BodyParam(parameter.name, decoder, self.default)
 
 
-_DOCUMENTS: Final = (
-    msgspec.inspect.StructType,
-    msgspec.inspect.DataclassType,
-    msgspec.inspect.TypedDictType,
-    msgspec.inspect.NamedTupleType,
-    msgspec.inspect.ListType,
-    msgspec.inspect.SetType,
-    msgspec.inspect.FrozenSetType,
-    msgspec.inspect.TupleType,
-    msgspec.inspect.VarTupleType,
-    msgspec.inspect.DictType,
-)
+def sent_as(where: Literal["query", "header", "cookie", "form"], name: str) -> str:
+    """A Python name as clients spell it there: a header has hyphens, and no name ends in the `_` of `from_`."""
+    return name.rstrip("_").replace("_", "-") if where == "header" else name
 
 
-def _is_document(info: msgspec.inspect.Type) -> bool:
-    """Whether a type can only mean a body.
-
-    msgspec decodes far more: any class (and leaves it to hooks that we do not have), and scalars. Those are refused
-    here rather than read from a body by surprise.
-    """
-    if isinstance(info, msgspec.inspect.Metadata):
-        return _is_document(info.type)
-    if isinstance(info, msgspec.inspect.UnionType):
-        members = [each for each in info.types if not isinstance(each, msgspec.inspect.NoneType)]
-        return all(_is_document(each) for each in members)
-    return isinstance(info, _DOCUMENTS)
+def _bare(annotation: Any) -> Any:
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    return annotation
 
 
-def split_optional(annotation: Any) -> tuple[Any, bool]:
-    """`T | None` as `(T, True)`, inside `Annotated` too; anything else as it is."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        bare, *extras = typing.get_args(annotation)
-        inner, optional = split_optional(bare)
-        return (typing.Annotated[(inner, *extras)], True) if optional else (annotation, False)
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        args = typing.get_args(annotation)
-        others = [arg for arg in args if arg is not type(None)]
-        if len(others) < len(args):
-            return (others[0] if len(others) == 1 else typing.Union[tuple(others)]), True  # noqa: UP007
-    return annotation, False
+def _items(bare: Any) -> tuple[Any, Container] | None:
+    """The item type of a list, set, frozenset or `tuple[T, ...]`, and what makes the container."""
+    origin, args = typing.get_origin(bare), typing.get_args(bare)
+    if origin in CONTAINERS and (origin is not tuple or (len(args) == 2 and args[1] is ...)):
+        return args[0], CONTAINERS[origin]
+    return None
 
 
 def _hashable(annotation: Any) -> bool:
@@ -275,9 +300,3 @@ def _hashable(annotation: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _spell(annotation: Any) -> str:
-    if annotation is inspect.Parameter.empty:
-        return "..."
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

@@ -148,6 +148,8 @@ def annotations_of(fn: Callable[..., Any]) -> Mapping[str, Any]:
         if found is not None:
             return found
         raise RegistrationError(_unresolved(fn, error)) from None
+    except RegistrationError:  # a marker's own, in an annotation that was a string until now
+        raise
     except Exception as error:
         raise RegistrationError(
             f"the annotations of this cannot be evaluated: {error}\n{show(fn)}\n"

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.linear import LINEAR, growth
-from trivet._body import FAULTS_MAX, JSONDecoder, check_content
+from trivet._body import FAULTS_MAX, JSONDecoder, syntax_of
 from trivet.errors import InvalidInput
 
 
@@ -116,7 +116,7 @@ def faults_of(annotation: Any, raw: bytes | str) -> dict[str, str]:
 @pytest.mark.parametrize("encoding", [None, "", "identity", " Identity "])
 def test_json_by_any_of_its_names(content_type: str, encoding: str | None) -> None:
     """`application/json`, `application/*+json` and UTF-8 under any spelling are taken."""
-    check_content(content_type, encoding)
+    syntax_of(content_type, encoding)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_json_by_any_of_its_names(content_type: str, encoding: str | None) -> No
 def test_other_types_are_415(content_type: str | None) -> None:
     """What does not say that it is JSON in UTF-8 is not guessed at."""
     with pytest.raises(InvalidInput) as caught:
-        check_content(content_type, None)
+        syntax_of(content_type, None)
     assert caught.value.status == 415
 
 
@@ -147,7 +147,7 @@ def test_other_types_are_415(content_type: str | None) -> None:
 def test_a_content_coding_is_415(encoding: str) -> None:
     """A coded body is refused before it is inflated."""
     with pytest.raises(InvalidInput) as caught:
-        check_content("application/json", encoding)
+        syntax_of("application/json", encoding)
     assert caught.value.status == 415
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
+import annotated_types
 import msgspec
 import pytest
 
 from tests.harness import Golden
-from trivet import App, Depends, Next, Request, Response, Router
+from trivet import App, Body, Cookie, Depends, Header, Next, Query, Request, Response, Router
 from trivet.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ def case(fn: Callable[[], object]) -> Callable[[], object]:
 
 class Item(msgspec.Struct):
     name: str
+
+
+class Order(msgspec.Struct):
+    item: Item
 
 
 class Opaque:
@@ -211,6 +216,78 @@ def parameter_depends_as_default() -> None:
 def parameter_depends_itself() -> None:
     @App().get("/")
     async def search(user: Annotated[str, Depends]) -> None: ...
+
+
+@case
+def marker_class() -> None:
+    @App().get("/")
+    async def search(q: Annotated[str, Query]) -> None: ...
+
+
+@case
+def marker_as_default() -> None:
+    @App().get("/")
+    async def search(q: str = Header()) -> None: ...  # type: ignore[assignment]
+
+
+@case
+def marker_twice() -> None:
+    @App().get("/")
+    async def search(q: Annotated[str, Query(), Header(alias="q")]) -> None: ...
+
+
+@case
+def marker_of_another_framework() -> None:
+    @App().get("/")
+    async def search(q: Annotated[int, annotated_types.Ge(1)]) -> None: ...
+
+
+@case
+def marker_alias_empty() -> None:
+    @App().get("/")
+    async def search(q: Annotated[str, Query(alias="")]) -> None: ...
+
+
+@case
+def marker_on_path_field() -> None:
+    @App().get("/{item}")
+    async def search(item: Annotated[str, Query()]) -> None: ...
+
+
+@case
+def marker_on_something() -> None:
+    @App().get("/")
+    async def search(q: Annotated[dict[str, int], Query()]) -> None: ...
+
+
+@case
+def header_name_impossible() -> None:
+    @App().get("/")
+    async def search(q: Annotated[str, Header(alias="a b")]) -> None: ...
+
+
+@case
+def cookie_list() -> None:
+    @App().get("/")
+    async def search(ids: Annotated[list[int], Cookie()]) -> None: ...
+
+
+@case
+def model_with_alias() -> None:
+    @App().get("/")
+    async def search(item: Annotated[Item, Query(alias="i")]) -> None: ...
+
+
+@case
+def model_nested() -> None:
+    @App().get("/")
+    async def search(order: Annotated[Order, Query()]) -> None: ...
+
+
+@case
+def body_of_no_type() -> None:
+    @App().post("/")
+    async def create(thing: Annotated[Opaque, Body()]) -> None: ...
 
 
 @case

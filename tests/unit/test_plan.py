@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
+from trivet._compile import compile_plan, path_types
 from trivet._convert import STR, Converter, converter_for
-from trivet._extract import Depends
-from trivet._plan import NURSERY, Mode, Plan, compile_plan, handler_mode, path_types, provider_mode
+from trivet._markers import Depends
+from trivet._modes import Mode, handler_mode, provider_mode
+from trivet._plan import NURSERY, Plan
 from trivet.errors import RegistrationError
 
 

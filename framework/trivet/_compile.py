@@ -1,0 +1,249 @@
+"""From a handler's signature to its plan, once, at registration.
+
+This file owns the walk over the graph of dependencies, the order that follows from it, and the refusal of graphs that
+have none. It knows no Trio: the types that stand for objects above the Trio line are handed in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from ._convert import Converter, converter_for
+from ._extract import BodyParam, FormParam, Injected, ModelParam, PathParam, RawParam, Source, TextParam
+from ._markers import Depends, FormLimits
+from ._modes import Mode, handler_mode, provider_mode
+from ._parameter import dependency_of, marker_of, parameters_of, split_optional
+from ._plan import NURSERY, Call, FormPlan, Plan, Step
+from ._signature import source_of
+from ._source import identity, locate, name_of, show
+from .errors import Location, RegistrationError
+
+
+class _Compiler:
+    """Collects slots and steps while it walks the graph depth first."""
+
+    def __init__(self, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> None:
+        self.fields = fields
+        self.injectable = injectable
+        self.sources: list[Source | Callable[..., Any]] = []
+        self.steps: list[tuple[Step, bool]] = []
+        # Who reads the body, and as what: one document, or one form that many have a part in.
+        self.body_of: tuple[type[Source], Location] | None = None
+        self._chain: list[Callable[..., Any]] = []
+        self._done: dict[Any, tuple[int, bool]] = {}
+
+    def call(self, fn: Callable[..., Any], mode: Mode) -> tuple[Call, bool]:
+        """The call of `fn`, its dependencies compiled before it, and whether it needs the body."""
+        positional: list[int] = []
+        keyword: list[tuple[str, int]] = []
+        needs_body = False
+        for parameter in parameters_of(fn):
+            marker = dependency_of(parameter)
+            if marker is not None:
+                slot, body = self.dependency(marker, fn)
+                needs_body |= body
+            else:
+                source = source_of(parameter, self.fields, self.injectable)
+                slot = self._slot(source, fn)
+                needs_body |= isinstance(source, BodyParam | RawParam | FormParam)
+            if parameter.positional:
+                positional.append(slot)
+            else:
+                keyword.append((parameter.name, slot))
+        return Call(fn, mode, tuple(positional), tuple(keyword), locate(fn)), needs_body
+
+    def dependency(self, marker: Depends, user: Callable[..., Any] | None) -> tuple[int, bool]:
+        """The slot of a provider's value, and whether it needs the body; a provider asked for twice runs once."""
+        provider = marker.provider
+        key = identity(provider)
+        if key in self._done:
+            return self._done[key]
+        if provider in self._chain:
+            cycle = [*self._chain[self._chain.index(provider) :], provider]
+            shown = "\n".join(f"    {locate(each)}" for each in cycle)
+            raise RegistrationError(
+                f"these dependencies need one another in a circle:\n{shown}\n"
+                "Break it: let one of them take what it needs as an argument."
+            )
+        mode = provider_mode(provider, user)
+        self._chain.append(provider)
+        call, needs_body = self.call(provider, mode)
+        self._chain.pop()
+        slot = len(self.sources)
+        self.sources.append(provider)
+        self.steps.append((Step(call, slot), needs_body))
+        self._done[key] = slot, needs_body
+        return slot, needs_body
+
+    def _slot(self, source: Source, fn: Callable[..., Any]) -> int:
+        if isinstance(source, BodyParam | RawParam | FormParam):
+            self._take_body(source, fn)
+        if isinstance(source, Injected) and source.key == NURSERY and self._chain:
+            raise RegistrationError(
+                f"a provider cannot take the handler's nursery, which opens after it:\n{show(fn)}\n"
+                "Open one of its own:\n\n    @asynccontextmanager\n    async def provider() -> AsyncIterator[...]:\n"
+                "        async with trio.open_nursery() as nursery:\n            yield ..."
+            )
+        if source in self.sources:
+            return self.sources.index(source)
+        self.sources.append(source)
+        return len(self.sources) - 1
+
+    def _take_body(self, source: BodyParam | RawParam | FormParam, fn: Callable[..., Any]) -> None:
+        if self.body_of is None:
+            self.body_of = type(source), locate(fn)
+        elif self.body_of[0] is not FormParam or not isinstance(source, FormParam):
+            raise RegistrationError(_two_bodies(self.body_of, fn, source.name))
+
+    def form(self) -> FormPlan | None:
+        """All parts of the form together, with the limits that any of them says."""
+        parts: list[tuple[int, FormParam]] = self.of(FormParam)
+        if not parts:
+            return None
+        said: dict[str, int] = {}
+        for _, each in parts:
+            for limit in dataclasses.fields(FormLimits):
+                value = getattr(each.limits, limit.name)
+                if value is not None and said.setdefault(limit.name, value) != value:
+                    raise RegistrationError(
+                        f"one form has two limits: {limit.name}={said[limit.name]} and {limit.name}={value}.\n"
+                        f"Say it once:  Form({limit.name}={max(value, said[limit.name])})"
+                    )
+        return FormPlan(tuple((slot, each.part) for slot, each in parts), FormLimits(**said))
+
+    def texts(self, where: str) -> tuple[tuple[int, TextParam | ModelParam], ...]:
+        """What is read from one part of the head."""
+        found = [(slot, each) for slot, each in enumerate(self.sources) if isinstance(each, TextParam | ModelParam)]
+        return tuple((slot, each) for slot, each in found if each.where == where)
+
+    def of(self, kind: type[Any]) -> list[tuple[int, Any]]:
+        """Slots whose source is of `kind`."""
+        return [(slot, source) for slot, source in enumerate(self.sources) if isinstance(source, kind)]
+
+
+def compile_plan(
+    handler: Callable[..., Any],
+    fields: Mapping[str, Converter],
+    injectable: Mapping[Any, str],
+    dependencies: Iterable[Any] = (),
+) -> Plan:
+    """Compile `handler` for a route.
+
+    Args:
+        handler: an async function, or a function to run in a worker thread.
+        fields: the path's fields by name, each of which the handler or a dependency must take, and as what.
+        injectable: types that stand for an object of the request, and the key of each.
+        dependencies: `Depends(...)` that run before the handler's own, for their effect.
+
+    Raises:
+        RegistrationError: the signature cannot be bound; the message shows it, and the remedy.
+    """
+    mode = handler_mode(handler)
+    compiler = _Compiler(fields, injectable)
+    for each in dependencies:
+        if not isinstance(each, Depends):
+            name = name_of(each) if callable(each) else repr(each)
+            raise RegistrationError(
+                f"dependencies=[{name}] holds no dependency.\n"
+                f"Write dependencies=[Depends({name if callable(each) else 'provider'})]."
+            )
+        compiler.dependency(each, None)
+    call, _ = compiler.call(handler, mode)
+    paths = [(slot, source.name) for slot, source in compiler.of(PathParam)]
+    _check_fields(handler, fields, {name for _, name in paths})
+    path_only = len(paths) == len(compiler.sources) == len(call.keyword)
+    bodies = compiler.of(BodyParam) or compiler.of(RawParam)
+    queries, cookies = _closed(compiler.texts("query")), _closed(compiler.texts("cookie"))
+    headers = compiler.texts("header")
+    injected = [(slot, source.key) for slot, source in compiler.of(Injected)]
+    return Plan(
+        handler=call,
+        size=len(compiler.sources),
+        paths=tuple(paths),
+        queries=queries,
+        headers=headers,
+        cookies=cookies,
+        head=(*queries, *headers, *cookies),
+        in_headers=bool(headers or cookies),
+        injected=tuple((slot, key) for slot, key in injected if key != NURSERY),
+        before_body=tuple(step for step, needs_body in compiler.steps if not needs_body),
+        body=bodies[0] if bodies else None,
+        form=compiler.form(),
+        after_body=tuple(step for step, needs_body in compiler.steps if needs_body),
+        nursery=next((slot for slot, key in injected if key == NURSERY), None),
+        path_only=path_only,
+        providers=tuple(each for each in compiler.sources if not isinstance(each, Source)),
+    )
+
+
+def _closed(
+    params: tuple[tuple[int, TextParam | ModelParam], ...],
+) -> tuple[tuple[int, TextParam | ModelParam], ...]:
+    """Let a model that forbids unknown fields know the names that others read from the same place."""
+    if not any(isinstance(each, ModelParam) and each.known is not None for _, each in params):
+        return params
+    names = [part.name for _, each in params for part in (each.fields if isinstance(each, ModelParam) else (each,))]
+    return tuple(
+        (slot, dataclasses.replace(each, known=frozenset(names)))
+        if isinstance(each, ModelParam) and each.known is not None
+        else (slot, each)
+        for slot, each in params
+    )
+
+
+def path_types(handler: Callable[..., Any], dependencies: Iterable[Any] = ()) -> dict[str, Converter]:
+    """What the annotations of a handler and of all providers say of each name, should it be a path field.
+
+    The handler's own word comes first; a name that says nothing (no annotation) is left out, and means `str`.
+    """
+    handler_mode(handler)
+    found: dict[str, Converter] = {}
+    seen: set[Any] = set()
+    waiting = [handler, *(each.provider for each in dependencies if isinstance(each, Depends))]
+    while waiting:
+        fn = waiting.pop(0)
+        if identity(fn) in seen:
+            continue
+        seen.add(identity(fn))
+        for parameter in parameters_of(fn):
+            marker = marker_of(parameter)
+            if isinstance(marker, Depends):
+                provider_mode(marker.provider, fn)
+                waiting.append(marker.provider)
+            elif marker is None and parameter.annotation is not inspect.Parameter.empty:
+                converter = converter_for(split_optional(parameter.annotation)[0])
+                if converter is not None:
+                    found.setdefault(parameter.name, converter)
+    return found
+
+
+def _check_fields(handler: Callable[..., Any], fields: Collection[str], taken: Collection[str]) -> None:
+    missing = [name for name in fields if name not in taken]
+    if missing:
+        names = ", ".join(f"{{{name}}}" for name in missing)
+        raise RegistrationError(
+            f"the path has {names}, which the handler does not take:\n{show(handler)}\n"
+            f"Add the parameter:  {missing[0]}: str"
+        )
+
+
+def _two_bodies(first: tuple[type[Source], Location], fn: Callable[..., Any], name: str) -> str:
+    kind, where = first
+    if kind is FormParam:
+        return (
+            f"{name!r} wants the body, which is a form already, in\n    {where}\n{show(fn)}\n"
+            f"Make it a field of the form:  {name}: Annotated[..., Form()]"
+        )
+    if where == locate(fn):
+        return (
+            f"two parameters want the body, which can be read once; {name!r} is the second:\n{show(fn)}\n"
+            "Make one model of them:\n\n    class Both(msgspec.Struct):\n        ...\n\n"
+            "or give a scalar type to the one that is meant for the query."
+        )
+    return (
+        f"two parameters want the body, which can be read once: one in\n    {where}\nand {name!r} in\n{show(fn)}\n"
+        "Read it in one provider and let both depend on that."
+    )

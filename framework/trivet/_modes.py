@@ -1,0 +1,71 @@
+"""How a callable is called: in the request's task, in a worker thread, where we are, or as a context manager.
+
+This file owns what tells them apart, how they were written, and refuses what is none of them. It runs at registration
+only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from ._source import is_async, name_of, show, underlying
+from .errors import RegistrationError
+
+
+class Mode(Enum):
+    """How a callable is called."""
+
+    ASYNC = "async"
+    THREAD = "thread"
+    INLINE = "inline"
+    ASYNC_CONTEXT = "async context"
+    CONTEXT = "context"
+
+
+def handler_mode(handler: Callable[..., Any]) -> Mode:
+    """How a handler is called.
+
+    Raises:
+        RegistrationError: it is a generator, or not callable.
+    """
+    if not callable(handler):
+        raise RegistrationError(f"{handler!r} is not a handler.\nPass an async function.")
+    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        raise RegistrationError(
+            f"a handler cannot be a generator:\n{show(handler)}\n"
+            "Return a stream, whose source is given a sink to send to:\n\n"
+            "    async def feed(sink: Sink) -> None:\n        await sink.send(chunk)\n\n    return Stream(feed)"
+        )
+    return Mode.ASYNC if is_async(handler) else Mode.THREAD
+
+
+def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
+    """How a provider is called, told from how it was written.
+
+    Raises:
+        RegistrationError: it is not callable, or a bare generator, whose cleanup would be lost.
+    """
+    asked = f"\nIt is asked for here:\n{show(user)}" if user is not None else ""
+    if not callable(provider):
+        raise RegistrationError(
+            f"Depends({provider!r}) is not a provider: it cannot be called.{asked}\n"
+            "Pass the function itself, without calling it:  Depends(provider)"
+        )
+    if inspect.isasyncgenfunction(provider) or inspect.isgeneratorfunction(provider):
+        decorator = "asynccontextmanager" if inspect.isasyncgenfunction(provider) else "contextmanager"
+        raise RegistrationError(
+            f"a provider cannot be a bare generator, its cleanup would be left to the garbage collector:\n"
+            f"{show(provider)}\nAdd the line above it:\n\n    @{decorator}\n    "
+            f"{'async ' if decorator[0] == 'a' else ''}def {name_of(provider).rpartition('.')[2]}(...):{asked}"
+        )
+    inner = underlying(provider)
+    if inspect.isasyncgenfunction(inner):
+        return Mode.ASYNC_CONTEXT
+    if inspect.isgeneratorfunction(inner):
+        return Mode.CONTEXT
+    if inspect.isclass(provider):
+        return Mode.INLINE  # a constructor: cheaper than the hop to a thread would be
+    return Mode.ASYNC if is_async(provider) else Mode.THREAD

@@ -1,0 +1,393 @@
+"""Markers: query, headers and cookies by name, one by one or as models, and the answer to what does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Annotated, Any, NotRequired, TypedDict
+from uuid import UUID
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from trivet import App, Body, Cookie, Depends, Header, Query, Request
+from trivet.testing import TestClient
+
+both_doors = pytest.mark.parametrize("link", [True, False], ids=["link", "plain"])
+
+
+class Color(Enum):
+    RED = "red"
+
+
+class Filters(msgspec.Struct, forbid_unknown_fields=True):
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+    tags: list[str] = msgspec.field(default_factory=list[str])
+    color: Color | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+
+
+@dataclass
+class Page:
+    number: int
+    size: int = 20
+    seen: set[str] = field(default_factory=set[str])
+
+    def __post_init__(self) -> None:
+        if self.number * self.size > 1000:
+            raise ValueError("must not lead beyond the thousandth item")
+
+
+@attrs.define
+class Trace:
+    request_id: UUID
+    baggage: list[str] = attrs.field(factory=list[str])
+
+
+class Who(TypedDict):
+    session: str
+    theme: NotRequired[Color]
+
+
+class Search(pydantic.BaseModel):
+    q: str = pydantic.Field(min_length=2)
+    page: int = pydantic.Field(default=1, alias="p", ge=1)
+    tags: list[int] = []
+
+
+def marked() -> App:
+    app = App()
+
+    @app.get("/query")
+    async def query(a: Annotated[int, Query(alias="a-b")], b: Annotated[list[int], Query()] = [7]) -> str:  # noqa: B006
+        b.append(0)
+        return repr((a, b))
+
+    @app.get("/header")
+    async def header(
+        user_agent: Annotated[str, Header()],
+        x_count: Annotated[int | None, Header()] = None,
+        accept: Annotated[list[str], Header()] = [],  # noqa: B006
+        token: Annotated[str, Header(alias="X-Token")] = "none",
+    ) -> str:
+        return repr((user_agent, x_count, accept, token))
+
+    @app.get("/cookie")
+    async def cookie(session: Annotated[str, Cookie()], n: Annotated[int, Cookie(alias="__Host-n")] = 1) -> str:
+        return repr((session, n))
+
+    @app.get("/filters")
+    async def filters(filters: Annotated[Filters, Query()], other: int = 0) -> str:
+        return repr((filters, other))
+
+    @app.get("/page")
+    async def page(page: Annotated[Page, Query()]) -> str:
+        return repr((page.number, page.size, sorted(page.seen)))
+
+    @app.get("/maybe")
+    async def maybe(page: Annotated[Page | None, Query()] = None) -> str:
+        return repr(page and page.number)
+
+    @app.get("/trace")
+    async def trace(trace: Annotated[Trace, Header()]) -> str:
+        return f"{trace.request_id} {trace.baggage}"
+
+    @app.get("/who")
+    async def who(who: Annotated[Who, Cookie()]) -> str:
+        return repr(who)
+
+    @app.get("/search")
+    async def search(search: Annotated[Search, Query()]) -> str:
+        return repr((search.q, search.page, search.tags))
+
+    @app.get("/all")
+    async def everything(
+        q: int, h: Annotated[int, Header()], c: Annotated[int, Cookie()], m: Annotated[Page, Query()]
+    ) -> str:
+        return ""
+
+    return app
+
+
+A_UUID = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+
+
+@both_doors
+@pytest.mark.parametrize(
+    ("target", "headers", "expected"),
+    [
+        ("/query?a-b=1", [], "(1, [7, 0])"),
+        ("/query?a-b=1&b=2&b=3&a=9", [], "(1, [2, 3, 0])"),
+        ("/header", [("user-agent", "me")], "('me', None, [], 'none')"),
+        (
+            "/header",
+            [("User-Agent", "me"), ("X-Count", "5"), ("Accept", "a, b;q=0.5"), ("accept", ",c"), ("x-token", "t")],
+            "('me', 5, ['a', 'b;q=0.5', 'c'], 't')",
+        ),
+        ("/header", [("user-agent", "a"), ("user-agent", "b")], "('a, b', None, [], 'none')"),
+        (
+            "/header",
+            [("user-agent", ""), ("accept", '"a,b" , "c\\",d"')],
+            """('', None, ['"a,b"', '"c\\\\",d"'], 'none')""",
+        ),
+        ("/cookie", [("cookie", "session=abc; __Host-n=3")], "('abc', 3)"),
+        ("/cookie", [("cookie", "session=abc"), ("cookie", "session=no")], "('abc', 1)"),
+        ("/filters", [], "(Filters(limit=10, tags=[], color=None, from_=None), 0)"),
+        (
+            "/filters?limit=100&tags=a&tags=b&color=red&from=x&other=3",
+            [],
+            "(Filters(limit=100, tags=['a', 'b'], color=<Color.RED: 'red'>, from_='x'), 3)",
+        ),
+        ("/page?number=3&seen=a&seen=b&unknown=1", [], "(3, 20, ['a', 'b'])"),
+        ("/maybe", [], "None"),
+        ("/maybe?number=4", [], "4"),
+        ("/trace", [("request-id", A_UUID), ("baggage", "a=1,b=2")], f"{A_UUID} ['a=1', 'b=2']"),
+        ("/who", [("cookie", "session=abc; x=y")], "{'session': 'abc'}"),
+        ("/who", [("cookie", "theme=red; session=abc")], "{'session': 'abc', 'theme': <Color.RED: 'red'>}"),
+        ("/search?q=abc&p=3&tags=1&tags=2", [], "('abc', 3, [1, 2])"),
+    ],
+)
+async def test_marked_parameters_are_bound(
+    link: bool, target: str, headers: list[tuple[str, str]], expected: str
+) -> None:
+    """By alias, by type, one by one or as a model of any kind; a default is each request's own."""
+    async with TestClient(marked(), link=link) as client:
+        del client.headers["user-agent"], client.headers["accept"]
+        for _ in range(2):
+            response = await client.get(target, headers=headers)
+            assert (response.status_code, response.text) == (200, expected)
+
+
+@both_doors
+@pytest.mark.parametrize(
+    ("target", "headers", "faults"),
+    [
+        ("/query?a=1", {}, [("query", "a-b", "is required")]),
+        (
+            "/query?a-b=1&a-b=2&b=x",
+            {},
+            [("query", "a-b", "is given more than once"), ("query", "b", "must be an integer")],
+        ),
+        ("/header", {}, [("header", "user-agent", "is required")]),
+        ("/header", {"user-agent": "x", "x-count": "1, 2"}, [("header", "x-count", "must be an integer")]),
+        ("/cookie", {}, [("cookie", "session", "is required")]),
+        (
+            "/cookie",
+            {"cookie": "Session=x; __Host-n="},
+            [("cookie", "session", "is required"), ("cookie", "__Host-n", "must be an integer")],
+        ),
+        (
+            "/filters?limit=0&colour=red&color=blue&from=a&from=b",
+            {},
+            [
+                ("query", "colour", "is not a known field"),
+                ("query", "limit", "must be at least 1"),
+                ("query", "color", "must be one of: red"),
+                ("query", "from", "is given more than once"),
+            ],
+        ),
+        ("/page", {}, [("query", "number", "is required")]),
+        ("/maybe?size=4", {}, [("query", "number", "is required")]),
+        ("/page?number=100&size=100", {}, [("query", "", "must not lead beyond the thousandth item")]),
+        ("/trace", {"request-id": "x"}, [("header", "request-id", "must be a UUID")]),
+        (
+            "/who",
+            {"cookie": "theme=blue"},
+            [("cookie", "session", "is required"), ("cookie", "theme", "must be one of: red")],
+        ),
+        (
+            "/search?p=0&q=a&tags=x",
+            {},
+            [
+                ("query", "q", "string should have at least 2 characters"),
+                ("query", "p", "input should be greater than or equal to 1"),
+                ("query", "tags/0", "input should be a valid integer, unable to parse string as an integer"),
+            ],
+        ),
+        ("/search", {}, [("query", "q", "is required")]),
+        (
+            "/all?number=x",
+            {"h": "x"},
+            [
+                ("query", "q", "is required"),
+                ("query", "number", "must be an integer"),
+                ("header", "h", "must be an integer"),
+                ("cookie", "c", "is required"),
+            ],
+        ),
+    ],
+)
+async def test_what_does_not_fit_is_refused_with_every_fault(
+    link: bool, target: str, headers: dict[str, str], faults: list[tuple[str, str, str]]
+) -> None:
+    """422, with the place and the client's own name of each; what was sent is not echoed."""
+    async with TestClient(marked(), link=link) as client:
+        del client.headers["user-agent"]
+        response = await client.get(target, headers=headers)
+    assert (response.status_code, response.headers["content-type"]) == (422, "application/problem+json")
+    assert [(each["in"], each["name"], each["reason"]) for each in response.json()["errors"]] == faults
+
+
+async def test_a_model_that_forbids_unknown_fields_knows_those_of_others() -> None:
+    """What a provider reads from the same query is not unknown."""
+    app = App()
+
+    async def version(v: int = 1) -> int:
+        return v
+
+    @app.get("/")
+    async def handler(f: Annotated[Filters, Query()], v: Annotated[int, Depends(version)]) -> int:
+        return v
+
+    async with TestClient(app) as client:
+        assert (await client.get("/?v=3&limit=4")).json() == 3
+        assert (await client.get("/?w=3")).status_code == 422
+
+
+async def test_providers_read_headers_and_cookies_too() -> None:
+    """And a parameter that handler and provider both ask for is one: one fault."""
+    app = App()
+
+    async def token(authorization: Annotated[str, Header()], request: Request) -> str:
+        return authorization + request.method
+
+    @app.get("/")
+    async def handler(
+        t: Annotated[str, Depends(token)], authorization: Annotated[str, Header()], s: Annotated[str, Cookie()] = ""
+    ) -> str:
+        return t + authorization + s
+
+    async with TestClient(app) as client:
+        assert (await client.get("/", headers={"authorization": "x", "cookie": "s=1"})).text == "xGETx1"
+        assert len((await client.get("/")).json()["errors"]) == 1
+
+
+# ---- bodies
+
+
+class Note(pydantic.BaseModel):
+    title: str = pydantic.Field(min_length=2)
+    tags: list[int] = []
+
+
+class Item(msgspec.Struct):
+    name: str
+    count: int = 1
+
+
+def bodies() -> App:
+    app = App()
+
+    @app.post("/count")
+    async def count(count: Annotated[int | list[int], Body()]) -> str:
+        return repr(count)
+
+    @app.post("/raw")
+    async def raw(raw: Annotated[bytes, Body()]) -> int:
+        return len(raw)
+
+    @app.post("/raw/optional")
+    async def raw_optional(raw: Annotated[bytes | None, Body()] = None) -> str:
+        return repr(raw)
+
+    @app.post("/item")
+    async def item(item: Item) -> str:
+        return repr(item)
+
+    @app.post("/items")
+    async def items(items: list[Item]) -> int:
+        return len(items)
+
+    @app.post("/note")
+    async def note(note: Note) -> str:
+        return repr((note.title, note.tags))
+
+    @app.post("/notes")
+    async def notes(notes: list[Note] | None = None) -> str:
+        return repr(notes and [each.title for each in notes])
+
+    return app
+
+
+JSON, PACKED = {"content-type": "application/json"}, {"content-type": "application/msgpack"}
+NOTE = {"title": "ab", "tags": [1]}
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "headers", "expected"),
+    [
+        ("/count", b"5", JSON, "5"),
+        ("/count", b"[5, 6]", JSON, "[5, 6]"),
+        ("/count", msgspec.msgpack.encode(5), PACKED, "5"),
+        ("/raw", b"\xff" * 10, {}, "10"),
+        ("/raw", b"", {}, "0"),
+        ("/raw", b"{}", JSON, "2"),
+        ("/raw/optional", b"", {}, "None"),
+        ("/raw/optional", b"x", {"content-type": "text/plain"}, "b'x'"),
+        (
+            "/item",
+            msgspec.msgpack.encode({"name": "a"}),
+            {"content-type": "application/x-msgpack"},
+            "Item(name='a', count=1)",
+        ),
+        ("/item", b'{"name":"a","count":2}', JSON, "Item(name='a', count=2)"),
+        ("/items", msgspec.msgpack.encode([Item("a")] * 300), {"content-type": "application/vnd.msgpack"}, "300"),
+        ("/note", msgspec.json.encode(NOTE), JSON, "('ab', [1])"),
+        ("/note", msgspec.msgpack.encode(NOTE), PACKED, "('ab', [1])"),
+        ("/notes", msgspec.json.encode([NOTE, NOTE]), JSON, "['ab', 'ab']"),
+        ("/notes", b"", {}, "None"),
+    ],
+)
+async def test_bodies_are_read_by_their_content_type(
+    path: str, content: bytes, headers: dict[str, str], expected: str
+) -> None:
+    """JSON and msgpack into the same parameter, pydantic models too; `bytes` takes the body as it came."""
+    async with TestClient(bodies()) as client:
+        response = await client.post(path, content=content, headers=headers)
+    assert (response.status_code, response.text) == (200, expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "headers", "status", "faults"),
+    [
+        ("/count", b"x", JSON, 400, []),
+        ("/count", b'"x"', JSON, 422, [""]),
+        ("/count", b"5", {}, 415, []),
+        ("/count", b"5", {"content-type": "text/plain"}, 415, []),
+        ("/raw", b"5", {"content-encoding": "gzip"}, 415, []),
+        ("/item", b"", PACKED, 400, []),
+        ("/item", b"\xc1", PACKED, 400, []),
+        ("/item", b"\x81\xa4name\xa1\xff", PACKED, 400, []),
+        ("/item", b"\x81", PACKED, 400, []),
+        ("/item", b"\x91" * 100_000, PACKED, 400, []),
+        ("/item", msgspec.msgpack.encode({"name": 1, "count": "x"}), PACKED, 422, ["/name", "/count"]),
+        ("/item", msgspec.msgpack.encode({"name": "a"}), JSON, 400, []),
+        ("/item", msgspec.msgpack.encode({"name": "a"}), {"content-type": "text/msgpack"}, 415, []),
+        ("/note", b"", JSON, 400, []),
+        ("/note", b'{"title": "ab"', JSON, 400, []),
+        ("/note", b'{"title": "\xff\xff"}', JSON, 400, []),
+        ("/note", b"[" * 100_000, JSON, 400, []),
+        ("/note", b'{"title": "a", "tags": [1, "x"]}', JSON, 422, ["/title", "/tags/1"]),
+        ("/notes", b'[{"title": "ab"}, {"ti/tle": 1}, 7]', JSON, 422, ["/1/title", "/2"]),
+        ("/note", msgspec.msgpack.encode({"title": 1}), PACKED, 422, ["/title"]),
+        ("/note", b"\xc1", PACKED, 400, []),
+    ],
+)
+async def test_a_body_that_is_not_what_it_says_or_does_not_fit_is_refused(
+    path: str, content: bytes, headers: dict[str, str], status: int, faults: list[str]
+) -> None:
+    """400 malformed, 415 not said to be that, 422 with a pointer to every fault, whoever validates."""
+    async with TestClient(bodies()) as client:
+        response = await client.post(path, content=content, headers=headers)
+    problem: dict[str, Any] = response.json()
+    assert (response.status_code, [each["name"] for each in problem.get("errors", [])]) == (status, faults)
+    assert b"ti/tle" not in response.content
+
+
+async def test_every_fault_of_a_hostile_document_is_not_listed() -> None:
+    """A hundred faults are enough, by pydantic too."""
+    async with TestClient(bodies()) as client:
+        response = await client.post("/notes", json=[1] * 5000)
+        assert (response.status_code, len(response.json()["errors"])) == (422, 100)
