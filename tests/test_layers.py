@@ -34,7 +34,7 @@ FLOORS: list[tuple[str, set[str]]] = [
         },
     ),
     ("values", {"_constraints", "_relate", "_cookies", "_query", "_groups", "_response_head", "_body", "_options"}),
-    ("scalars, response", {"_convert", "_response", "_checks", "_document", "_modes"}),
+    ("scalars, response", {"_convert", "_response", "_checks", "_document", "_modes", "_multipart"}),
     ("syntax, results", {"_syntax", "_stream", "_redirect", "_results", "_problem"}),
     ("pattern, extract", {"_pattern", "_extract"}),
     ("models, parameter", {"_models", "_parameter"}),
@@ -43,17 +43,17 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("reach", {"_reach"}),
     ("routes", {"_routes"}),
     # ---- the Trio line: nothing in the floors before this one imports trio
-    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving"}),
-    ("frames", {"_bounds", "_dependency", "_middleware"}),
-    ("scope", {"_scope", "_watch"}),
-    ("request", {"_owner", "_bodystream"}),
+    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads"}),
+    ("frames", {"_bounds", "_dependency", "_middleware", "_upload"}),
+    ("scope", {"_scope", "_watch", "_form"}),
+    ("request", {"_owner", "_bodystream", "_request_head"}),
     ("the request", {"_request"}),
     ("resolve", {"_resolve", "_answer", "_access"}),
     ("respond, router", {"_respond", "_router"}),
     ("instant", {"_instant"}),
     ("endpoint", {"_endpoint"}),
     ("unmatched", {"_unmatched"}),
-    ("door", {"_door"}),
+    ("door", {"_door", "_life"}),
     ("app", {"_app"}),
     ("public", {"__init__"}),
     ("doors", {"__main__", "cli", "testing", "contrib", "server"}),
@@ -142,8 +142,8 @@ def test_the_server_wing_and_the_application_do_not_know_each_other() -> None:
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
 def test_no_core_module_imports_an_extra(path: Path) -> None:
-    """`import trivet` needs trio and msgspec only; what an extra brings is imported by what needs it."""
-    outside = {name.split(".")[0] for name in imports_of(path)} - {"trio", "msgspec", "trivet"}
+    """`import trivet` needs trio, msgspec and multipart only; what an extra brings is imported by what needs it."""
+    outside = {name.split(".")[0] for name in imports_of(path)} - {"trio", "msgspec", "multipart", "trivet"}
     assert set() == outside - set(sys.stdlib_module_names)
 
 

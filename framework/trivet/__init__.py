@@ -20,6 +20,7 @@ from ._router import Next as Next
 from ._router import Router as Router
 from ._stream import Sink as Sink
 from ._stream import Stream as Stream
+from ._upload import UploadFile as UploadFile
 from .asgi import Reason as Reason
 from .errors import HTTPError as HTTPError
 from .errors import RequestCancelled as RequestCancelled
@@ -47,6 +48,7 @@ __all__ = [
     "Sink",
     "Stream",
     "Text",
+    "UploadFile",
 ]
 
 

@@ -8,8 +8,8 @@ lifespan startup or the first request on nothing can be registered, and everythi
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeAlias, Unpack
 
@@ -24,9 +24,9 @@ from ._compile import compile_plan, path_types
 from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
 from ._instant import Unfinished
+from ._life import life
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
-from ._lifespan import mounted as run_mounted
 from ._lifespan import refuse as refuse_lifespan
 from ._options import CommonOptions, Level, Slash
 from ._outbound import Outbound, guarded
@@ -39,9 +39,10 @@ from ._routes import Table
 from ._scope import RequestScope
 from ._tasks import Tasks
 from ._unmatched import Unmatched
+from ._upload import delete
 from ._urls import Urls
 from ._watch import DisconnectSweep
-from .asgi import ACCESS, EXTENSION, ASGIApp, Door, Receive, Scope, Send
+from .asgi import ACCESS, ASGIApp, Door, Receive, Scope, Send
 from .errors import RegistrationError
 
 log = logging.getLogger("trivet")
@@ -214,7 +215,7 @@ class App(Router):
         if kind == "http":
             await self._http(scope, receive, send)
         elif kind == "lifespan":
-            await answer_lifespan(scope, receive, send, partial(self._life, scope))
+            await answer_lifespan(scope, receive, send, partial(life, self, scope))
         elif kind == "websocket":
             await self._websocket(scope, receive, send)
         else:
@@ -267,6 +268,8 @@ class App(Router):
             else:  # no lifespan, so nobody sweeps: this request has a watcher of its own
                 await RequestScope.alongside(request.watch, serve, target, request, outbound, self._answerer)
         finally:
+            if request._uploads:
+                await RequestScope.shielded(None, delete, request._uploads)
             record(request)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -277,44 +280,3 @@ class App(Router):
             return
         await receive()  # websocket.connect; closing before accepting refuses the handshake with 403
         await send({"type": "websocket.close", "code": 1000})
-
-    # ---- the application's life
-
-    @asynccontextmanager
-    async def _life(self, scope: Scope) -> AsyncGenerator[None]:
-        """From startup to shutdown: the user's lifespan, mounted applications, the sweep, `app.tasks`; left in reverse.
-
-        By the time it is left the server has ended all requests.
-        """
-        self.draining = trio.Event()
-        link = scope.get("extensions", {}).get(EXTENSION)
-        if link is not None:
-            self._answerer.debug = self.debug or link.debug
-        async with AsyncExitStack() as stack:
-            if self._lifespan is not None:
-                self._keep_state(await stack.enter_async_context(self._lifespan(self)), scope)
-            for each in self._mounted:
-                each.state = dict(await stack.enter_async_context(run_mounted(each.app, scope, each.prefix)))
-            if link is not None:  # after those of mounted applications: the outermost decides
-                link.drain_timeout = self.drain_timeout
-                link.cleanup_grace = self.cleanup_grace
-            try:
-                async with self._sweep.sweeping(), self.tasks.running(self.drain_timeout):
-                    yield
-                    self.draining.set()
-            finally:
-                self.state = {}
-                for each in self._mounted:
-                    each.state = None
-
-    def _keep_state(self, state: Mapping[str, Any] | None, scope: Scope) -> None:
-        if state is None:
-            return
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"the lifespan yielded {type(state).__name__}: it yields a mapping, which becomes request.state, "
-                'or nothing.\nWrite  yield {"db": db}'
-            )
-        if "state" in scope:
-            scope["state"].update(state)
-        self.state = dict(state)

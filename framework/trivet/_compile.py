@@ -96,7 +96,7 @@ class _Compiler:
         if self.body_of is None:
             self.body_of = type(source), locate(fn)
         elif self.body_of[0] is not FormParam or not isinstance(source, FormParam):
-            raise RegistrationError(_two_bodies(self.body_of, fn, source.name))
+            raise RegistrationError(_two_bodies(self.body_of, fn, source.name, form=isinstance(source, FormParam)))
 
     def form(self) -> FormPlan | None:
         """All parts of the form together, with the limits that any of them says."""
@@ -230,12 +230,17 @@ def _check_fields(handler: Callable[..., Any], fields: Collection[str], taken: C
         )
 
 
-def _two_bodies(first: tuple[type[Source], Location], fn: Callable[..., Any], name: str) -> str:
+def _two_bodies(first: tuple[type[Source], Location], fn: Callable[..., Any], name: str, *, form: bool) -> str:
     kind, where = first
     if kind is FormParam:
         return (
             f"{name!r} wants the body, which is a form already, in\n    {where}\n{show(fn)}\n"
             f"Make it a field of the form:  {name}: Annotated[..., Form()]"
+        )
+    if where == locate(fn) and form:
+        return (
+            f"{name!r} is a field of a form, and another parameter wants the body as a document:\n{show(fn)}\n"
+            "Send all of it as a form: mark the other one with Form(), which reads a model field by field."
         )
     if where == locate(fn):
         return (

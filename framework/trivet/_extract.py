@@ -162,7 +162,7 @@ class FileParam:
             reason = "must be a file"
         elif not found:
             if self.default is not REQUIRED:
-                return copy.copy(self.default)
+                return [] if self.default == [] else self.default
             reason = "is required"
         elif self.several is not None:
             return self.several(list(found))

@@ -72,7 +72,7 @@ EMPTY = QueryParams()
 """The query of a request that has none; shared, since nothing can change it."""
 
 
-def parse(query_string: bytes, max_fields: int = MAX_FIELDS) -> QueryParams:
+def parse(query_string: bytes, max_fields: int = MAX_FIELDS, *, what: str = "query") -> QueryParams:
     """Read a query, in time linear in its length.
 
     `+` is a blank, a field without `=` has the empty value, and an empty piece (`a=1&&b=2`) is no field.
@@ -80,6 +80,7 @@ def parse(query_string: bytes, max_fields: int = MAX_FIELDS) -> QueryParams:
     Args:
         query_string: what follows the `?`, as it came.
         max_fields: how many fields there may be; empty pieces count.
+        what: it is, for messages: a form is written in the same way.
 
     Raises:
         InvalidInput: 400, for a `%` without two hexadecimal digits, for text that is not UTF-8, or for too
@@ -88,13 +89,13 @@ def parse(query_string: bytes, max_fields: int = MAX_FIELDS) -> QueryParams:
     if not query_string:
         return EMPTY
     if query_string.count(b"&") >= max_fields:
-        raise InvalidInput(400, f"The query has more than {max_fields} fields.")
+        raise InvalidInput(400, f"The {what} has more than {max_fields} fields.")
     try:
         if 0x25 in query_string or 0x2B in query_string:  # a percent sign or a plus, as numbers: ten times as fast
-            return QueryParams(_decoded(query_string))
+            return QueryParams(_decoded(query_string, what))
         return QueryParams(_pairs(query_string.decode()))
     except UnicodeDecodeError:
-        raise InvalidInput(400, "The query is not UTF-8.") from None
+        raise InvalidInput(400, f"The {what} is not UTF-8.") from None
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
@@ -106,9 +107,9 @@ def _pairs(query: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _decoded(query: bytes) -> list[tuple[str, str]]:
+def _decoded(query: bytes, what: str) -> list[tuple[str, str]]:
     if _BAD_ESCAPE.search(query):
-        raise InvalidInput(400, "The query has a % that two hexadecimal digits do not follow.")
+        raise InvalidInput(400, f"The {what} has a % that two hexadecimal digits do not follow.")
     pairs: list[tuple[str, str]] = []
     for piece in query.replace(b"+", b" ").split(b"&"):
         if piece:

@@ -1,44 +1,37 @@
 """The request, as handlers, providers, middleware and catchers see it.
 
-This file owns what a request can be asked. Values of the head are read from the ASGI scope when they are asked for and
-kept; the body is read through `_inbound`, within `body_timeout`; what concerns its end is asked of its scope. It
-decides nothing: the endpoint's options and the request's scope do.
+This file owns what a request can be asked, beside its head (`_request_head`). The body is read through `_inbound`,
+within `body_timeout`; what concerns its end is asked of its scope. It decides nothing: the endpoint's options and the
+request's scope do.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, NamedTuple, TypeVar, overload
-from urllib.parse import unquote
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, overload
 
 import trio
 
 from ._body import JSONDecoder, syntax_of
 from ._bodystream import BodyStream
-from ._cookies import parse_cookies
-from ._head import expects_body, raw_path, root_prefix
-from ._headers import Headers
+from ._form import FormData, read_form
+from ._head import expects_body, root_prefix
 from ._inbound import Inbound
+from ._markers import FormLimits
 from ._options import Resolved
 from ._owner import Owner, RouteInfo
-from ._query import QueryParams
-from ._query import parse as parse_query
+from ._request_head import Address, RequestHead
 from ._scope import RequestScope
+from ._upload import UploadFile
 from ._watch import DisconnectSweep
 from .asgi import EXTENSION, Link, Notice, Reason, Receive, Scope
+
+__all__ = ["Address", "Request"]
 
 T = TypeVar("T")
 
 
-class Address(NamedTuple):
-    """The peer of a connection."""
-
-    host: str
-    port: int
-
-
-class Request:
+class Request(RequestHead):
     """One HTTP request. Ask for it by type: `async def handler(request: Request)`."""
 
     # Defaults in the class, so that a request sets only what it must: no __slots__, on purpose.
@@ -50,11 +43,9 @@ class Request:
     """Made when somebody reads the body or watches for the disconnect: most requests need none."""
 
     _body: bytes | None = None
-    _headers: Headers | None = None
-    _query: QueryParams | None = None
-    _cookies: dict[str, str] | None = None
-    _id: str | None = None
-    """Kept, once asked for."""
+    _form: FormData | None = None
+    _uploads: list[UploadFile] | None = None
+    """The files that it brought, to be deleted at its end."""
 
     _failed = False
     """An exception decided the response."""
@@ -104,75 +95,6 @@ class Request:
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!a}>"
 
-    # ---- the head
-
-    @property
-    def raw_path(self) -> bytes:
-        """The path as sent, percent-encoded, without query; with the prefix that this application is mounted at."""
-        return raw_path(self.scope)
-
-    @property
-    def path(self) -> str:
-        """The path, percent-decoded; for display and logs (`%2F` and `/` look the same in it)."""
-        return unquote(self.raw_path.decode("latin-1"), errors="replace")
-
-    @property
-    def url(self) -> str:
-        """The URL as the client sees it, as far as `Host` and the server's scheme tell: not to be trusted in links."""
-        query: bytes = self.scope.get("query_string", b"")
-        host = self.headers.get("host")
-        if host is None:
-            server = self.scope.get("server") or ("localhost", None)
-            host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
-        tail = f"?{query.decode('latin-1')}" if query else ""
-        return f"{self.scope.get('scheme', 'http')}://{host}{self.raw_path.decode('latin-1')}{tail}"
-
-    @property
-    def query(self) -> QueryParams:
-        """The query parameters.
-
-        Raises:
-            InvalidInput: 400, the query string is malformed.
-        """
-        if self._query is None:
-            self._query = parse_query(self.scope.get("query_string", b""))
-        return self._query
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields, case-insensitive."""
-        if self._headers is None:
-            self._headers = Headers(self.scope["headers"])
-        return self._headers
-
-    @property
-    def cookies(self) -> Mapping[str, str]:
-        """The cookies by name."""
-        if self._cookies is None:
-            self._cookies = parse_cookies(self.headers.getlist("cookie"))
-        return self._cookies
-
-    @property
-    def client(self) -> Address | None:
-        """The peer; `None` where there is none to tell (a Unix socket)."""
-        client = self.scope.get("client")
-        return None if client is None else Address(client[0], client[1])
-
-    @property
-    def id(self) -> str:
-        """A UUID of this request: in the log beside each error, and `instance` of each problem."""
-        if self._id is None:
-            self._id = str(uuid.uuid4())
-        return self._id
-
-    @property
-    def state(self) -> MutableMapping[str, Any]:
-        """What the lifespan yielded, copied for this request: write to it freely."""
-        state: MutableMapping[str, Any] | None = self.scope.get("state")
-        if state is None:  # a server that does not carry it from the lifespan: ours is copied
-            state = self.scope["state"] = dict(self.app.state)
-        return state
-
     # ---- the body
 
     async def body(self) -> bytes:
@@ -187,13 +109,7 @@ class Request:
         midway cannot be read again.
         """
         if self._body is None:
-            if self._inbound is not None and self._inbound.begun:
-                # Half a body must never be taken for a whole one.
-                raise RuntimeError(
-                    "a part of the request's body has been read already, and is gone.\n"
-                    "Read it once, with `await request.body()`, which keeps it: in middleware too, instead of\n"
-                    "`request.stream()`, and not inside of a `move_on_after` that is shorter than the upload."
-                )
+            self._refuse_a_rest()
             self._body = b"".join([chunk async for chunk in self.stream()])
         return self._body
 
@@ -219,6 +135,46 @@ class Request:
         """
         syntax_of(self.headers.get("content-type"), self.headers.get("content-encoding"))
         return JSONDecoder(as_type).decode(await self.body())
+
+    async def form(
+        self,
+        *,
+        max_parts: int | None = None,
+        max_files: int | None = None,
+        max_text: int | None = None,
+        max_file: int | None = None,
+    ) -> FormData:
+        """The form in the body, urlencoded or multipart, read once and kept. Its files are deleted with the request.
+
+        Args:
+            max_parts: how many fields and files there may be; `None`: 1000.
+            max_files: how many files; `None`: 100.
+            max_text: bytes of all fields that are not files together; `None`: 1 MiB.
+            max_file: bytes of each file; `None`: what `max_body` leaves.
+
+        Raises:
+            InvalidInput: 400, the form is malformed; 413, it breaks a limit; 415, the body is no form.
+            HTTPError, ClientDisconnected, RuntimeError: as for `body`.
+            OSError: a file cannot be kept on disk.
+
+        Cancellation: a form that was cancelled midway cannot be read again.
+        """
+        if self._form is None:
+            self._refuse_a_rest()
+            if self._uploads is None:
+                self._uploads = []
+            limits = FormLimits(max_parts, max_files, max_text, max_file)
+            self._form = await read_form(self.stream(), self.headers, limits, self._uploads)
+        return self._form
+
+    def _refuse_a_rest(self) -> None:
+        """Half a body must never be taken for a whole one."""
+        if self._body is None and self._inbound is not None and self._inbound.begun:
+            raise RuntimeError(
+                "a part of the request's body has been read already, and is gone.\n"
+                "Read it once, with `await request.body()`, which keeps it: in middleware too, instead of\n"
+                "`request.stream()`, and not inside of a `move_on_after` that is shorter than the upload."
+            )
 
     # ---- the end
 

@@ -8,11 +8,8 @@ stay open until its last chunk.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -20,20 +17,16 @@ import trio
 from ._body import check_coding
 from ._cookies import CookieValues, parse_cookies
 from ._extract import REQUIRED, BodyParam, RawParam
+from ._form import FormData
 from ._headers import Headers
 from ._modes import Mode
-from ._plan import Call, Plan, Step
+from ._plan import Call, FormPlan, Plan, Step
 from ._query import EMPTY as NO_QUERY
 from ._query import QueryParams
 from ._request import Request
 from ._scope import RequestScope
+from ._threads import InThread, in_thread
 from .errors import Fault, InvalidInput
-
-EXITS: Final = trio.CapacityLimiter(math.inf)
-"""What the second halves of `@contextmanager` providers run under: they must not wait for a slot that handlers hold.
-
-There are never more of them than open requests; with a bound they would starve behind slow handlers until their grace
-is over, and a transaction would be left to the garbage collector."""
 
 NO_HEADERS: Final = Headers([])
 """Stands for the headers of a request where nobody reads them."""
@@ -84,8 +77,10 @@ async def _run(plan: Plan, limiter: trio.CapacityLimiter, request: Request, scop
     if plan.body is not None:
         slot, parameter = plan.body
         slots[slot] = await _read(parameter, request, scope)
-        for step in plan.after_body:
-            slots[step.slot] = await _provide(step, slots, scope, limiter)
+    elif plan.form is not None:
+        await _read_form(plan.form, request, scope, slots)
+    for step in plan.after_body:
+        slots[step.slot] = await _provide(step, slots, scope, limiter)
     if plan.nursery is not None:
         slots[plan.nursery] = await scope.enter(trio.open_nursery(), name="the nursery", joins=True)
     return await _call(plan.handler, slots, scope, limiter)
@@ -146,6 +141,18 @@ async def _read(parameter: BodyParam | RawParam, request: Request, scope: Reques
     return parameter.decoder.decode(await scope.call(request.body), syntax)
 
 
+async def _read_form(plan: FormPlan, request: Request, scope: RequestScope, slots: list[Any]) -> None:
+    form = FormData()
+    if request._announced or any(part.required for _, part in plan.fields):
+        limits = plan.limits
+        form = await scope.call(partial(request.form, **{each: getattr(limits, each) for each in limits.__slots__}))
+    faults: list[Fault] = []
+    for slot, part in plan.fields:
+        slots[slot] = part.read(form, faults)
+    if faults:
+        raise _misfit(faults)
+
+
 async def _provide(step: Step, slots: list[Any], scope: RequestScope, limiter: trio.CapacityLimiter) -> Any:
     call = step.call
     if call.mode is Mode.ASYNC_CONTEXT or call.mode is Mode.CONTEXT:
@@ -163,29 +170,5 @@ async def _call(call: Call, slots: list[Any], scope: RequestScope, limiter: trio
     if call.mode is Mode.ASYNC:
         return await scope.call(fn)
     if call.mode is Mode.THREAD:
-        return await scope.call(_in_thread, fn, limiter)
+        return await scope.call(in_thread, fn, limiter)
     return fn()
-
-
-async def _in_thread(fn: Callable[[], Any], limiter: trio.CapacityLimiter) -> Any:
-    """Run `fn` in a worker thread and wait for it even when cancelled: a thread cannot be stopped, and its slot of the
-    limiter stays taken until it returns. `trio.from_thread.check_cancelled()` lets `fn` stop by itself."""
-    return await trio.to_thread.run_sync(fn, limiter=limiter)
-
-
-class InThread:
-    """A `@contextmanager` whose two halves run in worker threads (not always the same one)."""
-
-    __slots__ = ("_limiter", "_manager")
-
-    def __init__(self, manager: AbstractContextManager[Any], limiter: trio.CapacityLimiter) -> None:
-        self._manager = manager
-        self._limiter = limiter
-
-    async def __aenter__(self) -> Any:
-        return await _in_thread(self._manager.__enter__, self._limiter)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        return bool(await _in_thread(partial(self._manager.__exit__, kind, error, traceback), EXITS))

@@ -29,7 +29,9 @@ from ._options import CommonOptions, Level, RouteOptions
 from ._plan import NURSERY
 from ._request import Request
 from ._response import Response
+from ._signature import UPLOAD
 from ._source import caller, locate
+from ._upload import UploadFile
 from .asgi import ASGIApp
 from .errors import Location, RegistrationError
 
@@ -40,7 +42,7 @@ Next: TypeAlias = Callable[[Request], Awaitable[Response]]
 """The type of `call_next` in a middleware."""
 
 # What a handler may ask for by type, and the key that `_resolve` knows it by.
-INJECTABLE: Mapping[Any, str] = {Request: "request", trio.Nursery: NURSERY}
+INJECTABLE: Mapping[Any, str] = {Request: "request", trio.Nursery: NURSERY, UploadFile: UPLOAD}
 
 
 @dataclass(frozen=True, slots=True)

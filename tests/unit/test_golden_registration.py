@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.harness import Golden
-from trivet import App, Body, Cookie, Depends, Header, Next, Query, Request, Response, Router
+from trivet import App, Body, Cookie, Depends, Form, Header, Next, Query, Request, Response, Router, UploadFile
 from trivet.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ CASES: dict[str, Callable[[], object]] = {}
 WITHOUT_PLACE = {
     "option_unknown", "option_unknown_far", "option_seconds", "option_bytes", "option_policy", "option_list",
     "option_slash", "option_patience", "mount_prefix", "mount_itself", "mount_something", "mount_without_prefix",
-    "catch_status", "catch_something", "wrap_something", "handler_something",
+    "catch_status", "catch_something", "form_limit", "depends_scope", "wrap_something", "handler_something",
 }  # fmt: skip
 
 
@@ -282,6 +282,42 @@ def model_with_alias() -> None:
 def model_nested() -> None:
     @App().get("/")
     async def search(order: Annotated[Order, Query()]) -> None: ...
+
+
+@case
+def form_and_body() -> None:
+    @App().post("/")
+    async def create(item: Item, photo: UploadFile) -> None: ...
+
+
+@case
+def form_and_body_of_a_provider() -> None:
+    async def audited(name: Annotated[str, Form()]) -> None: ...
+
+    @App().post("/", dependencies=[Depends(audited)])
+    async def create(item: Item) -> None: ...
+
+
+@case
+def form_with_two_limits() -> None:
+    @App().post("/")
+    async def create(a: Annotated[str, Form(max_parts=1)], b: Annotated[str, Form(max_parts=2)]) -> None: ...
+
+
+@case
+def form_limit() -> None:
+    Form(max_file=-1)
+
+
+@case
+def file_with_default() -> None:
+    @App().post("/")
+    async def create(photo: UploadFile = "x") -> None: ...  # type: ignore[assignment]
+
+
+@case
+def depends_scope() -> None:
+    Depends(plain, scope="session")  # type: ignore[arg-type]
 
 
 @case

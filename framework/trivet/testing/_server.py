@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, cast
 import trio
 from trio.testing import MockClock
 
-from trivet._resolve import EXITS
+from trivet._threads import EXITS
 from trivet.asgi import ASGIApp, Scope
 
 from ._clock import HoldClock

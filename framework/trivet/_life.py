@@ -1,0 +1,80 @@
+"""The life of an application: what is started before its first request, and stopped after its last, in which order.
+
+This file owns that order: the user's lifespan, mounted applications, the disconnect sweep, `app.tasks`; left in
+reverse. It serves no request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Protocol
+
+import trio
+
+from ._answer import Answerer
+from ._endpoint import Mounted
+from ._lifespan import mounted as run_mounted
+from ._tasks import Tasks
+from ._watch import DisconnectSweep
+from .asgi import EXTENSION, Scope
+
+
+class Application(Protocol):
+    """What is started of an application: the App itself, seen from below."""
+
+    debug: bool
+    cleanup_grace: float
+    drain_timeout: float
+    draining: trio.Event
+    tasks: Tasks
+    state: Mapping[str, Any]
+    _answerer: Answerer
+    _lifespan: Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]] | None
+    _sweep: DisconnectSweep
+
+    @property
+    def _mounted(self) -> Sequence[Mounted]: ...
+
+
+@asynccontextmanager
+async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
+    """From startup to shutdown. By the time it is left the server has ended all requests.
+
+    Args:
+        app: the application.
+        scope: of the lifespan.
+    """
+    app.draining = trio.Event()
+    link = scope.get("extensions", {}).get(EXTENSION)
+    if link is not None:
+        app._answerer.debug = app.debug or link.debug
+    async with AsyncExitStack() as stack:
+        if app._lifespan is not None:
+            _keep_state(app, await stack.enter_async_context(app._lifespan(app)), scope)
+        for each in app._mounted:
+            each.state = dict(await stack.enter_async_context(run_mounted(each.app, scope, each.prefix)))
+        if link is not None:  # after those of mounted applications: the outermost decides
+            link.drain_timeout = app.drain_timeout
+            link.cleanup_grace = app.cleanup_grace
+        try:
+            async with app._sweep.sweeping(), app.tasks.running(app.drain_timeout):
+                yield
+                app.draining.set()
+        finally:
+            app.state = {}
+            for each in app._mounted:
+                each.state = None
+
+
+def _keep_state(app: Application, state: Mapping[str, Any] | None, scope: Scope) -> None:
+    if state is None:
+        return
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"the lifespan yielded {type(state).__name__}: it yields a mapping, which becomes request.state, "
+            'or nothing.\nWrite  yield {"db": db}'
+        )
+    if "state" in scope:
+        scope["state"].update(state)
+    app.state = dict(state)
