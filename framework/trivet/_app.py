@@ -8,7 +8,7 @@ lifespan startup or the first request on nothing can be registered, and everythi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeAlias, Unpack
@@ -20,7 +20,7 @@ from ._access import listened_to, logged, record
 from ._answer import Answerer, error_map, report
 from ._checks import check_lifespan, check_wrapper
 from ._collect import collecting
-from ._compile import compile_plan, path_types
+from ._compile import compile_plan
 from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
 from ._instant import Unfinished
@@ -30,13 +30,17 @@ from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
 from ._options import CommonOptions, Level, Slash
 from ._outbound import Outbound, guarded
+from ._override import Compiled, Override, Overrides
 from ._owner import RouteInfo
+from ._path_types import path_types
 from ._pattern import parse, parse_mount
+from ._plan import Plan
 from ._request import Request
 from ._respond import Target, serve
 from ._router import INJECTABLE, MountedApp, Registered, Router
 from ._routes import Table
 from ._scope import RequestScope
+from ._shared import Shared, SharedPlaces
 from ._tasks import Tasks
 from ._unmatched import Unmatched
 from ._upload import delete
@@ -105,6 +109,8 @@ class App(Router):
         self._answerer = Answerer(error_map(), debug=debug)
         self._unmatched = Unmatched(self._table, self._level, self._answerer, slash)
         self._sweep = DisconnectSweep(report)
+        self._shared = SharedPlaces()
+        self._overrides = Overrides(self._shared, self._refreeze)
         self.state: Mapping[str, Any] = {}
         """What the lifespan yielded, while the application runs."""
         # The whole application inside its ASGI middleware; made when the table is frozen.
@@ -123,10 +129,16 @@ class App(Router):
             return
         dependencies = [each for level in (self._level, *levels, entry.level) for each in level.dependencies]
         pattern = parse(path, path_types(entry.handler, dependencies))
-        plan = compile_plan(entry.handler, pattern.fields, INJECTABLE, dependencies)
-        endpoint = Endpoint(entry, pattern, plan, (self._level, *levels, entry.level))
+
+        def compiled(overrides: Mapping[Any, Callable[..., Any]]) -> Plan:
+            return compile_plan(
+                entry.handler, pattern.fields, INJECTABLE, dependencies, shared=self._shared, overrides=overrides
+            )
+
+        endpoint = Endpoint(entry, pattern, compiled(self._overrides.current), (self._level, *levels, entry.level))
         self._table.add(pattern, entry.methods, endpoint, entry.where)
         self._urls.add(endpoint)
+        self._overrides.know(Compiled(endpoint, compiled))
 
     def _check_open(self, what: str) -> None:
         super()._check_open(what)
@@ -153,6 +165,25 @@ class App(Router):
             check_wrapper(middleware, options)
             self._wrappers.append(partial(middleware, **options))
 
+    def override(self, provider: Callable[..., Any], replacement: Callable[..., Any], /) -> Override:
+        """Let `replacement` provide what `provider` does, for tests: `with app.override(database, fake): ...`.
+
+        It is in force at once, for requests that begin from now on, until the block ends or `undo()` is called. The
+        replacement is any provider: what it takes is bound, and it is left like any other. An app-scoped provider can
+        be overridden only before the application starts.
+
+        Args:
+            provider: what stands in `Depends(...)`.
+            replacement: what is called in its place.
+
+        Raises:
+            RegistrationError: no route depends on `provider`, or `replacement` cannot provide.
+        """
+        return self._overrides.put(provider, replacement)
+
+    def _wanted(self) -> Sequence[Shared]:
+        return self._overrides.wanted()
+
     def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
         """The path of a route, by handler or name, percent-encoded. `request.url_for` puts the root path before it.
 
@@ -162,6 +193,10 @@ class App(Router):
             ValueError: a value cannot be spelt so that the route matches it.
         """
         return self._urls.build(target, params)
+
+    def _refreeze(self, endpoint: Endpoint) -> None:
+        if self._stack is not None:
+            endpoint.freeze(self, self._answerer, self.thread_limiter)
 
     def _freeze(self) -> ASGIApp:
         """Compute what requests need; from here on registration is an error."""

@@ -7,76 +7,130 @@ have none. It knows no Trio: the types that stand for objects above the Trio lin
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from ._convert import Converter, converter_for
+from ._convert import Converter
 from ._extract import BodyParam, FormParam, Injected, ModelParam, PathParam, RawParam, Source, TextParam
 from ._markers import Depends, FormLimits
-from ._modes import Mode, handler_mode, provider_mode
-from ._parameter import dependency_of, marker_of, parameters_of, split_optional
-from ._plan import NURSERY, Call, FormPlan, Plan, Step
+from ._modes import Call, Mode, handler_mode, provider_mode
+from ._parameter import dependency_of, parameters_of
+from ._plan import NURSERY, FormPlan, Plan, Step
+from ._shared import Shared, SharedPlaces, circle
 from ._signature import source_of
 from ._source import identity, locate, name_of, show
 from .errors import Location, RegistrationError
+
+NO_OVERRIDES: Final[Mapping[Any, Callable[..., Any]]] = {}
+
+
+class Needs(NamedTuple):
+    """What a call waits for."""
+
+    body: bool
+    inner: bool
+    """It takes what is held only while the handler runs."""
 
 
 class _Compiler:
     """Collects slots and steps while it walks the graph depth first."""
 
-    def __init__(self, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> None:
+    def __init__(
+        self,
+        handler: Callable[..., Any],
+        fields: Mapping[str, Converter],
+        injectable: Mapping[Any, str],
+        shared: SharedPlaces,
+        overrides: Mapping[Any, Callable[..., Any]],
+    ) -> None:
+        self.handler = handler
         self.fields = fields
         self.injectable = injectable
-        self.sources: list[Source | Callable[..., Any]] = []
-        self.steps: list[tuple[Step, bool]] = []
+        self.shared = shared
+        self.overrides = overrides
+        self.sources: list[Source | Shared | Callable[..., Any]] = []
+        self.steps: list[tuple[Step, Needs]] = []
         # Who reads the body, and as what: one document, or one form that many have a part in.
         self.body_of: tuple[type[Source], Location] | None = None
         self._chain: list[Callable[..., Any]] = []
-        self._done: dict[Any, tuple[int, bool]] = {}
+        self._done: dict[Any, tuple[Depends, int, Needs]] = {}
+        self._explained = False
 
-    def call(self, fn: Callable[..., Any], mode: Mode) -> tuple[Call, bool]:
-        """The call of `fn`, its dependencies compiled before it, and whether it needs the body."""
+    def call(self, fn: Callable[..., Any], mode: Mode) -> tuple[Call, Needs]:
+        """The call of `fn`, its dependencies compiled before it, and what it has to wait for."""
         positional: list[int] = []
         keyword: list[tuple[str, int]] = []
-        needs_body = False
+        needs = Needs(False, False)
         for parameter in parameters_of(fn):
             marker = dependency_of(parameter)
             if marker is not None:
-                slot, body = self.dependency(marker, fn)
-                needs_body |= body
+                slot, of_it = self.dependency(marker, fn)
+                needs = Needs(needs.body or of_it.body, needs.inner or of_it.inner)
             else:
                 source = source_of(parameter, self.fields, self.injectable)
                 slot = self._slot(source, fn)
-                needs_body |= isinstance(source, BodyParam | RawParam | FormParam)
+                needs = needs._replace(body=needs.body or isinstance(source, BodyParam | RawParam | FormParam))
             if parameter.positional:
                 positional.append(slot)
             else:
                 keyword.append((parameter.name, slot))
-        return Call(fn, mode, tuple(positional), tuple(keyword), locate(fn)), needs_body
+        return Call(fn, mode, tuple(positional), tuple(keyword), locate(fn)), needs
 
-    def dependency(self, marker: Depends, user: Callable[..., Any] | None) -> tuple[int, bool]:
-        """The slot of a provider's value, and whether it needs the body; a provider asked for twice runs once."""
+    def dependency(self, marker: Depends, user: Callable[..., Any] | None) -> tuple[int, Needs]:
+        """The slot of a provider's value, and what it waits for; a provider asked for twice runs once."""
         provider = marker.provider
         key = identity(provider)
         if key in self._done:
-            return self._done[key]
+            first, slot, needs = self._done[key]
+            if first.scope != marker.scope:
+                raise RegistrationError(
+                    f'this is made once, and asked for with two scopes, "{first.scope}" and "{marker.scope}":\n'
+                    f"{show(provider)}\nSay the same in both places."
+                )
+            return slot, needs
+        if marker.scope == "app":
+            place = self.shared.place(provider, user)
+            self.sources.append(place)
+            self._done[key] = marker, len(self.sources) - 1, Needs(False, False)
+            return len(self.sources) - 1, Needs(False, False)
+        provider = self.overrides.get(key, provider)
         if provider in self._chain:
-            cycle = [*self._chain[self._chain.index(provider) :], provider]
-            shown = "\n".join(f"    {locate(each)}" for each in cycle)
-            raise RegistrationError(
-                f"these dependencies need one another in a circle:\n{shown}\n"
-                "Break it: let one of them take what it needs as an argument."
-            )
+            raise circle([*self._chain[self._chain.index(provider) :], provider])
         mode = provider_mode(provider, user)
         self._chain.append(provider)
-        call, needs_body = self.call(provider, mode)
+        try:
+            call, needs = self.call(provider, mode)
+            needs = self._lifetime(marker, mode, needs, provider)
+        except RegistrationError as error:
+            raise self._explain(error) from None
         self._chain.pop()
         slot = len(self.sources)
-        self.sources.append(provider)
-        self.steps.append((Step(call, slot), needs_body))
-        self._done[key] = slot, needs_body
-        return slot, needs_body
+        self.sources.append(marker.provider)
+        self.steps.append((Step(call, slot), needs))
+        self._done[key] = marker, slot, needs
+        return slot, needs
+
+    def _lifetime(self, marker: Depends, mode: Mode, needs: Needs, provider: Callable[..., Any]) -> Needs:
+        """Whether it is held only while the handler runs: what is no context manager is held by nobody."""
+        if mode not in (Mode.CONTEXT, Mode.ASYNC_CONTEXT):
+            return needs
+        if marker.scope == "handler":
+            return needs._replace(inner=True)
+        if needs.inner:
+            raise RegistrationError(
+                f"this is held for the whole request, and needs what is left when the handler has returned:\n"
+                f'{show(provider)}\nLet both live as long: take scope="handler" from one, or give it to the other:\n\n'
+                f'    Depends({name_of(provider).rpartition(".")[2]}, scope="handler")'
+            )
+        return needs
+
+    def _explain(self, error: RegistrationError) -> RegistrationError:
+        """Show who needs the provider that cannot be: it may be far from the handler that is being registered."""
+        if self._explained or "in a circle" in str(error):
+            return error
+        self._explained = True
+        chain = "\n".join(f"    {locate(each)}" for each in (self.handler, *self._chain))
+        return RegistrationError(f"{error}\n\nIt is needed through\n{chain}")
 
     def _slot(self, source: Source, fn: Callable[..., Any]) -> int:
         if isinstance(source, BodyParam | RawParam | FormParam):
@@ -129,6 +183,9 @@ def compile_plan(
     fields: Mapping[str, Converter],
     injectable: Mapping[Any, str],
     dependencies: Iterable[Any] = (),
+    *,
+    shared: SharedPlaces | None = None,
+    overrides: Mapping[Any, Callable[..., Any]] = NO_OVERRIDES,
 ) -> Plan:
     """Compile `handler` for a route.
 
@@ -137,12 +194,14 @@ def compile_plan(
         fields: the path's fields by name, each of which the handler or a dependency must take, and as what.
         injectable: types that stand for an object of the request, and the key of each.
         dependencies: `Depends(...)` that run before the handler's own, for their effect.
+        shared: the app-scoped dependencies of the application.
+        overrides: what stands in for a provider, by its identity.
 
     Raises:
         RegistrationError: the signature cannot be bound; the message shows it, and the remedy.
     """
     mode = handler_mode(handler)
-    compiler = _Compiler(fields, injectable)
+    compiler = _Compiler(handler, fields, injectable, shared or SharedPlaces(), overrides)
     for each in dependencies:
         if not isinstance(each, Depends):
             name = name_of(each) if callable(each) else repr(each)
@@ -153,11 +212,19 @@ def compile_plan(
         compiler.dependency(each, None)
     call, _ = compiler.call(handler, mode)
     paths = [(slot, source.name) for slot, source in compiler.of(PathParam)]
-    _check_fields(handler, fields, {name for _, name in paths})
+    if not overrides:  # a replacement need not take what the original took
+        _check_fields(handler, fields, {name for _, name in paths})
     path_only = len(paths) == len(compiler.sources) == len(call.keyword)
     bodies = compiler.of(BodyParam) or compiler.of(RawParam)
     queries, cookies = _closed(compiler.texts("query")), _closed(compiler.texts("cookie"))
     headers = compiler.texts("header")
+    inner = next((step for step, needs in compiler.steps if needs.inner), None)
+    if inner is not None and any(source.key == NURSERY for _, source in compiler.of(Injected)):
+        raise RegistrationError(
+            f"the handler's nursery may go on while a stream is sent, and this is left before:\n"
+            f"    {inner.call.where}\n{show(handler)}\n"
+            'Open a nursery in the handler, or hold that for the whole request: drop scope="handler".'
+        )
     injected = [(slot, source.key) for slot, source in compiler.of(Injected)]
     return Plan(
         handler=call,
@@ -169,13 +236,15 @@ def compile_plan(
         head=(*queries, *headers, *cookies),
         in_headers=bool(headers or cookies),
         injected=tuple((slot, key) for slot, key in injected if key != NURSERY),
-        before_body=tuple(step for step, needs_body in compiler.steps if not needs_body),
+        shared=tuple(compiler.of(Shared)),
+        before_body=tuple(step for step, needs in compiler.steps if not needs.body and not needs.inner),
         body=bodies[0] if bodies else None,
         form=compiler.form(),
-        after_body=tuple(step for step, needs_body in compiler.steps if needs_body),
+        after_body=tuple(step for step, needs in compiler.steps if needs.body and not needs.inner),
+        inner=tuple(step for step, needs in compiler.steps if needs.inner),
         nursery=next((slot for slot, key in injected if key == NURSERY), None),
         path_only=path_only,
-        providers=tuple(each for each in compiler.sources if not isinstance(each, Source)),
+        providers=tuple(each for each in compiler.sources if not isinstance(each, Source | Shared)),
     )
 
 
@@ -192,32 +261,6 @@ def _closed(
         else (slot, each)
         for slot, each in params
     )
-
-
-def path_types(handler: Callable[..., Any], dependencies: Iterable[Any] = ()) -> dict[str, Converter]:
-    """What the annotations of a handler and of all providers say of each name, should it be a path field.
-
-    The handler's own word comes first; a name that says nothing (no annotation) is left out, and means `str`.
-    """
-    handler_mode(handler)
-    found: dict[str, Converter] = {}
-    seen: set[Any] = set()
-    waiting = [handler, *(each.provider for each in dependencies if isinstance(each, Depends))]
-    while waiting:
-        fn = waiting.pop(0)
-        if identity(fn) in seen:
-            continue
-        seen.add(identity(fn))
-        for parameter in parameters_of(fn):
-            marker = marker_of(parameter)
-            if isinstance(marker, Depends):
-                provider_mode(marker.provider, fn)
-                waiting.append(marker.provider)
-            elif marker is None and parameter.annotation is not inspect.Parameter.empty:
-                converter = converter_for(split_optional(parameter.annotation)[0])
-                if converter is not None:
-                    found.setdefault(parameter.name, converter)
-    return found
 
 
 def _check_fields(handler: Callable[..., Any], fields: Collection[str], taken: Collection[str]) -> None:

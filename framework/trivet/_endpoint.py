@@ -75,8 +75,9 @@ class Endpoint(Target):
         return resolve_options(self._levels)
 
     def freeze(self, owner: Owner, answerer: Answerer, limiter: trio.CapacityLimiter) -> None:
-        """Compose what serves a request."""
+        """Compose what serves a request; again, if an override has changed the plan."""
         self.options = self.resolve()
+        self.instant = self.door = None
         immediate = self.plan.is_immediate()
         self.immediate = immediate and not self.options.middleware
         if self.immediate:
@@ -121,8 +122,14 @@ async def _handle(
     error: BaseException | None = None
     try:
         response = to_response(await run(request, scope), status)
-        if len(frames) == depth or isinstance(response, Stream):
+        if len(frames) == depth:
             return response
+        if isinstance(response, Stream):
+            if not request._inner:
+                return response
+            error = await scope.leave(None, down_to=request._inner - 1)
+            if error is None:
+                return response
     except BaseException as failure:  # noqa: BLE001 - dependencies see it, then it becomes the response
         error = failure
     if len(frames) > depth:

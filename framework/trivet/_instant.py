@@ -106,6 +106,7 @@ class _Ending:
         except Exception:  # noqa: BLE001 - `serve` asks again, and knows what to do
             return Unfinished(self.route, self.options, params, request, partial(_give, response))
         if request is not None:
+            headers = request._with_own(headers)
             request._status = status
             request._scope.cancel("returned")
         return status, headers, b"" if method == "HEAD" else response.body
@@ -192,7 +193,7 @@ def _run(plan: Plan, params: Mapping[str, Any], head: HeadLike, request: Request
     if plan.in_headers:
         headers = Headers(head.headers) if request is None else request.headers
     fill_from_head(plan, params, query, headers, request, slots)
-    for call, slot in (*((step.call, step.slot) for step in plan.before_body), (plan.handler, None)):
+    for call, slot in (*((step.call, step.slot) for step in (*plan.before_body, *plan.inner)), (plan.handler, None)):
         positional, keyword = call.bind(slots)
         value = call.fn(*positional, **keyword)
         if call.mode is Mode.ASYNC:

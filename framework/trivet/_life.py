@@ -1,13 +1,14 @@
 """The life of an application: what is started before its first request, and stopped after its last, in which order.
 
-This file owns that order: the user's lifespan, mounted applications, the disconnect sweep, `app.tasks`; left in
-reverse. It serves no request.
+This file owns that order: the user's lifespan, app-scoped dependencies, mounted applications, the disconnect sweep,
+`app.tasks`; left in reverse. It serves no request.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import trio
@@ -15,7 +16,10 @@ import trio
 from ._answer import Answerer
 from ._endpoint import Mounted
 from ._lifespan import mounted as run_mounted
+from ._modes import Mode
+from ._shared import NOT_ENTERED, Shared, in_order
 from ._tasks import Tasks
+from ._threads import InThread, in_thread
 from ._watch import DisconnectSweep
 from .asgi import EXTENSION, Scope
 
@@ -29,12 +33,17 @@ class Application(Protocol):
     draining: trio.Event
     tasks: Tasks
     state: Mapping[str, Any]
+    thread_limiter: trio.CapacityLimiter
     _answerer: Answerer
     _lifespan: Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]] | None
     _sweep: DisconnectSweep
 
     @property
     def _mounted(self) -> Sequence[Mounted]: ...
+
+    def _wanted(self) -> Sequence[Shared]:
+        """The app-scoped dependencies that some route asks for."""
+        ...
 
 
 @asynccontextmanager
@@ -52,6 +61,8 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         if app._lifespan is not None:
             _keep_state(app, await stack.enter_async_context(app._lifespan(app)), scope)
+        for place in in_order(app._wanted()):
+            await stack.enter_async_context(_entered(place, app.thread_limiter))
         for each in app._mounted:
             each.state = dict(await stack.enter_async_context(run_mounted(each.app, scope, each.prefix)))
         if link is not None:  # after those of mounted applications: the outermost decides
@@ -65,6 +76,27 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
             app.state = {}
             for each in app._mounted:
                 each.state = None
+
+
+@asynccontextmanager
+async def _entered(place: Shared, limiter: trio.CapacityLimiter) -> AsyncGenerator[None]:
+    """An app-scoped dependency, while it has its value."""
+    call = place.call
+    positional, keyword = call.bind([each.value for each in place.needs])
+    fn = partial(call.fn, *positional, **keyword)
+    async with AsyncExitStack() as stack:
+        if call.mode is Mode.ASYNC_CONTEXT:
+            place.value = await stack.enter_async_context(fn())
+        elif call.mode is Mode.CONTEXT:
+            place.value = await stack.enter_async_context(InThread(fn(), limiter))
+        elif call.mode is Mode.ASYNC:
+            place.value = await fn()
+        else:
+            place.value = fn() if call.mode is Mode.INLINE else await in_thread(fn, limiter)
+        try:
+            yield
+        finally:
+            place.value = NOT_ENTERED
 
 
 def _keep_state(app: Application, state: Mapping[str, Any] | None, scope: Scope) -> None:

@@ -1,18 +1,21 @@
 """How a callable is called: in the request's task, in a worker thread, where we are, or as a context manager.
 
 This file owns what tells them apart, how they were written, and refuses what is none of them. It runs at registration
-only.
+only, but for `Call.bind`.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from ._source import is_async, name_of, show, underlying
-from .errors import RegistrationError
+from .errors import Location, RegistrationError
 
 
 class Mode(Enum):
@@ -23,6 +26,21 @@ class Mode(Enum):
     INLINE = "inline"
     ASYNC_CONTEXT = "async context"
     CONTEXT = "context"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A callable and the slot of each of its arguments."""
+
+    fn: Callable[..., Any]
+    mode: Mode
+    positional: tuple[int, ...]
+    keyword: tuple[tuple[str, int], ...]
+    where: Location
+
+    def bind(self, slots: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments for one request."""
+        return [slots[slot] for slot in self.positional], {name: slots[slot] for name, slot in self.keyword}
 
 
 def handler_mode(handler: Callable[..., Any]) -> Mode:
@@ -54,12 +72,13 @@ def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
             f"Depends({provider!r}) is not a provider: it cannot be called.{asked}\n"
             "Pass the function itself, without calling it:  Depends(provider)"
         )
-    if inspect.isasyncgenfunction(provider) or inspect.isgeneratorfunction(provider):
-        decorator = "asynccontextmanager" if inspect.isasyncgenfunction(provider) else "contextmanager"
+    bare = _written(provider)
+    if inspect.isasyncgenfunction(bare) or inspect.isgeneratorfunction(bare):
+        decorator = "asynccontextmanager" if inspect.isasyncgenfunction(bare) else "contextmanager"
         raise RegistrationError(
             f"a provider cannot be a bare generator, its cleanup would be left to the garbage collector:\n"
             f"{show(provider)}\nAdd the line above it:\n\n    @{decorator}\n    "
-            f"{'async ' if decorator[0] == 'a' else ''}def {name_of(provider).rpartition('.')[2]}(...):{asked}"
+            f"{'async ' if decorator[0] == 'a' else ''}def {_short_name(bare)}(...):{asked}"
         )
     inner = underlying(provider)
     if inspect.isasyncgenfunction(inner):
@@ -69,3 +88,14 @@ def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
     if inspect.isclass(provider):
         return Mode.INLINE  # a constructor: cheaper than the hop to a thread would be
     return Mode.ASYNC if is_async(provider) else Mode.THREAD
+
+
+def _short_name(fn: Callable[..., Any]) -> str:
+    return name_of(fn).rpartition(".")[2]
+
+
+def _written(provider: Any) -> Any:
+    """Where it is written what a provider does: an instance's class says that."""
+    if inspect.isroutine(provider) or inspect.isclass(provider) or isinstance(provider, functools.partial):
+        return typing.cast("Any", provider)
+    return type(provider).__call__

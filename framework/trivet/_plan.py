@@ -14,35 +14,20 @@ This file owns what a plan holds. How it is made is `_compile`'s, how it is run 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from ._extract import BodyParam, FileParam, ModelParam, RawParam, TextParam
 from ._immediate import is_immediate
 from ._markers import FormLimits
-from ._modes import Mode
-from .errors import Location
+from ._modes import Call, Mode
+from ._shared import Shared
 
 NURSERY: Final = "nursery"
 """The key of the injected nursery: only a handler may ask for it (it opens after the dependencies)."""
 
 HeadParam: TypeAlias = TextParam | ModelParam
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A callable and the slot of each of its arguments."""
-
-    fn: Callable[..., Any]
-    mode: Mode
-    positional: tuple[int, ...]
-    keyword: tuple[tuple[str, int], ...]
-    where: Location
-
-    def bind(self, slots: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments for one request."""
-        return [slots[slot] for slot in self.positional], {name: slots[slot] for name, slot in self.keyword}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +66,14 @@ class Plan:
     head: tuple[tuple[int, HeadParam], ...]
     """All that is read from the head but the path: the three above."""
     injected: tuple[tuple[int, str], ...]
+    shared: tuple[tuple[int, Shared], ...]
+    """App-scoped values."""
     before_body: tuple[Step, ...]
     body: tuple[int, BodyParam | RawParam] | None
     form: FormPlan | None
     after_body: tuple[Step, ...]
+    inner: tuple[Step, ...]
+    """Dependencies of the handler's scope: entered last, left before even a stream starts."""
     nursery: int | None
     """The slot of the handler's nursery."""
     in_headers: bool
@@ -107,6 +96,6 @@ class Plan:
             and is_immediate(self.handler.fn)
             and all(
                 step.call.mode is Mode.INLINE or (step.call.mode is Mode.ASYNC and is_immediate(step.call.fn))
-                for step in self.before_body
+                for step in (*self.before_body, *self.inner)
             )
         )

@@ -8,7 +8,7 @@ request's scope do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import trio
 
@@ -16,6 +16,7 @@ from ._body import JSONDecoder, syntax_of
 from ._bodystream import BodyStream
 from ._form import FormData, read_form
 from ._head import expects_body, root_prefix
+from ._headers import MutableHeaders
 from ._inbound import Inbound
 from ._markers import FormLimits
 from ._options import Resolved
@@ -24,11 +25,14 @@ from ._request_head import Address, RequestHead
 from ._scope import RequestScope
 from ._upload import UploadFile
 from ._watch import DisconnectSweep
-from .asgi import EXTENSION, Link, Notice, Reason, Receive, Scope
+from .asgi import EXTENSION, Link, Notice, RawHeaders, Reason, Receive, Scope
 
 __all__ = ["Address", "Request"]
 
 T = TypeVar("T")
+
+_ADDING_UP: Final = frozenset({b"set-cookie", b"vary", b"link", b"server-timing"})
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})  # the response's own business, and the server's
 
 
 class Request(RequestHead):
@@ -43,9 +47,15 @@ class Request(RequestHead):
     """Made when somebody reads the body or watches for the disconnect: most requests need none."""
 
     _body: bytes | None = None
+    _response_headers: MutableHeaders | None = None
+    """Made when a provider, or whoever, wants to add to the response."""
+
     _form: FormData | None = None
     _uploads: list[UploadFile] | None = None
     """The files that it brought, to be deleted at its end."""
+
+    _inner = 0
+    """One more than how many frames stay when the handler has returned a stream; 0: all do."""
 
     _failed = False
     """An exception decided the response."""
@@ -175,6 +185,26 @@ class Request(RequestHead):
                 "Read it once, with `await request.body()`, which keeps it: in middleware too, instead of\n"
                 "`request.stream()`, and not inside of a `move_on_after` that is shorter than the upload."
             )
+
+    # ---- the response
+
+    @property
+    def response_headers(self) -> MutableHeaders:
+        """Headers that go out with whatever response this request gets, an error too: for providers, which see none.
+
+        What a response says itself wins; only fields that add up (`Set-Cookie`, `Vary`, `Link`) stand beside its own.
+        """
+        if self._response_headers is None:
+            self._response_headers = MutableHeaders()
+        return self._response_headers
+
+    def _with_own(self, headers: RawHeaders) -> RawHeaders:
+        """The headers of a response, with those that were added here."""
+        own = self._response_headers
+        if own is None:
+            return headers
+        taken = {name for name, _ in headers} - _ADDING_UP | _FRAMING
+        return [*headers, *((name, value) for name, value in own.raw if name not in taken)]
 
     # ---- the end
 

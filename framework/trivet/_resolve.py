@@ -19,8 +19,8 @@ from ._cookies import CookieValues, parse_cookies
 from ._extract import REQUIRED, BodyParam, RawParam
 from ._form import FormData
 from ._headers import Headers
-from ._modes import Mode
-from ._plan import Call, FormPlan, Plan, Step
+from ._modes import Call, Mode
+from ._plan import FormPlan, Plan, Step
 from ._query import EMPTY as NO_QUERY
 from ._query import QueryParams
 from ._request import Request
@@ -83,6 +83,10 @@ async def _run(plan: Plan, limiter: trio.CapacityLimiter, request: Request, scop
         slots[step.slot] = await _provide(step, slots, scope, limiter)
     if plan.nursery is not None:
         slots[plan.nursery] = await scope.enter(trio.open_nursery(), name="the nursery", joins=True)
+    if plan.inner:
+        request._inner = scope.depth + 1
+        for step in plan.inner:
+            slots[step.slot] = await _provide(step, slots, scope, limiter)
     return await _call(plan.handler, slots, scope, limiter)
 
 
@@ -94,9 +98,11 @@ def fill_from_head(
     request: Request | None,
     slots: list[Any],
 ) -> None:
-    """Path, injected objects, query, headers and cookies; all faults in one answer."""
+    """Path, app-scoped values, injected objects, query, headers and cookies; all faults in one answer."""
     for slot, name in plan.paths:
         slots[slot] = path_params[name]
+    for slot, place in plan.shared:
+        slots[slot] = place.get()
     for slot, _ in plan.injected:
         slots[slot] = request  # the only key so far; the nursery has a place of its own
     if not plan.head:

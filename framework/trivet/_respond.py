@@ -83,6 +83,7 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     except (ResponseError, ValueError) as refused:
         response = answerer.refused(refused, request)
         status, headers = response.start(request.method)
+    headers = request._with_own(headers)
     body = b"" if request.method == "HEAD" else response.body
     reason = scope.reason
     request._status = status
@@ -145,6 +146,7 @@ async def _stream(
     headers: RawHeaders = []
     try:
         status, headers = stream.start(request.method)
+        headers = request._with_own(headers)
     except (ResponseError, ValueError) as refused:
         error, status = refused, 500
     if error is None and scope.reason is not None:

@@ -14,8 +14,13 @@ import typing
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .errors import Location, RegistrationError
+
+# What was resolved in frames that are gone by now: an override in a test compiles a plan again, long after its handler
+# was defined inside of a function.
+_remembered: WeakKeyDictionary[Any, Mapping[str, Any]] = WeakKeyDictionary()
 
 
 def underlying(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,7 +151,10 @@ def annotations_of(fn: Callable[..., Any]) -> Mapping[str, Any]:
     except NameError as error:
         found = _with_frames(target)
         if found is not None:
+            _remembered[target] = found
             return found
+        if target in _remembered:
+            return _remembered[target]
         raise RegistrationError(_unresolved(fn, error)) from None
     except RegistrationError:  # a marker's own, in an annotation that was a string until now
         raise

@@ -6,6 +6,7 @@ Each shows what came, where (file and line), and the remedy. A case is a functio
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import annotated_types
@@ -26,7 +27,8 @@ CASES: dict[str, Callable[[], object]] = {}
 WITHOUT_PLACE = {
     "option_unknown", "option_unknown_far", "option_seconds", "option_bytes", "option_policy", "option_list",
     "option_slash", "option_patience", "mount_prefix", "mount_itself", "mount_something", "mount_without_prefix",
-    "catch_status", "catch_something", "form_limit", "depends_scope", "wrap_something", "handler_something",
+    "catch_status", "catch_something", "form_limit", "depends_scope", "override_with_nothing",
+    "wrap_something", "handler_something",
 }  # fmt: skip
 
 
@@ -409,6 +411,107 @@ def provider_takes_nursery() -> None:
 
     @App().get("/", dependencies=[Depends(background)])
     async def search() -> None: ...
+
+
+@case
+def provider_missing_deep_down() -> None:
+    async def connection(database: Opaque) -> None: ...
+
+    async def session(c: Annotated[None, Depends(connection)]) -> None: ...
+
+    async def user(s: Annotated[None, Depends(session)]) -> None: ...
+
+    @App().get("/")
+    async def search(u: Annotated[None, Depends(user)]) -> None: ...
+
+
+@case
+def provider_instance_with_generator() -> None:
+    class Session:
+        async def __call__(self) -> AsyncIterator[int]:
+            yield 1
+
+    @App().get("/", dependencies=[Depends(Session())])
+    async def search() -> None: ...
+
+
+@case
+def provider_outlives_what_it_needs() -> None:
+    @asynccontextmanager
+    async def cursor() -> AsyncIterator[int]:
+        yield 1
+
+    @asynccontextmanager
+    async def session(c: Annotated[int, Depends(cursor, scope="handler")]) -> AsyncIterator[int]:
+        yield 1
+
+    @App().get("/", dependencies=[Depends(session)])
+    async def search() -> None: ...
+
+
+@case
+def provider_of_handler_beside_nursery() -> None:
+    import trio
+
+    @asynccontextmanager
+    async def cursor() -> AsyncIterator[int]:
+        yield 1
+
+    async def search(n: trio.Nursery, c: Annotated[int, Depends(cursor, scope="handler")]) -> None: ...
+
+    search.__annotations__["n"] = trio.Nursery
+    App().get("/")(search)
+
+
+@case
+def provider_of_two_scopes() -> None:
+    async def session() -> None: ...
+
+    async def user(s: Annotated[None, Depends(session)]) -> None: ...
+
+    @App().get("/", dependencies=[Depends(user)])
+    async def search(s: Annotated[None, Depends(session, scope="app")]) -> None: ...
+
+
+@case
+def app_scope_needs_request() -> None:
+    async def pool(size: int = 5) -> None: ...
+
+    @App().get("/", dependencies=[Depends(pool, scope="app")])
+    async def search() -> None: ...
+
+
+@case
+def app_scope_needs_request_scope() -> None:
+    async def settings() -> None: ...
+
+    async def pool(settings: Annotated[None, Depends(settings)]) -> None: ...
+
+    @App().get("/", dependencies=[Depends(pool, scope="app")])
+    async def search() -> None: ...
+
+
+@case
+def app_scope_cycle() -> None:
+    async def a(b: Annotated[int, Depends(lambda: 1, scope="app")]) -> int:
+        return b
+
+    a.__annotations__["b"] = Annotated[int, Depends(a, scope="app")]
+
+    @App().get("/", dependencies=[Depends(a, scope="app")])
+    async def search() -> None: ...
+
+
+@case
+def override_of_nothing() -> None:
+    async def provider() -> None: ...
+
+    App().override(provider, plain)
+
+
+@case
+def override_with_nothing() -> None:
+    App().override(plain, 5)  # type: ignore[arg-type]
 
 
 @case

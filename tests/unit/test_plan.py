@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
-from trivet._compile import compile_plan, path_types
+from trivet._compile import compile_plan
 from trivet._convert import STR, Converter, converter_for
 from trivet._markers import Depends
 from trivet._modes import Mode, handler_mode, provider_mode
+from trivet._path_types import path_types
 from trivet._plan import NURSERY, Plan
 from trivet.errors import RegistrationError
 
