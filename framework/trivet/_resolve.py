@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import trio
 
@@ -26,7 +26,9 @@ from ._query import QueryParams
 from ._request import Request
 from ._scope import RequestScope
 from ._threads import InThread, in_thread
-from .errors import Fault, InvalidInput
+from .errors import ClientDisconnected, Fault, InvalidInput
+
+T = TypeVar("T")
 
 NO_HEADERS: Final = Headers([])
 """Stands for the headers of a request where nobody reads them."""
@@ -136,22 +138,38 @@ def _misfit(faults: Sequence[Fault]) -> InvalidInput:
     )
 
 
+async def _reading(scope: RequestScope, read: Callable[[], Awaitable[T]]) -> T:
+    """Read the body for a parameter.
+
+    On a server without a `Link` the reader itself finds that the client has left, before the scope can stop it. Whoever
+    is entered already is told the same as on others: that the request was cancelled, and why.
+    """
+    try:
+        return await scope.call(read)
+    except ClientDisconnected:
+        if scope.reason == "disconnected":
+            raise scope.stopped() from None
+        raise
+
+
 async def _read(parameter: BodyParam | RawParam, request: Request, scope: RequestScope) -> Any:
     if parameter.default is not REQUIRED and not request._announced:
         return copy.deepcopy(parameter.default)  # no request changes another's
     headers = request.headers
     if isinstance(parameter, RawParam):
         check_coding(headers.get("content-encoding"))
-        return await scope.call(request.body)
+        return await _reading(scope, request.body)
     syntax = parameter.decoder.check(headers.get("content-type"), headers.get("content-encoding"))
-    return parameter.decoder.decode(await scope.call(request.body), syntax)
+    return parameter.decoder.decode(await _reading(scope, request.body), syntax)
 
 
 async def _read_form(plan: FormPlan, request: Request, scope: RequestScope, slots: list[Any]) -> None:
     form = FormData()
     if request._announced or any(part.required for _, part in plan.fields):
         limits = plan.limits
-        form = await scope.call(partial(request.form, **{each: getattr(limits, each) for each in limits.__slots__}))
+        form = await _reading(
+            scope, partial(request.form, **{each: getattr(limits, each) for each in limits.__slots__})
+        )
     faults: list[Fault] = []
     for slot, part in plan.fields:
         slots[slot] = part.read(form, faults)
