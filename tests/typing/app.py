@@ -13,9 +13,14 @@ from trivet import (
     HTML,
     JSON,
     App,
+    Body,
+    Cookie,
     Depends,
+    Form,
+    Header,
     HTTPError,
     Next,
+    Query,
     Reason,
     Redirect,
     Request,
@@ -25,6 +30,7 @@ from trivet import (
     Sink,
     Stream,
     Text,
+    UploadFile,
 )
 from trivet.asgi import ASGIApp, Notice, Receive, Scope, Send
 
@@ -119,7 +125,67 @@ async def dependent(
     return a.name
 
 
+@app.get("/pooled")
+def scoped(
+    a: Annotated[Item, Depends(session, scope="handler")], b: Annotated[int, Depends(blocking, scope="app")]
+) -> bytes:
+    assert_type(a, Item)
+    assert_type(b, int)
+    return b""
+
+
+def check_dependencies(item: Item) -> None:
+    # Handlers and providers are what they were: called by hand, they take and give what they say.
+    assert_type(scoped(item, 5), bytes)
+    scoped(item, "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with blocking() as number:
+        assert_type(number, int)
+    with app.override(user, lambda: "somebody") as override:
+        override.undo()
+
+
+async def check_providers(request: Request) -> None:
+    assert_type(await user(request), str)
+    async with session("x") as item:
+        assert_type(item, Item)
+    assert_type(await dependent(item, 1, item), str)
+
+
 Depends(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Depends(user, scope="session")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+app.override(user, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# ---- markers
+
+
+@app.post("/marked")
+async def marked(
+    item: Annotated[Item, Query()],
+    photo: UploadFile,
+    more: list[UploadFile],
+    title: Annotated[str, Form(alias="t", max_parts=10)],
+    session: Annotated[str | None, Cookie()] = None,
+    user_agent: Annotated[list[str], Header()] = [],  # noqa: B006
+) -> int:
+    assert_type(item, Item)
+    assert_type(session, str | None)
+    assert_type(user_agent, list[str])
+    assert_type(photo.filename, str)
+    assert_type(photo.size, int)
+    assert_type(await photo.read(), bytes)
+    async for piece in more[0]:
+        assert_type(piece, bytes)
+    return photo.size
+
+
+async def check_marked(item: Item, photo: UploadFile) -> None:
+    assert_type(await marked(item, photo, [photo], "x"), int)
+    await marked(item, photo, [photo], 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+Query("page")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Body(alias="x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Form(max_files="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 # ---- the request
 
@@ -139,6 +205,10 @@ async def of_request(request: Request) -> None:
     assert_type(await request.json(), Any)
     async for chunk in request.stream():
         assert_type(chunk, bytes)
+    form = await request.form(max_files=3)
+    assert_type(form["x"], str | UploadFile)
+    assert_type(form.getlist("x"), list[str | UploadFile])
+    request.response_headers["x-a"] = "1"
     assert_type(request.deadline, float)
     assert_type(request.time_left(), float)
     assert_type(request.ended, Reason | None)
