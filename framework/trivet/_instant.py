@@ -11,7 +11,7 @@ HTTP cannot carry. Whoever serves that goes on where the step has stopped, by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias, final
 
@@ -19,7 +19,7 @@ import trio
 
 from ._answer import Answerer, Catchers, report
 from ._headers import Headers
-from ._modes import Mode
+from ._modes import Call, Mode
 from ._options import Resolved
 from ._owner import Owner, RouteInfo
 from ._plan import Plan
@@ -169,13 +169,14 @@ def _by_path(plan: Plan, ending: _Ending) -> Instant:
 
 def _bound(plan: Plan, owner: Owner, ending: _Ending) -> Instant:
     """The step of any other handler."""
+    calls = (*((step.call, step.slot) for step in (*plan.before_body, *plan.inner)), (plan.handler, None))
 
     def instant(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
         request: Request | None = None
         try:
             if plan.injected:
                 request = _request(owner, head.scope(), params, ending.route, ending.options)
-            value = _run(plan, params, head, request, ending.route)
+            value = _run(plan, calls, params, head, request, ending.route)
         except BaseException as error:  # noqa: BLE001 - it becomes the response
             return ending.failed(error, params, request)
         return ending.returned(value, method, params, request)
@@ -183,7 +184,14 @@ def _bound(plan: Plan, owner: Owner, ending: _Ending) -> Instant:
     return instant
 
 
-def _run(plan: Plan, params: Mapping[str, Any], head: HeadLike, request: Request | None, route: RouteInfo) -> object:
+def _run(
+    plan: Plan,
+    calls: Sequence[tuple[Call, int | None]],
+    params: Mapping[str, Any],
+    head: HeadLike,
+    request: Request | None,
+    route: RouteInfo,
+) -> object:
     """`_resolve`'s order of work, for a plan in which nothing can wait."""
     slots: list[Any] = [None] * plan.size
     query = NO_QUERY
@@ -193,7 +201,7 @@ def _run(plan: Plan, params: Mapping[str, Any], head: HeadLike, request: Request
     if plan.in_headers:
         headers = Headers(head.headers) if request is None else request.headers
     fill_from_head(plan, params, query, headers, request, slots)
-    for call, slot in (*((step.call, step.slot) for step in (*plan.before_body, *plan.inner)), (plan.handler, None)):
+    for call, slot in calls:
         positional, keyword = call.bind(slots)
         value = call.fn(*positional, **keyword)
         if call.mode is Mode.ASYNC:

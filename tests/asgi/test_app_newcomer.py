@@ -66,18 +66,6 @@ def test_constraints_of_another_framework_are_refused(marker: object, owner: str
     assert "msgspec.Meta" in str(caught.value)
 
 
-def test_a_pydantic_model_is_named() -> None:
-    """The message says what it is, and what to make of it."""
-
-    class Model(pydantic.BaseModel):
-        a: int
-
-    async def handler(model: Model) -> None: ...
-
-    with pytest.raises(RegistrationError, match=r"pydantic model(.|\n)*msgspec\.Struct"):
-        App().post("/")(handler)
-
-
 def test_a_provider_that_was_called_is_refused_with_the_remedy() -> None:
     """`Depends(f())` is met often."""
 
