@@ -401,6 +401,9 @@ async def test_an_app_scoped_provider_is_overridden_before_the_start() -> None:
     assert log == []
     async with TestClient(app) as client:
         assert (await client.get("/")).json() == 1
+    app.override(pool, fake)  # it has stopped: the value is gone
+    async with TestClient(app) as client:
+        assert (await client.get("/")).json() == 7
 
 
 async def test_a_replacement_that_cannot_be_leaves_everything_as_it_was() -> None:
@@ -416,9 +419,15 @@ async def test_a_replacement_that_cannot_be_leaves_everything_as_it_was() -> Non
 
     with pytest.raises(RegistrationError, match="wants the body"):
         app.override(database, reads_json)
+
+    @app.get("/later")
+    async def later(db: Annotated[str, Depends(database)]) -> str:
+        return db
+
     async with TestClient(app) as client:
         assert (await client.get("/items/1")).text == "1 repository of real"
         assert (await client.post("/form", data={"name": "x"})).text == "real"
+        assert (await client.get("/later")).text == "real"
 
 
 async def test_a_route_that_is_registered_later_is_overridden_too() -> None:

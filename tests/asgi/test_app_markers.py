@@ -384,6 +384,7 @@ async def test_a_body_that_is_not_what_it_says_or_does_not_fit_is_refused(
     problem: dict[str, Any] = response.json()
     assert (response.status_code, [each["name"] for each in problem.get("errors", [])]) == (status, faults)
     assert b"ti/tle" not in response.content
+    assert ("is empty" in problem["detail"]) == (not content)
 
 
 async def test_every_fault_of_a_hostile_document_is_not_listed() -> None:
