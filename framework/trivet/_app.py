@@ -304,7 +304,7 @@ class App(Router):
                 await RequestScope.alongside(request.watch, serve, target, request, outbound, self._answerer)
         finally:
             if request._uploads:
-                await RequestScope.shielded(None, delete, request._uploads)
+                await RequestScope.shielded(None, delete, request._uploads)  # noqa: ASYNC102 - it is what shields
             record(request)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
