@@ -4,6 +4,7 @@ Names only: each is defined and documented in the module that it is imported fro
 """
 
 from ._app import App as App
+from ._file import File as File
 from ._markers import Body as Body
 from ._markers import Cookie as Cookie
 from ._markers import Depends as Depends
@@ -33,6 +34,7 @@ __all__ = [
     "Body",
     "Cookie",
     "Depends",
+    "File",
     "Form",
     "HTTPError",
     "Header",

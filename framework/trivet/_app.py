@@ -7,7 +7,6 @@ lifespan startup or the first request on nothing can be registered, and everythi
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -21,6 +20,7 @@ from ._answer import Answerer, error_map, report
 from ._checks import check_lifespan, check_wrapper
 from ._collect import collecting
 from ._compile import compile_plan
+from ._delivery import release
 from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
 from ._instant import Unfinished
@@ -49,13 +49,10 @@ from ._watch import DisconnectSweep
 from .asgi import ACCESS, ASGIApp, Door, Receive, Scope, Send
 from .errors import RegistrationError
 
-log = logging.getLogger("trivet")
-
 Lifespan: TypeAlias = Callable[["App"], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
-ANY_METHOD: None = None
 THREADS = 40
-"""How many `def` handlers and providers run at once; Trio's own default limit for worker threads."""
+"""Trio's own default limit for worker threads."""
 
 
 class App(Router):
@@ -99,6 +96,8 @@ class App(Router):
         """Background tasks, which outlive the request that starts them."""
         self.thread_limiter = trio.CapacityLimiter(THREADS)
         """How many `def` handlers and providers run at once; the second half of a `@contextmanager` always may."""
+        self.file_limiter = trio.CapacityLimiter(THREADS)
+        """How many threads open or read files that are responses."""
         self.draining = trio.Event()
         """Set when the application stops; under `trivet run` as soon as the drain begins."""
         self._lifespan = lifespan
@@ -124,7 +123,7 @@ class App(Router):
         if isinstance(entry, MountedApp):
             prefix = parse_mount(path)
             mounted = Mounted(entry, prefix.text)
-            self._table.add(prefix, ANY_METHOD, mounted, entry.where)
+            self._table.add(prefix, None, mounted, entry.where)  # any method
             self._mounted.append(mounted)
             return
         dependencies = [each for level in (self._level, *levels, entry.level) for each in level.dependencies]
@@ -205,8 +204,7 @@ class App(Router):
                 entry.value.freeze(self, self._answerer, self.thread_limiter)
         self._table.freeze()
         self._unmatched.freeze()
-        stack: ASGIApp = self._dispatch
-        self._bare = stack
+        stack = self._bare
         for wrap in reversed(self._wrappers):
             stack = wrap(stack)
         self._stack = partial(guarded, stack) if self._wrappers else stack
@@ -305,6 +303,8 @@ class App(Router):
         finally:
             if request._uploads:
                 await RequestScope.shielded(None, delete, request._uploads)  # noqa: ASYNC102 - it is what shields
+            if request._descriptors is not None:
+                release(request._descriptors)
             record(request)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import trio
 
 from ._answer import Answerer
+from ._delivery import open_file
+from ._file import File
 from ._instant import Instant, compile_instant
 from ._options import SEND_TIMEOUT, AnyMiddleware, Level, Resolved
 from ._options import resolve as resolve_options
@@ -122,9 +124,13 @@ async def _handle(
     error: BaseException | None = None
     try:
         response = to_response(await run(request, scope), status)
+        opened = isinstance(response, File)
+        if isinstance(response, File):
+            # Now, while what the dependencies made is still there; a temporary directory, say.
+            response = await scope.call(open_file, response, request)
         if len(frames) == depth:
             return response
-        if isinstance(response, Stream):
+        if isinstance(response, Stream) and not opened:
             if not request._inner:
                 return response
             error = await scope.leave(None, down_to=request._inner - 1)

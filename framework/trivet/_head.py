@@ -56,6 +56,16 @@ def raw_path(scope: Scope) -> bytes:
     return raw
 
 
+def whole_url(scope: Scope, host: str | None) -> str:
+    """The URL as the client sees it; without a `host` field the server's own address stands for it."""
+    if host is None:
+        server = scope.get("server") or ("localhost", None)
+        host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
+    query: bytes = scope.get("query_string", b"")
+    tail = f"?{query.decode('latin-1')}" if query else ""
+    return f"{scope.get('scheme', 'http')}://{host}{raw_path(scope).decode('latin-1')}{tail}"
+
+
 def _below(raw: bytes, root: str) -> bytes:
     """`raw` less `root`. A server may or may not have put the prefix into the path; only a whole one is taken off."""
     prefix = root_prefix(root).encode()

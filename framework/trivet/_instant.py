@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeAlias, final
 import trio
 
 from ._answer import Answerer, Catchers, report
+from ._file import File
 from ._headers import Headers
 from ._modes import Call, Mode
 from ._options import Resolved
@@ -99,7 +100,7 @@ class _Ending:
             response = to_response(value, self.status)
         except BaseException as error:  # noqa: BLE001 - it becomes the response
             return self.failed(error, params, request)
-        if isinstance(response, Stream):
+        if isinstance(response, Stream | File):
             return Unfinished(self.route, self.options, params, request, partial(_give, response))
         try:
             status, headers = response.start(method)

@@ -14,6 +14,8 @@ import trio
 
 from ._body import JSONDecoder, syntax_of
 from ._bodystream import BodyStream
+from ._conditional import check as check_preconditions
+from ._descriptor import Descriptor
 from ._form import FormData, read_form
 from ._head import expects_body, root_prefix
 from ._headers import MutableHeaders
@@ -69,6 +71,9 @@ class Request(RequestHead):
     _streams = False
     """The response is a stream that has begun."""
 
+    _descriptors: list[Descriptor] | None = None
+    """What was opened for files that are its response; `_respond` sees to their end."""
+
     _sweep: DisconnectSweep | None = None
     """Who watches for the disconnect, where the server does not tell."""
 
@@ -104,6 +109,8 @@ class Request(RequestHead):
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!a}>"
+
+    check = check_preconditions  # (*, etag=None, modified=None) -> Response | None
 
     # ---- the body
 

@@ -16,15 +16,18 @@ from typing import Final, TypeAlias
 import trio
 
 from ._answer import Answerer, Catchers
+from ._delivery import open_file
+from ._file import File
 from ._groups import fatal, leaves
 from ._options import Resolved
 from ._outbound import CUT, Cut, Outbound, ResponseCut
 from ._request import Request
 from ._response import Response
 from ._scope import TooLate, bounded, cancelled_from_outside
+from ._sink import StreamSink, declared_length
 from ._stream import Stream
 from .asgi import RawHeaders
-from .errors import ClientDisconnected, RequestCancelled, ResponseError
+from .errors import HTTPError, RequestCancelled, ResponseError
 
 log = logging.getLogger("trivet")
 
@@ -69,6 +72,8 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
         response = await _instead(stopped, request, answerer, target.options.catchers)
     if not target.immediate and _stopped_from_outside(request):
         scope.cancel("drained")  # what the handler returned all the same still counts, and is sent under a shield
+    if isinstance(response, File):
+        response = await _opened(response, request, answerer, target.options.catchers)
     if isinstance(response, Stream):
         replacement = await _stream(response, request, outbound, answerer, target.options.catchers)
         if replacement is None:
@@ -169,7 +174,7 @@ async def _stream(
         return None
     request._status = status
     request._streaming()
-    sink = StreamSink(request, outbound, _declared_length(headers))
+    sink = StreamSink(request, outbound, declared_length(headers))
     try:
         await outbound.start(status, headers)
         await scope.feed(stream.feed, sink)
@@ -181,6 +186,43 @@ async def _stream(
     return None
 
 
+async def _opened(file: File, request: Request, answerer: Answerer, catchers: Catchers) -> Response:
+    """What is sent for a file that was not opened where it was returned: by a handler that runs in one step, by a
+    middleware, or by a catcher, which may have it as the page for a request that has ended."""
+    scope = request._scope
+    while True:
+        try:
+            if scope.reason is None:
+                return await scope.call(open_file, file, request)
+            return await scope.in_grace(open_file, file, request)
+        except TooLate:
+            error: BaseException = scope.stopped()
+        except BaseException as failure:  # noqa: BLE001 - it becomes the response
+            error = failure
+        if not leaves(error, (trio.Cancelled,)):
+            return await _instead(error, request, answerer, catchers)
+        if request._failed:  # it was the page for an error, and the catchers have had their say
+            if isinstance(error, HTTPError) and error.status in (403, 404):
+                # The application's fault now, which must not hide what the page was for behind a 404.
+                return answerer.refused(error, request)
+            return answerer.plain(error, request)
+        response = await answerer.answer(error, request, catchers)
+        if not isinstance(response, File):
+            return response
+        file = response
+
+
+async def _page(file: File, request: Request) -> Response | None:
+    """The file that a catcher has in the place of what cannot be sent; `None`: it cannot be sent either, or is more
+    than a page."""
+    try:
+        response = await request._scope.in_grace(open_file, file, request)
+    except Exception as error:
+        log.error("%r cannot be sent, request %s", file, request.id, exc_info=error)
+        return None
+    return None if isinstance(response, Stream) else response
+
+
 async def _instead(error: BaseException, request: Request, answerer: Answerer, catchers: Catchers) -> Response:
     """The whole response in place of one that cannot be sent."""
     if not leaves(error, (trio.Cancelled,)):
@@ -188,8 +230,10 @@ async def _instead(error: BaseException, request: Request, answerer: Answerer, c
         request._scope.cancel("drained")
         error = RequestCancelled("drained")
     if not (request._failed and isinstance(error, RequestCancelled)):
-        response = await answerer.answer(error, request, catchers)
-        if not isinstance(response, Stream):
+        response: Response | None = await answerer.answer(error, request, catchers)
+        if isinstance(response, File):
+            response = await _page(response, request)
+        if response is not None and not isinstance(response, Stream):
             return response
     # The stream was itself what a catcher or a middleware made of this error: nothing of theirs can be fed any more.
     return answerer.plain(error, request)
@@ -243,73 +287,3 @@ def _cut_quietly(request: Request) -> bool:
     elif request._link is not None:
         request._link.abort()
     return cut is None and request._link is not None
-
-
-def _octets(chunk: object) -> bytes:
-    if isinstance(chunk, str):
-        return chunk.encode()
-    if isinstance(chunk, bytes | bytearray):
-        return bytes(chunk)
-    if isinstance(chunk, memoryview):
-        return chunk.tobytes()
-    raise ResponseError(  # bytes() would take a number for a length, and send that many zeros
-        f"sink.send() takes str or bytes, not {type(chunk).__name__}.\n"
-        "Encode a value first:  await sink.send(msgspec.json.encode(value))"
-    )
-
-
-def _declared_length(headers: RawHeaders) -> int | None:
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value)
-    return None
-
-
-class StreamSink:
-    """Where a stream's source sends to; see `trivet.Sink`."""
-
-    __slots__ = ("_declared", "_outbound", "_request")
-
-    def __init__(self, request: Request, outbound: Outbound, declared: int | None) -> None:
-        self._request = request
-        self._outbound = outbound
-        self._declared = declared
-
-    async def send(self, chunk: str | bytes) -> None:
-        """Send a part of the body.
-
-        It has been handed to the server when this returns, which waits as long as the client reads no faster.
-
-        Raises:
-            ClientDisconnected: the client left, or stopped reading for `send_timeout`.
-            ResponseError: more was sent than the `Content-Length` that was set.
-
-        Cancellation: the chunk may have been sent or not; the stream cannot go on.
-        """
-        data = _octets(chunk)
-        request, outbound = self._request, self._outbound
-        if request._gone:
-            raise ClientDisconnected("the client left")
-        if self._declared is not None and outbound.sent + len(data) > self._declared:
-            raise ResponseError(
-                f"the stream sends more than its Content-Length of {self._declared} bytes.\n"
-                "Set no Content-Length: the server frames a stream by itself."
-            )
-        if not data:
-            await trio.lowlevel.checkpoint()
-            return
-        if request._link is not None or request._options.send_timeout is None:
-            await outbound.body(data)  # a server with a Link sees to the time that a write takes
-            return
-        try:
-            await bounded(request._options.send_timeout, outbound.body, data)
-        except TooLate:
-            request._scope.cancel("disconnected")
-            raise ClientDisconnected(f"the client has not read for {request._options.send_timeout:g} seconds") from None
-
-    def check_complete(self) -> None:
-        """Refuse to end a body short of its `Content-Length`."""
-        if self._declared is not None and self._outbound.sent != self._declared:
-            raise ResponseError(
-                f"the stream ended after {self._outbound.sent} of its Content-Length of {self._declared} bytes."
-            )

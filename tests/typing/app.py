@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, assert_type
 
 import msgspec
@@ -16,6 +18,7 @@ from trivet import (
     Body,
     Cookie,
     Depends,
+    File,
     Form,
     Header,
     HTTPError,
@@ -33,6 +36,7 @@ from trivet import (
     UploadFile,
 )
 from trivet.asgi import ASGIApp, Notice, Receive, Scope, Send
+from trivet.contrib.static import StaticFiles
 
 
 class Item(msgspec.Struct):
@@ -316,3 +320,19 @@ app.mount("/api", Router())
 app.mount("/asgi", Wrapper(app))
 served: ASGIApp = app
 assert_type(app.url_for(hello, name="x"), str)
+
+
+# ---- files and preconditions
+
+
+@app.get("/file")
+async def file(request: Request, modified: datetime) -> Response:
+    assert_type(request.check(etag='"1"', modified=modified), Response | None)
+    request.check('"1"')  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    return request.check() or File("a.txt", download=True, filename="b.txt", headers={"cache-control": "no-store"})
+
+
+static = StaticFiles(Path("public"), index=None, cache_control="max-age=1", timeout=3, tags=["a"])
+static.get("/more/{name}")(hello)
+app.mount("/static", static)
+StaticFiles("public", debug=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

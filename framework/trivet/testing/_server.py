@@ -208,10 +208,12 @@ class MemoryServer:
             self._watch_limiters()
 
     def _watch_limiters(self) -> None:
-        # Again after startup: the application may create its limiter only when it runs.
-        own = _attribute(self.app, "thread_limiter", trio.CapacityLimiter)
-        if self._hold is not None and own is not None:
-            self._hold.limiters = [EXITS, trio.to_thread.current_default_thread_limiter(), own]
+        # Again after startup: the application may create its limiters only when it runs.
+        names = ("thread_limiter", "file_limiter")
+        own = [_attribute(self.app, name, trio.CapacityLimiter) for name in names]
+        if self._hold is not None:
+            common = [EXITS, trio.to_thread.current_default_thread_limiter()]
+            self._hold.limiters = [*common, *(limiter for limiter in own if limiter is not None)]
 
     def _uninstall(self) -> None:
         for instrument in (self._leaks, self._hold):
