@@ -4,6 +4,7 @@ Names only: each is defined and documented in the module that it is imported fro
 """
 
 from ._app import App as App
+from ._describe import Description as Description
 from ._file import File as File
 from ._markers import Body as Body
 from ._markers import Cookie as Cookie
@@ -34,6 +35,7 @@ __all__ = [
     "Body",
     "Cookie",
     "Depends",
+    "Description",
     "File",
     "Form",
     "HTTPError",

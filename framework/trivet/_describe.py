@@ -15,7 +15,11 @@ from .errors import RegistrationError
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What clients should know of a provider: what it asks of them, and what it may answer."""
+    """What clients should know of a provider: what it asks of them, and what it may answer.
+
+    A provider that has `def describe(self) -> Description` is described so in OpenAPI. Where several in one route name
+    the same scheme it is one scheme, which must grant the scopes of all.
+    """
 
     security: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """Name to Security Scheme Object (OpenAPI 3.1); a request needs all of them."""
@@ -28,6 +32,9 @@ class Description:
 
     response_headers: Mapping[int, Mapping[str, str]] = field(default_factory=dict[int, Mapping[str, str]])
     """Status to header to description; status 0: every response."""
+
+    optional: bool = False
+    """A request without these credentials is served too, as one that is anonymous."""
 
 
 def description_of(provider: Any) -> Description | None:
