@@ -144,6 +144,22 @@ def test_the_server_wing_and_the_application_do_not_know_each_other() -> None:
         assert {inside(name) for name in imports_of(path)} - {None} <= {"server", "asgi", "errors", "_logline"}, path
 
 
+CONTRIB = sorted((PACKAGE / "contrib").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONTRIB, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_contrib_is_written_with_what_everybody_can_import(path: Path) -> None:
+    """Of the package it imports exported names, and the public modules; its own packages do not know each other."""
+    own = f"{PACKAGE.name}.{'.'.join(path.relative_to(PACKAGE).parts[:2])}"
+    shared = f"{PACKAGE.name}.contrib._composed"
+    public = {PACKAGE.name, f"{PACKAGE.name}.errors", f"{PACKAGE.name}.asgi"}
+    inner = {name for name in imports_of(path) if inside(name) is not None}
+    assert {name for name in inner - public if not name.startswith(f"{own}.") and name != shared} == set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE.name:
+            assert {alias.name for alias in node.names} <= set(trivet.__all__)
+
+
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
 def test_no_core_module_imports_an_extra(path: Path) -> None:
     """`import trivet` needs trio, msgspec and multipart only; what an extra brings is imported by what needs it."""

@@ -1,1 +1,4 @@
-"""What most applications can live without: each module is imported by its own name, and none by `trivet`."""
+"""What many applications want and most can live without: each package is imported by who needs it, none by `trivet`.
+
+They are written with what `trivet` exports, as an application's own would be: nothing here knows a private module.
+"""
