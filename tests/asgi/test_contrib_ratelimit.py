@@ -1,0 +1,258 @@
+"""Rate limits in an application: what clients get, as time passes, in memory and from both servers."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Annotated
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.harness import Golden, Serve
+from trivet import App, Depends, Request, Router
+from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, Quota, RateLimit, take
+from trivet.testing import TestClient
+
+
+def limited(limit: RateLimit) -> App:
+    app = App()
+
+    @app.get("/", dependencies=[Depends(limit)])
+    async def handler() -> str:
+        return "here"
+
+    return app
+
+
+async def test_a_client_is_told_what_remains(serve: Serve) -> None:
+    """The fields of the draft with each answer; then 429 with `Retry-After` and a problem, over memory and sockets."""
+    async with serve(limited(RateLimit(2, per=60))) as client:
+        for remaining in (1, 0):
+            response = await client.get("/")
+            assert (response.status_code, response.text) == (200, "here")
+            assert response.headers["ratelimit-policy"] == '"default";q=2;w=60'
+            told = re.fullmatch(rf'"default";r={remaining};t=(\d+)', response.headers["ratelimit"])
+            assert told is not None
+            assert 1 <= int(told[1]) <= 30
+        refused = await client.get("/")
+        assert refused.status_code == 429
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.headers["ratelimit-policy"] == '"default";q=2;w=60'
+        wait = refused.headers["retry-after"]
+        assert refused.headers["ratelimit"] == f'"default";r=0;t={wait}'
+        assert 1 <= int(wait) <= 30
+        assert refused.json()["violated-policies"] == ["default"]
+
+
+async def test_who_waits_for_retry_after_is_admitted(autojump_clock: MockClock) -> None:
+    """Whole seconds, rounded up, so that the next request after so many is not refused again."""
+    async with TestClient(limited(RateLimit(3, per=10, burst=1))) as client:
+        start = trio.current_time()
+        for _ in range(10):
+            assert (await client.get("/")).status_code == 200
+            refused = await client.get("/")
+            assert refused.status_code == 429
+            assert refused.headers["retry-after"] == "4"
+            await trio.sleep(4)
+        assert trio.current_time() - start == pytest.approx(40)
+
+
+async def test_never_more_than_burst_and_rate_whatever_clients_do(autojump_clock: MockClock) -> None:
+    """Four clients of one key, as fast as they can, get the burst and then the rate."""
+    admitted: list[float] = []
+    async with TestClient(limited(RateLimit(60, per=60, burst=5))) as client:
+
+        async def hammer(pause: float) -> None:
+            with trio.move_on_after(20):
+                while True:
+                    if (await client.get("/")).status_code == 200:
+                        admitted.append(trio.current_time())
+                    await trio.sleep(pause)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(hammer, 0.3 + number / 100)
+    assert 24 <= len(admitted) <= 25
+    for index, start in enumerate(admitted):
+        for count, end in enumerate(admitted[index:], 1):
+            assert count <= 5 + (end - start) + 1e-6
+
+
+async def test_clients_are_counted_by_their_own_address() -> None:
+    """By default the peer; behind a trusted proxy, whom it names."""
+    app = limited(RateLimit(1, per=60, key=ClientAddress(trusted=("127.0.0.1",))))
+    async with TestClient(app) as client:
+        for name in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
+            headers = {"x-forwarded-for": f"6.6.6.6, {name}"}
+            assert (await client.get("/", headers=headers)).status_code == 200
+            assert (await client.get("/", headers=headers)).status_code == 429
+        assert (await client.get("/", headers={"x-forwarded-for": "2001:db8::2"})).status_code == 429  # its network
+
+
+async def user(request: Request) -> str:
+    return request.headers["user"]
+
+
+async def by_user(name: Annotated[str, Depends(user)]) -> str | None:
+    return None if name == "admin" else name
+
+
+async def test_a_key_can_be_who_was_recognized() -> None:
+    """It is a provider, with dependencies of its own; `None` is not counted; a long key is one key."""
+    async with TestClient(limited(RateLimit(1, per=60, key=by_user))) as client:
+        for name in ("ann", "bob", "x" * 5000, "x" * 5000 + "y"):
+            assert (await client.get("/", headers={"user": name})).status_code == 200
+            assert (await client.get("/", headers={"user": name})).status_code == 429
+        for _ in range(3):
+            response = await client.get("/", headers={"user": "admin"})
+            assert response.status_code == 200
+            assert "ratelimit" not in response.headers
+
+
+async def test_a_key_of_a_plain_function() -> None:
+    """Any provider gives a key: this one runs in a worker thread."""
+
+    def by_header(request: Request) -> str:
+        return request.headers["user"]
+
+    async with TestClient(limited(RateLimit(1, per=60, key=by_header))) as client:
+        assert [(await client.get("/", headers={"user": "a"})).status_code for _ in range(2)] == [200, 429]
+
+
+async def test_one_limit_counts_a_request_once_and_is_shared_by_routes(autojump_clock: MockClock) -> None:
+    """On a router and on a route it is one dependency; two routes take from the same bucket."""
+    app, router = App(), Router(dependencies=[Depends(limit := RateLimit(3, per=60))])
+
+    @router.get("/a", dependencies=[Depends(limit)])
+    async def a(decision: Annotated[Decision, Depends(limit)]) -> int:
+        return decision.remaining
+
+    @router.get("/b")
+    async def b() -> str:
+        return "b"
+
+    app.mount("/api", router)
+    async with TestClient(app) as client:
+        assert (await client.get("/api/a")).json() == 2
+        assert (await client.get("/api/b")).headers["ratelimit"] == '"default";r=1;t=20'
+        assert (await client.get("/api/a")).json() == 0
+        assert (await client.get("/api/b")).status_code == 429
+
+
+async def test_two_limits_are_two_items_of_each_field(autojump_clock: MockClock) -> None:
+    """The list of RFC 9651, in two fields; the limit that refuses is named."""
+    app = App(dependencies=[Depends(RateLimit(100, per=3600, name="hour"))])
+
+    @app.get("/", dependencies=[Depends(RateLimit(1, per=5, name="burst"))])
+    async def handler() -> str:
+        return ""
+
+    async with TestClient(app) as client:
+        response = await client.get("/")
+        assert response.headers["ratelimit-policy"] == '"hour";q=100;w=3600, "burst";q=1;w=5'
+        assert response.headers["ratelimit"] == '"hour";r=99;t=36, "burst";r=0;t=5'
+        refused = await client.get("/")
+        assert refused.json()["violated-policies"] == ["burst"]
+        assert refused.headers["retry-after"] == "5"
+
+
+async def test_who_has_asked_too_often_is_told_so_before_the_body_is_read() -> None:
+    """429 beats what is wrong with the body."""
+    app = App()
+
+    @app.post("/", dependencies=[Depends(RateLimit(1, per=60))])
+    async def handler(body: dict[str, int]) -> str:
+        return ""
+
+    async with TestClient(app) as client:
+        assert (await client.post("/", json={})).status_code == 200
+        assert (await client.post("/", content=b"x" * 3_000_000)).status_code == 429
+
+
+async def test_a_key_that_is_no_text_is_an_error_that_says_what_to_write(
+    caplog: pytest.LogCaptureFixture, golden: Golden
+) -> None:
+    """A bug of the application's: 500, and the message is in the log."""
+
+    async def by_number() -> str:
+        return 7  # type: ignore[return-value]
+
+    async with TestClient(limited(RateLimit(1, per=60, key=by_number))) as client:
+        assert (await client.get("/")).status_code == 500
+    error = next(record.exc_info[1] for record in caplog.records if record.exc_info)
+    golden("contrib/ratelimit_key", str(error))
+
+
+# ---- other stores
+
+
+class Shared:
+    """A store behind a network, as the documentation's for Redis: it has a clock of its own."""
+
+    def __init__(self) -> None:
+        self.full_at: dict[str, float] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.down: Exception | None = None
+        self.slow = 0.0
+
+    async def take(self, key: str, quota: Quota, now: float) -> Decision:
+        await trio.sleep(self.slow)
+        if self.down is not None:
+            raise self.down
+        self.asked.append((quota.name, key))
+        self.full_at[key], decision = take(self.full_at.get(key), quota, 1e9 + now)
+        return decision
+
+
+async def test_two_applications_share_a_store(autojump_clock: MockClock) -> None:
+    """As two workers do behind one Redis."""
+    store = Shared()
+    backend: Backend = store
+    first, second = (limited(RateLimit(1, per=60, name="all", backend=backend)) for _ in range(2))
+    async with TestClient(first) as one, TestClient(second) as two:
+        assert (await one.get("/")).status_code == 200
+        assert (await two.get("/")).status_code == 429
+    assert store.asked == [("all", "127.0.0.1")] * 2
+
+
+async def test_a_store_that_fails_lets_requests_through_or_not(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `on_failure` says, and somebody is told; so if it takes longer than `timeout`."""
+    store = Shared()
+    opened = limited(RateLimit(1, per=60, backend=store))
+    closed = limited(RateLimit(1, per=60, backend=store, on_failure="refuse", timeout=0.5))
+    async with TestClient(opened) as lax, TestClient(closed) as strict:
+        store.down = OSError("no route to redis")
+        for _ in range(3):
+            passed = await lax.get("/")
+            assert passed.status_code == 200
+            assert "ratelimit" not in passed.headers
+        refused = await strict.get("/")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        noted = [record for record in caplog.records if record.name == "trivet.contrib.ratelimit"]
+        assert [record.levelno for record in noted] == [logging.WARNING] * 4
+        store.down, store.slow = None, 0.7
+        start = trio.current_time()
+        assert (await strict.get("/")).status_code == 503
+        assert trio.current_time() - start == pytest.approx(0.5)
+        assert (await lax.get("/")).status_code == 200
+        assert (await lax.get("/")).status_code == 429
+
+
+async def test_a_client_that_leaves_while_the_store_is_asked_is_no_failure_of_the_store(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cancellation passes through; nothing is logged about the store."""
+    store = Shared()
+    store.slow = 0.9
+    async with TestClient(limited(RateLimit(1, per=60, backend=store))) as client:
+        async with client.open("GET", "/") as exchange:
+            await trio.sleep(0.5)
+            exchange.leave()
+            await exchange.wait_returned()
+        assert store.asked == []
+        assert (await client.get("/")).status_code == 200
+    assert [record for record in caplog.records if record.name == "trivet.contrib.ratelimit"] == []

@@ -1,0 +1,116 @@
+"""What type checkers must conclude about `trivet.contrib`. Never run: pyright and mypy, both strict, check it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, assert_type
+
+from trivet import JSON, App, Depends, Form, Request
+from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, MemoryBackend, Quota, RateLimit
+from trivet.contrib.security import (
+    APIKey,
+    Basic,
+    Bearer,
+    Credentials,
+    OAuth2Password,
+    OptionalScheme,
+    PasswordForm,
+    Scheme,
+    Token,
+    find_secret,
+    token_response,
+)
+
+app = App()
+oauth2 = OAuth2Password(token_url="/token", scopes={"notes:read": "Read notes."})
+
+
+@dataclass
+class User:
+    name: str
+    scopes: frozenset[str]
+
+
+async def current_user(token: Annotated[str, Depends(oauth2)]) -> User:
+    return User(token, frozenset())
+
+
+@asynccontextmanager
+async def session_user(token: Annotated[str, Depends(oauth2)]) -> AsyncGenerator[User]:
+    yield User(token, frozenset())
+
+
+def plain_user(token: Annotated[str, Depends(oauth2)]) -> User:
+    return User(token, frozenset())
+
+
+async def nobody() -> str:
+    return ""
+
+
+async def check_schemes(request: Request) -> None:
+    assert_type(await Bearer()(request), str)
+    assert_type(await oauth2(request), str)
+    assert_type(await Basic()(request), Credentials)
+    assert_type(await APIKey("x")(request), str)
+    # What is optional has another type.
+    assert_type(Bearer().optional, OptionalScheme[str])
+    assert_type(await Bearer().optional(request), str | None)
+    assert_type(await Basic().optional(request), Credentials | None)
+    assert_type(await APIKey("x").optional(request), str | None)
+    any_scheme: list[Scheme[str | Credentials]] = [Basic(), Bearer()]
+    assert_type(await any_scheme[0](request), str | Credentials)
+    Bearer("realm")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    APIKey("x", where="body")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def check_scopes() -> None:
+    assert_type(await oauth2.requires(current_user, "notes:read")(), User)
+    assert_type(await oauth2.requires(session_user)(), User)
+    assert_type(await oauth2.requires(plain_user)(), User)
+    oauth2.requires(nobody)  # type: ignore[type-var]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+assert_type(find_secret("a", {"a": 1}), int | None)
+
+
+@app.post("/token")
+async def token(form: Annotated[PasswordForm, Form()]) -> JSON[Token]:
+    assert_type(form.scopes, tuple[str, ...])
+    return token_response("a")
+
+
+class Redis:
+    async def take(self, key: str, quota: Quota, now: float) -> Decision:
+        return Decision(True, 1, 0.0)
+
+
+class Half:
+    async def take(self, key: str) -> Decision:
+        return Decision(True, 1, 0.0)
+
+
+async def by_user(user: Annotated[User, Depends(current_user)]) -> str | None:
+    return user.name
+
+
+def by_path(request: Request) -> str:
+    return request.path
+
+
+async def by_number() -> int:
+    return 1
+
+
+backend: Backend = MemoryBackend()
+RateLimit(1, per=2, key=by_user, backend=Redis(), on_failure="refuse")
+RateLimit(1, per=2, key=by_path, backend=backend)
+RateLimit(1, per=2, key=ClientAddress())
+RateLimit(1, per=2, backend=Half())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+RateLimit(1, per=2, key=by_number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def check_limit() -> None:
+    assert_type(await RateLimit(1, per=2)(), Decision | None)
