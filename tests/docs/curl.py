@@ -12,6 +12,7 @@ import io
 import json
 import re
 import shlex
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,8 @@ class Curl:
             elif word == "-H":
                 name, _, value = next(words).partition(":")
                 self.headers.append((name, value.strip()))
+            elif word == "-u":
+                self.headers.append(("authorization", f"Basic {b64encode(next(words).encode()).decode()}"))
             elif word in ("-d", "--data"):
                 self.data = next(words)
                 self.headers.append(("content-type", "application/x-www-form-urlencoded"))

@@ -1,0 +1,99 @@
+"""What the reference pages of `trivet.contrib` say of names, options and answers is what they are."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Annotated, Any
+
+import pytest
+
+from tests.docs.pages import ROOT, Page
+from tests.docs.tables import Row, code, table
+from trivet import App, Depends
+from trivet.contrib import ratelimit, security
+from trivet.testing import TestClient
+
+SECURITY = Page.read(ROOT / "docs" / "reference" / "security.md")
+RATELIMIT = Page.read(ROOT / "docs" / "reference" / "ratelimit.md")
+
+
+@pytest.mark.parametrize(("page", "module"), [(SECURITY, security), (RATELIMIT, ratelimit)])
+def test_the_table_of_names_is_what_is_exported(page: Page, module: ModuleType) -> None:
+    """Every exported name has its line."""
+    assert [code(row["name"]) for row in table(page.text, "name", "what it is")] == sorted(module.__all__)
+
+
+@pytest.mark.parametrize("row", table(SECURITY.text, "scheme", "as a provider it gives"), ids=lambda row: row["scheme"])
+def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
+    """The parameters and their defaults."""
+    shown = code(row["scheme"])
+    name = shown.partition("(")[0]
+    written = eval(f"lambda {shown.partition('(')[2][:-1]}: None")
+    expected = {each.name: each for each in inspect.signature(written).parameters.values()}
+    actual = dict(inspect.signature(getattr(security, name)).parameters)
+    del actual["description"]
+    assert set(actual) == set(expected)
+    for each in expected.values():
+        assert actual[each.name].kind is each.kind
+        if each.name != "scopes":  # made by a factory
+            assert actual[each.name].default == each.default
+
+
+def test_the_table_of_options_is_what_a_limit_takes() -> None:
+    """Each with its default."""
+    parameters = inspect.signature(ratelimit.RateLimit).parameters
+    rows = table(RATELIMIT.text, "option", "default")
+    assert [code(row["option"]) for row in rows] == list(parameters)
+    for row in rows:
+        default: Any = eval(code(row["default"])) if row["default"] else inspect.Parameter.empty
+        assert parameters[code(row["option"])].default == default
+
+
+@dataclass
+class Principal:
+    scopes: tuple[str, ...] = ()
+
+
+SENT = [[], ["Bearer a b"], ["Bearer unknown"], ["Bearer known"], ["Bearer a", "Bearer b"]]
+
+
+CASES = list(zip(table(SECURITY.text, "what was sent", "status"), SENT, strict=True))
+
+
+@pytest.mark.parametrize(("row", "sent"), CASES)
+async def test_an_answer_is_what_the_page_says(row: Row, sent: list[str]) -> None:
+    """Status and challenge."""
+    app = App()
+    bearer = security.Bearer()
+
+    async def current(token: Annotated[str, Depends(bearer)]) -> Principal:
+        if token != "known":
+            raise bearer.unauthorized()
+        return Principal()
+
+    @app.get("/", dependencies=[Depends(bearer.requires(current, "x"))])
+    async def handler() -> None: ...
+
+    async with TestClient(app) as client:
+        response = await client.get("/", headers=[("authorization", each) for each in sent])
+    assert response.status_code == int(row["status"])
+    assert response.headers["www-authenticate"] == code(row["`WWW-Authenticate`"])
+
+
+async def test_the_fields_are_spelt_as_in_the_examples() -> None:
+    """The names of the page are sent, and the examples differ from what is sent in their numbers only."""
+    app = App()
+
+    @app.get("/", dependencies=[Depends(ratelimit.RateLimit(1, per=60))])
+    async def handler() -> None: ...
+
+    async with TestClient(app) as client:
+        await client.get("/")
+        response = await client.get("/")
+    assert response.status_code == 429
+    for row in table(RATELIMIT.text, "field", "in"):
+        sent = response.headers[code(row["field"])]
+        assert re.sub(r"\d+", "0", sent) == re.sub(r"\d+", "0", code(row["example"]))
