@@ -2,7 +2,7 @@
 
 This file owns the tasks of the HTTP/1.1 connections. One task at a time, the leader, waits for all sockets and reads
 them. What needs a task, mostly a request for the application, it does itself, there and then: an application that
-answers without waiting costs no switch of tasks, which would be a third of such a request. While it does, a follower
+answers without waiting costs no switch of tasks, which would be a tenth of such a request. While it does, a follower
 is on its way, in the scheduler's next turn. If the application waits for something, the follower finds the lead
 vacant and takes it; if not, it goes back to sleep. Who has lost the lead becomes a follower when its work is over.
 
@@ -26,8 +26,7 @@ from trio.lowlevel import Abort
 from ._poller import ROUNDS, Poller
 
 IDLE: Final = 1000
-"""Followers that are kept: waking one takes a third of the time of starting one, and sleeping it takes 3 KiB."""
-
+"""Followers that are kept: waking one takes half the time of starting one, and asleep it takes 3 KiB."""
 
 AT_ONCE: Final = 32
 """Requests that the leader takes to the application before other tasks have their turn."""
