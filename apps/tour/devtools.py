@@ -1,7 +1,7 @@
 """A headless Chromium for the tests of the page, driven by the DevTools protocol over two pipes.
 
 No driver program and no package: `--remote-debugging-pipe` takes JSON messages on descriptor 3 and answers on 4, each
-ended by NUL. Only what the tests need is here.
+ended by NUL. Only what the tests of pages need is here; the contrast of two colours is among it.
 """
 
 from __future__ import annotations
@@ -200,3 +200,16 @@ def _high(pair: tuple[int, int]) -> tuple[int, int]:
     for fd in pair:
         os.close(fd)
     return high[0], high[1]
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours (WCAG 2.2, "contrast ratio")."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+    channels = [int(digits[start : start + 2], 16) / 255 for start in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

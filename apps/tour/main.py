@@ -11,12 +11,14 @@ from string import Template
 from textwrap import dedent
 from typing import Final, Literal
 
-from apps import beside_quart, hello, sleepers
+from apps import beside_quart, hello, sleepers, upload
 from apps.beside_quart import quart_side, trivet_side
 from apps.counter import service
 from apps.counter.main import create_app
 from apps.hello import main as hello_main
 from apps.sleepers import main as sleepers_main
+from apps.upload import main as upload_main
+from apps.upload import store as upload_store
 from trivet import HTML, App, Request, Response
 
 from . import trouble
@@ -68,6 +70,7 @@ app.mount("/counter_service", service.app)
 app.mount("/trouble", trouble.app)
 app.mount("/hello", hello.app)
 app.mount("/sleepers", sleepers.app)
+app.mount("/upload", upload.app)
 app.mount("/beside_quart", beside_quart.app)
 
 # The handlers on the page are those that run, so they cannot drift apart.
@@ -77,6 +80,8 @@ SHOWN: Final[dict[str, Callable[..., object]]] = {
     "loop": sleepers_main.loop,
     "counted": sleepers_main.counted,
     "counter": create_app,
+    "upload": upload_main.receive,
+    "upload_scope": upload_store.Store.receive,
     "quart_report": quart_side.report,
     "quart_order": quart_side.order,
     "trivet_lease": trivet_side.lease,

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from apps.conftest import Run
 from apps.tour import app
-from apps.tour.devtools import Page, browsing
+from apps.tour.devtools import Page, browsing, contrast
 from apps.tour.main import on_this_server
 from tests.harness.tools import require
 from trivet import App, Request
@@ -96,7 +96,7 @@ def test_contrast() -> None:
     pairs = [*product(("text", "quiet", "accent"), ("ground", "panel")), *product(("good", "bad"), ("panel",))]
     for palette in palettes:
         for ink, paper in [*pairs, ("text", "code"), ("on-accent", "accent")]:
-            assert _contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
+            assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
 
 
 @pytest.mark.slow
@@ -207,16 +207,3 @@ async def _fits_a_phone(page: Page, directory: Path) -> None:
     low = "[...document.querySelectorAll('button')].filter(e => !e.hidden && e.offsetHeight < 44).length"
     assert await page.evaluate(low) == 0
     await page.screenshot(directory / "dark.png")
-
-
-def _contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours (WCAG 2.2, "contrast ratio")."""
-    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
-    channels = [int(digits[start : start + 2], 16) / 255 for start in (0, 2, 4)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
