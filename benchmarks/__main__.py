@@ -215,11 +215,14 @@ def _asleep_lines(run: Run) -> list[str]:
 
 
 def _gate_lines(run: Run, by_rate: bool) -> Iterator[str]:
-    typed = run.compared["work"].samples.get(gates.CELL, {}) if "work" in run.compared else {}
+    cells = run.compared["work"].samples if "work" in run.compared else {}
+    typed = cells.get(gates.CELL, {})
     held = [*gates.of_work(typed, by_rate), *gates.of_asleep(run.sleepers)]
     yield "## Gates"
     yield ""
     yield from gates.table(f"Promised, in `{gates.CELL}` and asleep", held, by_rate)
+    yield ""
+    yield from gates.table("Promised of bodies and dependencies", gates.of_binding(cells, by_rate), by_rate)
     yield ""
     yield from gates.table("Aimed for", gates.aims(typed, by_rate), by_rate)
 

@@ -37,6 +37,11 @@ ORDER: Final[dict[str, Any]] = {
 }
 """The object that the `echo` case sends and wants back."""
 
+QUANTITY: Final = (1, 100)
+SKU_MAX: Final = 40
+"""What the `order` case has checked of the same object, beside its types: the least and the most of a quantity, and how
+long a name may be."""
+
 DOWNLOAD: Final = bytes(range(256)) * 4096
 """One megabyte, whole: the server has it at once, and no peer may know that it is asked for it again."""
 
@@ -60,6 +65,7 @@ class Case:
         body: sent with each request; its presence makes it a POST.
         body_type: the body's `Content-Type`.
         bulk: answers are too few in a slice to count them; so many requests are timed instead, or one per connection.
+        common: asked of everybody; else of those only that say that they take part.
     """
 
     name: str
@@ -69,6 +75,7 @@ class Case:
     body: bytes = b""
     body_type: str = "application/json"
     bulk: int = 0
+    common: bool = True
 
     @property
     def method(self) -> str:
@@ -95,6 +102,8 @@ class Case:
         """What `path` answers: a text, bytes, or a value that the JSON stands for."""
         if self.name == "typed" or self.name == "awaits":
             return {"item_id": int(path.rpartition("/")[2])}
+        if self.name == "nested":
+            return {"account": int(path.rpartition("/")[2]) + 2}
         return _EXPECTED[self.name]
 
     def check(self, path: str, status: int, headers: dict[str, str], body: bytes) -> str | None:
@@ -125,6 +134,7 @@ _EXPECTED: Final[dict[str, object]] = {
     "static": GREETING,
     "json": PROFILE,
     "echo": ORDER,
+    "order": {"sku": "lamp-12", "total": 37.5},
     "download": DOWNLOAD,
     "upload": {"received": UPLOAD},
 }
@@ -137,6 +147,19 @@ WORK: Final = (
     TYPED,
     JSON,
     Case("echo", "POST /echo, a JSON object and back", ("/echo",), body=json.dumps(ORDER).encode()),
+    Case(
+        "order",
+        "POST /orders, a JSON object validated into a model, two fields back",
+        ("/orders",),
+        body=json.dumps(ORDER).encode(),
+        common=False,
+    ),
+    Case(
+        "nested",
+        "GET /nested/{item_id}, three dependencies, each of the one before",
+        tuple(f"/nested/{number}" for number in _ITEMS),
+        common=False,
+    ),
     Case("download", "GET /download, 1 MB", ("/download",), "application/octet-stream"),
     Case(
         "upload",

@@ -55,7 +55,8 @@ class Measured:
 def work_cells(*, full: bool, rounds: int | None) -> list[Cell]:
     """The cells of the comparison of servers.
 
-    The gates are judged by `typed` with 32 connections, which therefore has more rounds. A thousand uploads of 10 MB at
+    Most gates are judged by `typed` with 32 connections, which therefore has more rounds, and the cases of the others
+    have some more, too; those have few peers. A thousand uploads of 10 MB at
     a time would be ten gigabytes in the memory of a peer that cannot take a body in pieces: they are left out always.
     """
     cells = []
@@ -64,7 +65,7 @@ def work_cells(*, full: bool, rounds: int | None) -> list[Cell]:
         for connections in busy:
             if case.bulk and connections >= CROWD:
                 continue
-            own = 7 if (case.name, connections) == ("typed", 32) else 2
+            own = 7 if (case.name, connections) == ("typed", 32) else 2 if case.common else 5
             cells.append(Cell(case, connections, rounds or (3 * own if full else own)))
     return cells
 
@@ -132,7 +133,7 @@ def measure(servers: Sequence[Server], cells: Sequence[Cell], load: Load, pace: 
     """All rounds of all cells. A peer that breaks in a cell is left out of the rest of that cell."""
     result = Measured()
     for cell in cells:
-        taking = [server for server in servers if not server.peer.cases or cell.case.name in server.peer.cases]
+        taking = [server for server in servers if server.peer.takes(cell.case)]
         result.samples[cell.name] = {server.peer.name: [] for server in taking}
         result.broken[cell.name] = {}
     for number in range(max((cell.rounds for cell in cells), default=0)):

@@ -46,6 +46,14 @@ _PROMISES: Final = (
     ("trivet, of the limit with a task per connection", "trivet", "limit", 0.7),
 )
 
+BINDING: Final = (
+    ("a JSON body into a model, of FastAPI's on uvicorn", "order@32", "fastapi@uvicorn", 1.5),
+    ("a JSON body into a model, of Litestar's on uvicorn", "order@32", "litestar@uvicorn", 1.2),
+    ("three nested dependencies, of FastAPI's on uvicorn", "nested@32", "fastapi@uvicorn", 1.5),
+    ("three nested dependencies, of Litestar's on uvicorn", "nested@32", "litestar@uvicorn", 1.2),
+)
+"""What is promised of binding, with the cell that each is judged in."""
+
 _AIMS: Final = (
     ("trivet, of bare ASGI on uvicorn", "trivet", "bare@uvicorn", 1.0),
     ("trivet through ASGI's door, of Starlette on uvicorn", "trivet-waits", "starlette@uvicorn", 1.2),
@@ -66,6 +74,18 @@ def of_work(typed: Samples, by_rate: bool) -> list[Gate]:
     if best is not None:
         gates.insert(2, _gate(typed, f"trivet, of the fastest other framework: {best}", "trivet", best, 1.0, by_rate))
     return gates
+
+
+def of_binding(cells: Mapping[str, Samples], by_rate: bool) -> list[Gate]:
+    """The gates that the cases of bodies and dependencies decide.
+
+    Args:
+        cells: the samples of each cell.
+        by_rate: judge by requests per second; else by CPU time.
+    """
+    return [
+        _gate(cells.get(cell, {}), promise, "trivet", base, bound, by_rate) for promise, cell, base, bound in BINDING
+    ]
 
 
 def aims(typed: Samples, by_rate: bool) -> list[Gate]:

@@ -167,7 +167,7 @@ def check(peer: Peer, address: Address, cases: Sequence[Case]) -> None:
         Unusable: it does not.
     """
     for case in cases:
-        if peer.cases and case.name not in peer.cases:
+        if not peer.takes(case):
             continue
         # A limit answers the same to all; it must be what the first path should get.
         for path in (case.paths[0],) if peer.kind == "limit" else (case.paths[0], case.paths[-1]):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from benchmarks.cases import Case
+
 Kind = Literal["framework", "bare", "limit"]
 
 
@@ -21,7 +23,8 @@ class Peer:
         target: where that server finds the application.
         kind: `framework`: routes, binds and encodes; `bare`: a function on the server's own interface; `limit`: answers
             the same bytes whatever it is asked, to show how far a loop can go.
-        cases: what it can be asked; empty: everything.
+        cases: what it can be asked; empty: what everybody is asked.
+        more: what it is asked on top of that.
     """
 
     name: str
@@ -29,6 +32,11 @@ class Peer:
     target: str
     kind: Kind = "framework"
     cases: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+    def takes(self, case: Case) -> bool:
+        """Whether it takes part in a case."""
+        return case.name in self.cases if self.cases else case.common or case.name in self.more
 
     @property
     def short(self) -> str:
@@ -38,6 +46,9 @@ class Peer:
 BASE: Final = "bare@uvicorn"
 """What the others are divided by in the comparison of servers: no framework, on the server that most people have."""
 
+BINDING: Final = ("order", "nested")
+"""The cases of those frameworks that read a body into a model and have dependencies."""
+
 _BARE = "benchmarks.peers.bare:app"
 _STARLETTE = "benchmarks.peers.with_starlette:app"
 _QUART = "benchmarks.peers.with_quart_trio:app"
@@ -45,17 +56,17 @@ _QUART = "benchmarks.peers.with_quart_trio:app"
 PEERS: Final = (
     Peer("limit-door", "limit", "--door", "limit", ("typed",)),
     Peer("limit", "limit", "--task", "limit", ("typed",)),
-    Peer(BASE, "uvicorn", _BARE, "bare"),
+    Peer(BASE, "uvicorn", _BARE, "bare", more=BINDING),
     Peer("bare@trivet", "trivet", _BARE, "bare"),
     Peer("bare@granian", "granian-asgi", _BARE, "bare"),
     Peer("rsgi@granian", "granian-rsgi", "benchmarks.peers.bare_rsgi:app", "bare"),
     Peer("bare@hypercorn", "hypercorn", _BARE, "bare"),
-    Peer("trivet", "trivet", "benchmarks.peers.with_trivet:app"),
-    Peer("trivet-waits", "trivet", "benchmarks.peers.with_trivet:waits"),
+    Peer("trivet", "trivet", "benchmarks.peers.with_trivet:app", more=BINDING),
+    Peer("trivet-waits", "trivet", "benchmarks.peers.with_trivet:waits", more=BINDING),
     Peer("starlette@trivet", "trivet", _STARLETTE),
     Peer("starlette@uvicorn", "uvicorn", _STARLETTE),
-    Peer("fastapi@uvicorn", "uvicorn", "benchmarks.peers.with_fastapi:app"),
-    Peer("litestar@uvicorn", "uvicorn", "benchmarks.peers.with_litestar:app"),
+    Peer("fastapi@uvicorn", "uvicorn", "benchmarks.peers.with_fastapi:app", more=BINDING),
+    Peer("litestar@uvicorn", "uvicorn", "benchmarks.peers.with_litestar:app", more=BINDING),
     Peer("blacksheep@uvicorn", "uvicorn", "benchmarks.peers.with_blacksheep:app"),
     Peer("falcon@uvicorn", "uvicorn", "benchmarks.peers.with_falcon:app"),
     Peer("sanic", "sanic", "benchmarks.peers.with_sanic:app"),

@@ -13,6 +13,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _ITEMS = "/items/"
 _WAITS = "/waits/"
+_NESTED = "/nested/"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,6 +39,8 @@ async def _got(path: str) -> tuple[int, bytes, bytes]:
     if path == "/download":
         return 200, b"application/octet-stream", DOWNLOAD
     try:
+        if path.startswith(_NESTED):
+            return 200, b"application/json", _encode({"account": int(path[len(_NESTED) :]) + 2})
         if path.startswith(_WAITS):
             await trio.lowlevel.checkpoint()
             path = _ITEMS + path[len(_WAITS) :]
@@ -49,14 +52,17 @@ async def _got(path: str) -> tuple[int, bytes, bytes]:
 
 
 async def _posted(path: str, receive: Receive) -> tuple[int, bytes, bytes]:
-    if path == "/echo":
+    if path in ("/echo", "/orders"):
         chunks = []
         more = True
         while more:
             message = await receive()
             chunks.append(message.get("body", b""))
             more = message.get("more_body", False)
-        return 200, b"application/json", _encode(_decode(b"".join(chunks)))
+        order = _decode(b"".join(chunks))
+        if path == "/orders":
+            order = {"sku": order["sku"], "total": order["quantity"] * order["price"]}
+        return 200, b"application/json", _encode(order)
     if path == "/upload":
         received = 0
         more = True

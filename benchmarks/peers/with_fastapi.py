@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import trio
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from benchmarks.cases import DOWNLOAD, GREETING, PROFILE
+from benchmarks.cases import DOWNLOAD, GREETING, PROFILE, QUANTITY, SKU_MAX
 
 app = FastAPI()
 
@@ -20,6 +20,31 @@ class Order(BaseModel):
     price: float
     tags: list[str]
     gift: bool
+
+
+class Checked(BaseModel):
+    sku: Annotated[str, Field(max_length=SKU_MAX)]
+    quantity: Annotated[int, Field(ge=QUANTITY[0], le=QUANTITY[1])]
+    price: float
+    tags: list[str]
+    gift: bool
+
+
+class Receipt(BaseModel):
+    sku: str
+    total: float
+
+
+async def session(item_id: int) -> int:
+    return item_id
+
+
+async def user(session: Annotated[int, Depends(session)]) -> int:
+    return session + 1
+
+
+async def account(user: Annotated[int, Depends(user)]) -> int:
+    return user + 1
 
 
 @app.get("/hello", response_class=PlainTextResponse)
@@ -46,6 +71,16 @@ async def profile() -> dict[str, Any]:
 @app.post("/echo")
 async def echo(order: Order) -> Order:
     return order
+
+
+@app.post("/orders")
+async def order(order: Checked) -> Receipt:
+    return Receipt(sku=order.sku, total=order.quantity * order.price)
+
+
+@app.get("/nested/{item_id}")
+async def nested(account: Annotated[int, Depends(account)]) -> dict[str, int]:
+    return {"account": account}
 
 
 @app.get("/download")

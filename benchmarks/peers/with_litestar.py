@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import trio
 from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.di import Provide
 from litestar.status_codes import HTTP_200_OK
 
-from benchmarks.cases import DOWNLOAD, GREETING, PROFILE, UPLOAD
+from benchmarks.cases import DOWNLOAD, GREETING, PROFILE, QUANTITY, SKU_MAX, UPLOAD
 
 
 @dataclass
@@ -19,6 +21,31 @@ class Order:
     price: float
     tags: list[str]
     gift: bool
+
+
+class Checked(msgspec.Struct):
+    sku: Annotated[str, msgspec.Meta(max_length=SKU_MAX)]
+    quantity: Annotated[int, msgspec.Meta(ge=QUANTITY[0], le=QUANTITY[1])]
+    price: float
+    tags: list[str]
+    gift: bool
+
+
+class Receipt(msgspec.Struct):
+    sku: str
+    total: float
+
+
+async def session(item_id: int) -> int:
+    return item_id
+
+
+async def user(session: int) -> int:
+    return session + 1
+
+
+async def account(user: int) -> int:
+    return user + 1
 
 
 @get("/hello", media_type=MediaType.TEXT)
@@ -47,6 +74,19 @@ async def echo(data: Order) -> Order:
     return data
 
 
+@post("/orders", status_code=HTTP_200_OK)
+async def order(data: Checked) -> Receipt:
+    return Receipt(data.sku, data.quantity * data.price)
+
+
+@get(
+    "/nested/{item_id:int}",
+    dependencies={"session": Provide(session), "user": Provide(user), "account": Provide(account)},
+)
+async def nested(account: int) -> dict[str, int]:
+    return {"account": account}
+
+
 @get("/download")
 async def download() -> Response[bytes]:
     return Response(DOWNLOAD, media_type="application/octet-stream")
@@ -62,4 +102,4 @@ async def upload(request: Request[Any, Any, Any]) -> dict[str, int]:
 
 
 # Its default logging starts a thread of its own.
-app = Litestar([hello, item, waits, profile, echo, download, upload], logging_config=None)
+app = Litestar([hello, item, waits, profile, echo, order, nested, download, upload], logging_config=None)

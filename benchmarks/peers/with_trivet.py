@@ -3,13 +3,13 @@ with handlers that wait, each for one checkpoint, which the server cannot answer
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import trio
 
-from benchmarks.cases import DOWNLOAD, GREETING, PROFILE, UPLOAD
-from trivet import App, Request, Response
+from benchmarks.cases import DOWNLOAD, GREETING, PROFILE, QUANTITY, SKU_MAX, UPLOAD
+from trivet import App, Depends, Request, Response
 
 
 class Order(msgspec.Struct):
@@ -18,6 +18,31 @@ class Order(msgspec.Struct):
     price: float
     tags: list[str]
     gift: bool
+
+
+class Checked(msgspec.Struct):
+    sku: Annotated[str, msgspec.Meta(max_length=SKU_MAX)]
+    quantity: Annotated[int, msgspec.Meta(ge=QUANTITY[0], le=QUANTITY[1])]
+    price: float
+    tags: list[str]
+    gift: bool
+
+
+class Receipt(msgspec.Struct):
+    sku: str
+    total: float
+
+
+async def session(item_id: int) -> int:
+    return item_id
+
+
+async def user(session: Annotated[int, Depends(session)]) -> int:
+    return session + 1
+
+
+async def account(user: Annotated[int, Depends(user)]) -> int:
+    return user + 1
 
 
 def routes(app: App) -> App:
@@ -38,6 +63,10 @@ def routes(app: App) -> App:
     async def profile() -> dict[str, Any]:
         return PROFILE
 
+    @app.get("/nested/{item_id}")
+    async def nested(account: Annotated[int, Depends(account)]) -> dict[str, int]:
+        return {"account": account}
+
     @app.get("/download")
     async def download() -> bytes:
         return DOWNLOAD
@@ -49,6 +78,10 @@ def posts(app: App) -> App:
     @app.post("/echo")
     async def echo(order: Order) -> Order:
         return order
+
+    @app.post("/orders")
+    async def order(order: Checked) -> Receipt:
+        return Receipt(order.sku, order.quantity * order.price)
 
     @app.post("/upload", max_body=2 * UPLOAD)
     async def upload(request: Request) -> dict[str, int]:
@@ -75,6 +108,11 @@ def waiting(app: App) -> App:
     async def profile() -> dict[str, Any]:
         await trio.lowlevel.checkpoint()
         return PROFILE
+
+    @app.get("/nested/{item_id}")
+    async def nested(account: Annotated[int, Depends(account)]) -> dict[str, int]:
+        await trio.lowlevel.checkpoint()
+        return {"account": account}
 
     @app.get("/download")
     async def download() -> Response:

@@ -18,7 +18,7 @@ from benchmarks.cases import GREETING, JSON, STOCK, TYPED, WORK, Case
 from benchmarks.chart import Bar, bars
 from benchmarks.comparison import CROWD, stock_cells, work_cells
 from benchmarks.generator import Broken, Sample, parse_head
-from benchmarks.peers import ASLEEP_BASE, BASE, PEERS, STOCK_BASE, STOCK_PEERS
+from benchmarks.peers import ASLEEP_BASE, BASE, PEERS, STOCK_BASE, STOCK_PEERS, Peer
 from benchmarks.processes import cpu_time, family, resident
 from benchmarks.report import rows, table
 from benchmarks.results import write
@@ -210,6 +210,41 @@ def test_a_gate_holds_at_its_bound_and_not_below() -> None:
     verdicts = {gate.bound: gate.verdict for gate in found if gate.ratio is not None}
     assert verdicts == {1.0: "pass", 1.2: "pass", 2.5: "FAIL"}
     assert [gate.verdict for gate in found if gate.ratio is None] == ["not measured"] * 3
+
+
+def test_bodies_and_dependencies_are_judged_each_in_its_own_cell() -> None:
+    """1.5 of FastAPI's requests per second and 1.2 of Litestar's, in both; a case that is left out says nothing."""
+    cell = typed(trivet=150, fastapi_at_uvicorn=100, litestar_at_uvicorn=126)
+    found = gates.of_binding({"order@32": cell, gates.CELL: cell}, by_rate=True)
+    assert [(gate.bound, gate.verdict) for gate in found] == [
+        (1.5, "pass"),
+        (1.2, "FAIL"),
+        (1.5, "not measured"),
+        (1.2, "not measured"),
+    ]
+
+
+def test_every_cell_of_a_gate_is_one_that_is_measured() -> None:
+    """A gate of a cell that nobody measures would never fail; who is judged takes part in its case."""
+    cases = {cell.name: cell.case for cell in work_cells(full=False, rounds=None)}
+    peers = {peer.name: peer for peer in PEERS}
+    for _, cell, base, _ in gates.BINDING:
+        assert peers["trivet"].takes(cases[cell])
+        assert peers[base].takes(cases[cell])
+        assert peers[BASE].takes(cases[cell])
+
+
+@pytest.mark.parametrize(
+    ("peer", "taken"),
+    [
+        (Peer("all", "trivet", "m:app"), ["hello", "typed"]),
+        (Peer("binds", "trivet", "m:app", more=("order",)), ["hello", "typed", "order"]),
+        (Peer("limit", "limit", "m", "limit", ("typed",)), ["typed"]),
+    ],
+)
+def test_who_is_asked_what(peer: Peer, taken: list[str]) -> None:
+    """What is not common is asked of those only that say so; who says what it can be asked is asked nothing else."""
+    assert [case.name for case in WORK if peer.takes(case) and case.name in ("hello", "typed", "order")] == taken
 
 
 def test_the_fastest_is_a_framework_and_not_ours() -> None:
