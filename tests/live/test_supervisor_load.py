@@ -113,7 +113,8 @@ def test_sighup_replaces_all_one_by_one_and_loses_nothing(journal: Path) -> None
             eventually(lambda: clients.seen_since(replaced) == after, lambda: server.log)
         assert before.isdisjoint(after)
         assert [index for index, _ in ready(server)[2:]] == [0, 1]
-        assert (min(counts), max(counts)) == (2, 3)
+        assert min(counts) >= 2  # it may be 3 all the time that somebody looked
+        assert max(counts) == 3
         assert clients.lost == set()
         assert clients.outcomes.keys() <= {"ok", "reused", "fresh"}, clients.detail
         server.signal()
