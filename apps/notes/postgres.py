@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-from typing import Final, TypeVar, TypeVarTuple, Unpack
+from typing import Final, TypeVar, TypeVarTuple
 
 import outcome
 import psycopg
 import trio
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from .connections import Dialect, Row, TransactionLost, Unavailable
@@ -23,9 +23,12 @@ from .connections import Dialect, Row, TransactionLost, Unavailable
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-DEFAULTS: Final = {
+PATIENCE: Final = 5.0
+"""Seconds for a new connection to the server: ours, and the one by which a statement is stopped."""
+
+DEFAULTS: Final[dict[str, str | int]] = {
     "application_name": "notes",
-    "connect_timeout": 5,
+    "connect_timeout": int(PATIENCE),
     # A server that has vanished without a word would otherwise hold a thread, and the request, for minutes.
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 10,
@@ -58,15 +61,13 @@ class PostgreSQL:
     migration_lock = "SELECT pg_advisory_xact_lock(7461830025)"  # any number that nobody else uses
 
     def __init__(self, url: str) -> None:
-        self._settings = DEFAULTS | conninfo_to_dict(url)
+        self._conninfo = make_conninfo("", **DEFAULTS | conninfo_to_dict(url))
         # The pool bounds the connections, and each has one thread at most.
         self._limiter = trio.CapacityLimiter(inf)
 
     async def connect(self, *, write: bool) -> PostgreSQLConnection:
         """Connect; may take `connect_timeout` for each address of the server, and is not cancelled in between."""
-        connect = partial(
-            psycopg.connect, autocommit=True, cursor_factory=psycopg.RawCursor, **self._settings
-        )
+        connect = partial(psycopg.connect, self._conninfo, autocommit=True, cursor_factory=psycopg.RawCursor[TupleRow])
         try:
             connection = await trio.to_thread.run_sync(connect, limiter=self._limiter)
         except psycopg.OperationalError as error:
@@ -109,18 +110,21 @@ class PostgreSQLConnection:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._connection.close)
 
-    async def _in_thread(self, fn: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+    async def _in_thread(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run `fn(*args)` in a worker thread; if the task is cancelled, have the server stop what it runs for us.
 
         Either way the thread has returned when this does, so that nobody else uses the connection meanwhile.
         """
         done = trio.Event()
+        result: outcome.Maybe[T] | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_if_cancelled, done)
             with trio.CancelScope(shield=True):
                 # Captured: an error of the statement's is to be raised as it is, not in a group.
                 result = await trio.to_thread.run_sync(partial(outcome.capture, fn, *args), limiter=self._limiter)
             done.set()
+        if result is None:
+            raise AssertionError("nobody cancels this nursery")
         try:
             return result.unwrap()
         except psycopg.OperationalError as error:
@@ -145,7 +149,7 @@ class PostgreSQLConnection:
 
     def _cancel(self) -> None:
         try:
-            self._connection.cancel_safe(timeout=DEFAULTS["connect_timeout"])
+            self._connection.cancel_safe(timeout=PATIENCE)
         except psycopg.Error:
             pass  # The server is gone, which the statement notices as well; or it is asked again.
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import apsw
 import apsw.aio
@@ -59,13 +59,22 @@ class SQLite:
         """Open the file."""
         # Shielded: were this cancelled, the thread would have been started, and nobody would have what stops it. It
         # would wait for work for ever, and so would the interpreter at exit for it.
-        with trio.CancelScope(shield=True), apsw.aio.contextvar_set(apsw.aio.check_progress_steps, STEPS):
-            connection = SQLiteConnection(await apsw.Connection.as_async(self._path))
-            try:
-                await connection.prepare(write=write)
-            except BaseException:
-                await connection.close()
-                raise
+        with trio.CancelScope(shield=True):
+            return await self._connect(write)
+        raise AssertionError("nobody cancels this scope")
+
+    async def _connect(self, write: bool) -> SQLiteConnection:
+        before = apsw.aio.check_progress_steps.set(STEPS)
+        try:
+            opened: Any = await apsw.Connection.as_async(self._path)
+        finally:
+            apsw.aio.check_progress_steps.reset(before)
+        connection = SQLiteConnection(opened)
+        try:
+            await connection.prepare(write=write)
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     async def close(self) -> None:
@@ -75,10 +84,24 @@ class SQLite:
                 await trio.to_thread.run_sync(shutil.rmtree, self._directory, True)
 
 
+class _Database(Protocol):
+    """What is used of `apsw.Connection`, whose own types need Python 3.12. The first two are for the event loop, the
+    others for the connection's thread."""
+
+    async def async_run(self, call: Callable[..., T], /, *args: object) -> T: ...
+    async def aclose(self, force: bool = False) -> None: ...
+
+    in_transaction: bool
+
+    def execute(self, statements: str, bindings: Sequence[object]) -> Any: ...
+    def pragma(self, name: str, value: str | bool) -> object: ...
+    def set_busy_timeout(self, milliseconds: int) -> None: ...
+
+
 class SQLiteConnection:
     """One connection; see `connections.Connection`."""
 
-    def __init__(self, db: apsw.AsyncConnection) -> None:
+    def __init__(self, db: _Database) -> None:
         self._db = db
 
     async def prepare(self, *, write: bool) -> None:
@@ -115,14 +138,13 @@ class SQLiteConnection:
             await self._db.aclose(True)
 
     async def _in_worker(self, fn: Callable[..., T], *args: object) -> T:
-        result: T = await self._db.async_run(fn, *args)
-        return result
+        return await self._db.async_run(fn, *args)
 
     # ---- in the connection's thread, where apsw is not asynchronous
 
     def _rows(self, sql: str, parameters: Sequence[object]) -> list[Row]:
-        db: apsw.Connection = self._db  # type: ignore[assignment]
-        return db.execute(sql, parameters).fetchall()
+        rows: list[Row] = self._db.execute(sql, parameters).fetchall()
+        return rows
 
     def _execute(self, sql: str, parameters: Sequence[object]) -> list[Row]:
         if not self._db.in_transaction:
@@ -136,7 +158,7 @@ class SQLiteConnection:
             self._rows("ROLLBACK", ())
 
     def _prepare(self, write: bool) -> None:
-        db: apsw.Connection = self._db  # type: ignore[assignment]
+        db = self._db
         db.set_busy_timeout(BUSY_MS)
         db.pragma("foreign_keys", True)
         if write:

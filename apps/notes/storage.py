@@ -1,4 +1,4 @@
-"""The pool of connections, and transactions that begin late and end once.
+"""The pool of connections, and the transactions in it.
 
 This file owns when a connection is taken, when a transaction is committed or rolled back, and what becomes of a
 connection on which that failed. It knows no table.
@@ -46,22 +46,21 @@ class Pool:
     async def transaction(self, *, write: bool) -> AsyncGenerator[Transaction]:
         """A transaction: committed if the block ends well, rolled back if it raises or is cancelled.
 
-        It begins with its first statement. So a request whose body trickles in, or that computes a password's hash,
-        holds up nobody; and one that needs no data takes no connection.
-
         Args:
             write: it may write; otherwise the database refuses that.
 
         Raises:
-            Unavailable: the database cannot be reached (from the first statement, or from the end of the block).
+            Unavailable: the database cannot be reached.
             Exception: whatever keeps the database from committing; then nothing has been written.
         """
-        transaction = Transaction(self, write)
+        connection = await self._take(write)
+        committed = False
         try:
-            yield transaction
-            await transaction._commit()
+            yield Transaction(connection, self.dialect)
+            await connection.commit()
+            committed = True
         finally:
-            await transaction._end()
+            await self._give_back(connection, write, ended=committed)
 
     async def migrate(self) -> None:
         """Bring the tables up to date. Processes that start together do it one after another.
@@ -131,14 +130,11 @@ class Pool:
 
 
 class Transaction:
-    """What a handler runs statements in. `Pool.transaction` makes it, commits it and rolls it back."""
+    """What a handler runs statements in. `Pool.transaction` begins it and ends it."""
 
-    def __init__(self, pool: Pool, write: bool) -> None:
-        self.dialect: Dialect = pool.dialect
-        self._pool = pool
-        self._write = write
-        self._connection: Connection | None = None
-        self._committed = False
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self._connection = connection
 
     async def all(self, sql: str, *parameters: object) -> list[Row]:
         """Run one statement and return its rows.
@@ -153,24 +149,12 @@ class Transaction:
 
         Cancellation: the statement is stopped where it is, and the transaction can only be rolled back.
         """
-        if self._connection is None:
-            self._connection = await self._pool._take(self._write)
         return await self._connection.execute(sql, parameters)
 
     async def one(self, sql: str, *parameters: object) -> Row | None:
         """Like `all`, for a statement that has at most one row."""
         rows = await self.all(sql, *parameters)
         return rows[0] if rows else None
-
-    async def _commit(self) -> None:
-        if self._connection is not None:
-            await self._connection.commit()
-            self._committed = True
-
-    async def _end(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._pool._give_back(connection, self._write, ended=self._committed)
 
 
 class _Places:

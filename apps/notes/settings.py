@@ -1,0 +1,28 @@
+"""What is set from outside: by the environment, or by whoever makes the application."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Final
+
+from argon2 import PasswordHasher
+
+DATABASE_URL: Final = "sqlite:notes.db"
+"""In the working directory, unless the environment's NOTES_DATABASE_URL says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one application."""
+
+    database_url: str = DATABASE_URL
+    """`sqlite:PATH`, `sqlite:` (temporary), or `postgresql://user:password@host/database`."""
+
+    hasher: PasswordHasher = field(default_factory=PasswordHasher)
+    """How passwords are hashed."""
+
+
+async def settings() -> Settings:
+    """The settings of the environment; a provider, so that another can be put in its place."""
+    return Settings(database_url=os.environ.get("NOTES_DATABASE_URL", DATABASE_URL))
