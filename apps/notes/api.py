@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
 from trivet import JSON, Depends, Form, HTTPError, Request, Response, Router
+from trivet.contrib.ratelimit import RateLimit
+from trivet.contrib.security import OAuth2Password, PasswordForm, Token, token_error, token_response
 
 from . import accounts
 from .accounts import Passwords, User
@@ -27,6 +29,9 @@ log = logging.getLogger("apps.notes")
 router = Router()
 
 READING: Final = ("GET", "HEAD")
+
+oauth2 = OAuth2Password(token_url="token")
+"""A token in `Authorization`, and nowhere else: no browser sends it on its own, so no other site can use it (CSRF)."""
 
 
 # ---- what a request stands on
@@ -62,26 +67,14 @@ async def transaction(request: Request, pool: Connections) -> AsyncGenerator[Tra
         yield tx
 
 
-async def token(request: Request) -> str:
-    """The token that a request was sent with.
-
-    Only ever in `Authorization`, which no browser sends on its own: so no other site can use it (CSRF).
-    """
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not credentials:
-        raise HTTPError(401, "Sign in first.", headers={"www-authenticate": "Bearer"})
-    return credentials.strip()
-
-
-async def user(token: Annotated[str, Depends(token)], pool: Connections) -> User:
+async def user(token: Annotated[str, Depends(oauth2)], pool: Connections) -> User:
     """Who sends a request.
 
-    In a transaction of its own: that of the handler would be held while the body arrives.
+    In a transaction of its own: this is asked before the body is read, and the handler's begins after that.
     """
     found = await accounts.whose(pool, token)
     if found is None:
-        challenge = 'Bearer error="invalid_token"'
-        raise HTTPError(401, "This token is not good, or not any more.", headers={"www-authenticate": challenge})
+        raise oauth2.unauthorized()
     return found
 
 
@@ -123,6 +116,28 @@ Read: TypeAlias = Annotated[Note, Depends(note)]
 ToChange: TypeAlias = Annotated[Note, Depends(note_to_change)]
 
 
+# ---- how often
+
+registrations = RateLimit(10, per=3600, name="registrations")
+logins = RateLimit(20, per=60, name="logins")
+
+
+async def name_tried(form: Annotated[PasswordForm, Form()]) -> str:
+    """Whose password is tried: so many addresses are no more use to guess it than one."""
+    return form.username
+
+
+logins_of_one = RateLimit(10, per=60, name="logins_of_one", key=name_tried)
+
+
+async def writer(user: Signed) -> str:
+    """Who writes, from whatever address."""
+    return str(user.id)
+
+
+writes = RateLimit(120, per=60, name="writes", key=writer)
+
+
 # ---- users
 
 
@@ -133,23 +148,7 @@ class NewUser(Struct, forbid_unknown_fields=True):
     password: Annotated[str, Meta(min_length=8, max_length=200)]
 
 
-class Grant(Struct):
-    """What OAuth2's clients send to sign in (RFC 6749, section 4.3.2)."""
-
-    username: Annotated[str, Meta(max_length=200, pattern=r"^[^\u0000]*$")]
-    password: Annotated[str, Meta(max_length=200)]
-    grant_type: Literal["password"] = "password"
-
-
-class Token(Struct):
-    """A token (RFC 6749, section 5.1)."""
-
-    access_token: str
-    token_type: Literal["bearer"]
-    expires_in: int
-
-
-@router.post("/users", status=201, tags=["users"])
+@router.post("/users", status=201, tags=["users"], dependencies=[Depends(registrations)])
 async def register(new: NewUser, pool: Connections, passwords: Hashing) -> dict[str, str]:
     """Register a user."""
     if await accounts.register(pool, passwords, new.name, new.password) is None:
@@ -157,18 +156,17 @@ async def register(new: NewUser, pool: Connections, passwords: Hashing) -> dict[
     return {"name": new.name}
 
 
-@router.post("/token", tags=["users"])
-async def sign_in(grant: Annotated[Grant, Form()], pool: Connections, passwords: Hashing) -> JSON[Token]:
+@router.post("/token", tags=["users"], dependencies=[Depends(logins), Depends(logins_of_one)])
+async def sign_in(form: Annotated[PasswordForm, Form()], pool: Connections, passwords: Hashing) -> JSON[Token]:
     """Sign in: a name and a password for a token."""
-    made = await accounts.sign_in(pool, passwords, grant.username, grant.password)
+    made = await accounts.sign_in(pool, passwords, form.username, form.password)
     if made is None:
-        # 400, and `error`: what clients of OAuth2 look for (RFC 6749, section 5.2).
-        raise HTTPError(400, "Name and password do not belong together.", error="invalid_grant")
-    return JSON(Token(made, "bearer", accounts.LIFETIME), headers={"cache-control": "no-store"})
+        raise token_error("invalid_grant", "Name and password do not belong together.")
+    return token_response(made, expires_in=accounts.LIFETIME)
 
 
 @router.delete("/token", tags=["users"])
-async def sign_out(token: Annotated[str, Depends(token)], user: Signed, tx: InTransaction) -> None:
+async def sign_out(token: Annotated[str, Depends(oauth2)], user: Signed, tx: InTransaction) -> None:
     """Sign out: the token is worthless from here on."""
     await accounts.sign_out(tx, token)
 
@@ -188,7 +186,7 @@ async def list_notes(
     return await notebook.page(tags=tag, words=q, before=before, limit=limit)
 
 
-@router.post("/notes", tags=["notes"])
+@router.post("/notes", tags=["notes"], dependencies=[Depends(writes)])
 async def add_note(draft: Draft, notebook: Mine, request: Request) -> JSON[Note]:
     """Add a note."""
     added = await notebook.add(draft)
@@ -202,19 +200,19 @@ async def read_note(note: Read, request: Request) -> Response:
     return check(request, etag=etag(note)) or tagged(note)
 
 
-@router.put("/notes/{note_id}", tags=["notes"])
+@router.put("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)])
 async def replace_note(note: ToChange, draft: Draft, notebook: Mine) -> JSON[Note]:
     """Replace a note."""
     return tagged(await notebook.replace(note, draft))
 
 
-@router.patch("/notes/{note_id}", tags=["notes"])
+@router.patch("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)])
 async def change_note(note: ToChange, patch: Patch, notebook: Mine) -> JSON[Note]:
     """Change some of a note: a JSON merge patch."""
     return tagged(await notebook.replace(note, patch.applied(Draft(note.title, note.text, note.tags))))
 
 
-@router.delete("/notes/{note_id}", tags=["notes"])
+@router.delete("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)])
 async def delete_note(note: ToChange, notebook: Mine) -> None:
     """Delete a note."""
     await notebook.delete(note)

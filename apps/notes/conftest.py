@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
+from apps.notes import api
 from apps.notes.main import create_app
 from apps.notes.settings import Settings
 from tests.harness.postgres import PostgresServer, postgres_server
 from tests.harness.serving import SERVERS, Client, Server, serving
 from trivet import App
+from trivet.contrib.ratelimit import MemoryBackend
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 """A password in no time."""
@@ -43,6 +45,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def app(database_url: str) -> App:
     """The service."""
     return create_app(Settings(database_url, CHEAP))
+
+
+@pytest.fixture(autouse=True)
+def full_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has asked anything yet."""
+    for limit in (api.registrations, api.logins, api.logins_of_one, api.writes):
+        monkeypatch.setattr(limit, "backend", MemoryBackend())
 
 
 @dataclass

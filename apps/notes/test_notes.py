@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -269,7 +270,7 @@ REFUSED: list[tuple[dict[str, str], int]] = [
     ({"grant_type": "password", "username": "nobody", "password": PASSWORD}, 400),
     ({"grant_type": "password", "username": "", "password": ""}, 400),
     ({"grant_type": "password", "username": "ada' OR '1'='1", "password": PASSWORD}, 400),
-    ({"grant_type": "password", "username": "a\0", "password": PASSWORD}, 422),
+    ({"grant_type": "password", "username": "a\0", "password": PASSWORD}, 400),
     ({"grant_type": "client_credentials", "username": "ada", "password": PASSWORD}, 422),
     ({"grant_type": "password", "username": "ada"}, 422),
 ]
@@ -281,6 +282,27 @@ async def test_sign_in_refused(service: Service) -> None:
         body = problem(await service.client.post("/token", data=form), status)
         if status == 400:
             assert (body["error"], body["detail"]) == ("invalid_grant", "Name and password do not belong together.")
+
+
+async def test_passwords_are_not_guessed(service: Service) -> None:
+    """Soon nobody may try any more, the one who knows it included, and is told for how long."""
+    form = {"grant_type": "password", "username": "ada", "password": "guess"}
+    answers = [await service.client.post("/token", data=form) for _ in range(10)]
+    assert [answer.status_code for answer in answers] == [400] * 9 + [429]
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    problem(await service.client.post("/token", data=form | {"password": PASSWORD}), 429)
+    problem(await service.client.post("/token", data=form | {"username": "grace"}), 400)
+
+
+async def test_writing_is_limited(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each user may write so often; to read, and others, it makes no difference."""
+    monkeypatch.setattr(api.writes, "quota", replace(api.writes.quota, requests=2, burst=2))
+    grace = await sign_in(service.client, "grace")
+    for status in (201, 201, 429):
+        answer = await service.client.post("/notes", json={"title": "T"}, headers=service.ada)
+        assert answer.status_code == status
+    assert len(await found(service)) == 2
+    assert (await service.client.post("/notes", json={"title": "T"}, headers=grace)).status_code == 201
 
 
 async def test_token_is_not_cached(service: Service) -> None:
