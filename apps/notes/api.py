@@ -44,8 +44,11 @@ async def pool(settings: Annotated[Settings, Depends(settings, scope="app")]) ->
         yield pool
 
 
-async def passwords(settings: Annotated[Settings, Depends(settings, scope="app")]) -> Passwords:
-    """What hashes passwords: one for all, because it bounds how many are hashed at once."""
+def passwords(settings: Annotated[Settings, Depends(settings, scope="app")]) -> Passwords:
+    """What hashes passwords: one for all, because it bounds how many are hashed at once.
+
+    Not `async`, and so in a worker thread: to make it takes the time of a hash.
+    """
     return Passwords(settings.hasher)
 
 

@@ -31,9 +31,10 @@ def create_app(given: Settings | None = None) -> App:
     app.mount("", api.router)
 
     page = HTML((STATIC / "index.html").read_text("utf-8"), headers=HEADERS)
+    kinds = {"notes.css": "text/css", "notes.js": "text/javascript", "notes.svg": "image/svg+xml"}
     files = {
-        "notes.css": Response((STATIC / "notes.css").read_text("utf-8"), media_type="text/css", headers=HEADERS),
-        "notes.js": Response((STATIC / "notes.js").read_text("utf-8"), media_type="text/javascript", headers=HEADERS),
+        name: Response((STATIC / name).read_text("utf-8"), media_type=kind, headers=HEADERS)
+        for name, kind in kinds.items()
     }
 
     @app.get("/", include_in_schema=False)
@@ -42,7 +43,7 @@ def create_app(given: Settings | None = None) -> App:
         return page
 
     @app.get("/static/{name}", include_in_schema=False)
-    async def static(name: Literal["notes.css", "notes.js"]) -> Response:
+    async def static(name: Literal["notes.css", "notes.js", "notes.svg"]) -> Response:
         """What the page needs."""
         return files[name]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -66,14 +67,14 @@ class SQLite:
     async def _connect(self, write: bool) -> SQLiteConnection:
         before = apsw.aio.check_progress_steps.set(STEPS)
         try:
-            opened: Any = await apsw.Connection.as_async(self._path)
+            opened: Any = await _counted(partial(apsw.Connection.as_async, self._path))
         finally:
             apsw.aio.check_progress_steps.reset(before)
         connection = SQLiteConnection(opened)
         try:
             await connection.prepare(write=write)
         except BaseException:
-            await connection.close()
+            await connection.close()  # noqa: ASYNC102  # shielded by its caller
             raise
         return connection
 
@@ -82,6 +83,17 @@ class SQLite:
         if self._directory is not None:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(shutil.rmtree, self._directory, True)
+
+
+async def _counted(work: Callable[[], Awaitable[T]]) -> T:
+    """Let a connection's thread count as one of Trio's while it is waited for: as all of them it is one of so many, and
+    `trivet.testing` keeps a mock clock from jumping meanwhile."""
+    limiter, borrower = trio.to_thread.current_default_thread_limiter(), object()
+    await limiter.acquire_on_behalf_of(borrower)
+    try:
+        return await work()
+    finally:
+        limiter.release_on_behalf_of(borrower)
 
 
 class _Database(Protocol):
@@ -135,10 +147,10 @@ class SQLiteConnection:
     async def close(self) -> None:
         """Close; this also ends the thread."""
         with trio.CancelScope(shield=True):
-            await self._db.aclose(True)
+            await _counted(partial(self._db.aclose, True))
 
     async def _in_worker(self, fn: Callable[..., T], *args: object) -> T:
-        return await self._db.async_run(fn, *args)
+        return await _counted(partial(self._db.async_run, fn, *args))
 
     # ---- in the connection's thread, where apsw is not asynchronous
 

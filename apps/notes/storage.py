@@ -60,7 +60,7 @@ class Pool:
             await connection.commit()
             committed = True
         finally:
-            await self._give_back(connection, write, ended=committed)
+            await self._give_back(connection, write, ended=committed)  # noqa: ASYNC102  # it shields itself
 
     async def migrate(self) -> None:
         """Bring the tables up to date. Processes that start together do it one after another.
@@ -107,7 +107,7 @@ class Pool:
             await connection.begin(write=write)
             return connection
         except BaseException:
-            await self._give_back(connection, write, ended=False)
+            await self._give_back(connection, write, ended=False)  # noqa: ASYNC102
             raise
 
     async def _give_back(self, connection: Connection | None, write: bool, *, ended: bool) -> None:
@@ -124,9 +124,9 @@ class Pool:
         except Exception as error:  # noqa: BLE001  # why the transaction failed is what the request should end with
             log.warning("a rollback failed, the connection is closed: %r", error)
         finally:
-            if not usable:
-                await connection.close()
             places.give_back(connection if usable else None)
+            if not usable:
+                await connection.close()  # noqa: ASYNC102
 
 
 class Transaction:

@@ -16,6 +16,9 @@ from apps.beside_quart import quart_side, trivet_side
 from apps.counter import service
 from apps.counter.main import create_app
 from apps.hello import main as hello_main
+from apps.notes import api as notes_api
+from apps.notes import main as notes_main
+from apps.notes.settings import Settings as NotesSettings
 from apps.sleepers import main as sleepers_main
 from apps.upload import main as upload_main
 from apps.upload import store as upload_store
@@ -72,6 +75,8 @@ app.mount("/hello", hello.app)
 app.mount("/sleepers", sleepers.app)
 app.mount("/upload", upload.app)
 app.mount("/beside_quart", beside_quart.app)
+# Gone when the tour ends: nobody who looks around wants a database in the directory where they stand.
+app.mount("/notes", notes_main.create_app(NotesSettings("sqlite:")))
 
 # The handlers on the page are those that run, so they cannot drift apart.
 SHOWN: Final[dict[str, Callable[..., object]]] = {
@@ -84,6 +89,8 @@ SHOWN: Final[dict[str, Callable[..., object]]] = {
     "upload_scope": upload_store.Store.receive,
     "quart_report": quart_side.report,
     "quart_order": quart_side.order,
+    "notes_transaction": notes_api.transaction,
+    "notes_change": notes_api.change_note,
     "trivet_lease": trivet_side.lease,
     "trivet_report": trivet_side.report,
     "trivet_order": trivet_side.order,
