@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import random
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Any, cast
 
+import apsw
+import apsw.aio
 import pytest
 import trio
 
@@ -238,17 +241,33 @@ def test_no_database(url: str) -> None:
 
 async def test_cancelled_while_it_opens() -> None:
     """A connection to SQLite whose opening is cancelled leaves no thread, which the interpreter would wait for."""
-    before = set(threading.enumerate())
-    backend = SQLite("")
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        connection = await backend.connect(write=True)
-        await connection.close()
-    await backend.close()
+    scope = trio.CancelScope()
+    made: list[apsw.aio.Trio] = []
+
+    class Cancelling(apsw.aio.Trio):
+        """Cancels when the thread has been started, and has not begun."""
+
+        async def send(self, call: Callable[[], Any]) -> Any:
+            made.append(self)
+            scope.cancel()
+            return await super().send(call)
+
+    before, backend = set(threading.enumerate()), SQLite("")
+    token = apsw.async_controller.set(cast("Any", Cancelling))
+    try:
+        with scope:
+            await (await backend.connect(write=True)).close()
+    finally:
+        apsw.async_controller.reset(token)
+        await backend.close()
+    assert made
     gc.collect()
-    for thread in {thread for thread in threading.enumerate() if "apsw" in thread.name} - before:
-        thread.join(10)
-        assert not thread.is_alive()
+    for thread in set(threading.enumerate()) - before:
+        if "apsw" in thread.name:
+            thread.join(5)
+            left = thread.is_alive()
+            made[0].close()  # so that a failure does not keep the interpreter from ending
+            assert not left
 
 
 async def test_a_temporary_database_is_deleted() -> None:
