@@ -396,6 +396,10 @@ def with_trouble(app: App, database_url: str) -> App:
         await write(tx)
         await tx.all(endless)
 
+    @app.get("/endless/reading", timeout=60)
+    async def read(tx: api.InTransaction) -> None:
+        await tx.all(endless)
+
     @app.post("/late", timeout=0.3)
     async def late(tx: api.InTransaction) -> None:
         await write(tx)
@@ -437,9 +441,10 @@ async def usable(service: Service) -> None:
         await add(service, title="after")
 
 
-async def test_client_leaves_during_a_query(trouble: Service) -> None:
+@pytest.mark.parametrize(("method", "path"), [("GET", "/endless/reading"), ("POST", "/endless")])
+async def test_client_leaves_during_a_query(method: str, path: str, trouble: Service) -> None:
     """The query is stopped, and the transaction rolled back."""
-    async with trouble.client.open("POST", "/endless") as exchange:
+    async with trouble.client.open(method, path) as exchange:
         await trio.sleep(0.2)
         exchange.leave()
     await usable(trouble)
