@@ -20,7 +20,6 @@ from . import accounts
 from .accounts import Passwords, User
 from .connections import Unavailable
 from .notebook import Draft, Note, Notebook, Page, Patch, Tag
-from .preconditions import check
 from .settings import Settings, settings
 from .storage import Pool, Transaction, open_pool
 
@@ -111,7 +110,7 @@ async def note_to_change(note_id: int, notebook: Mine, request: Request) -> Note
     if "if-match" not in request.headers:
         raise HTTPError(428, "Send If-Match with the ETag of the version that you have read, or * for any.")
     found = there(await notebook.find(note_id, to_change=True))
-    check(request, etag=etag(found))
+    request.check(etag=etag(found))
     return found
 
 
@@ -200,7 +199,7 @@ async def add_note(draft: Draft, notebook: Mine, request: Request) -> JSON[Note]
 @router.get("/notes/{note_id}", tags=["notes"])
 async def read_note(note: Read, request: Request) -> Response:
     """Read a note."""
-    return check(request, etag=etag(note)) or tagged(note)
+    return request.check(etag=etag(note)) or tagged(note)
 
 
 @router.put("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)])
