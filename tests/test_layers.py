@@ -46,6 +46,9 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("entry, plan", {"_entry", "_plan"}),
     ("reach, compile", {"_reach", "_compile"}),
     ("routes", {"_routes"}),
+    ("schemas", {"_openapi_schemas"}),
+    ("operations", {"_openapi_inputs", "_openapi_results"}),
+    ("openapi", {"_openapi"}),
     # ---- the Trio line: nothing in the floors before this one imports trio
     ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads"}),
     ("frames", {"_bounds", "_dependency", "_middleware", "_upload"}),
@@ -56,7 +59,7 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("respond, router", {"_respond", "_router"}),
     ("instant", {"_instant"}),
     ("endpoint", {"_endpoint"}),
-    ("unmatched, override", {"_unmatched", "_override"}),
+    ("unmatched, override, docs", {"_unmatched", "_override", "_docs"}),
     ("door", {"_door", "_life"}),
     ("app", {"_app"}),
     ("public", {"__init__"}),

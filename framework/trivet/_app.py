@@ -7,6 +7,7 @@ lifespan startup or the first request on nothing can be registered, and everythi
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -21,6 +22,7 @@ from ._checks import check_lifespan, check_wrapper
 from ._collect import collecting
 from ._compile import compile_plan
 from ._delivery import release
+from ._docs import Documentation
 from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
 from ._instant import Unfinished
@@ -28,7 +30,7 @@ from ._life import life
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
-from ._options import CommonOptions, Level, Slash
+from ._options import UNSET, CommonOptions, Level, Slash, Unset
 from ._outbound import Outbound, guarded
 from ._override import Compiled, Override, Overrides
 from ._owner import RouteInfo
@@ -41,6 +43,7 @@ from ._router import INJECTABLE, MountedApp, Registered, Router
 from ._routes import Table
 from ._scope import RequestScope
 from ._shared import Shared, SharedPlaces
+from ._source import annotations_of
 from ._tasks import Tasks
 from ._unmatched import Unmatched
 from ._upload import delete
@@ -66,6 +69,12 @@ class App(Router):
         cleanup_grace: seconds that each dependency, middleware and catcher has once its request is ending.
         drain_timeout: seconds that requests have to end when the server stops (under `trivet run`), and then
             `app.tasks`.
+        title: of the application, for its OpenAPI document.
+        version: of the application, for its OpenAPI document; not trivet's.
+        openapi_url: where the OpenAPI document is served; by default at `/openapi.json`, unless a route of the
+            application takes that path. `None`: nowhere.
+        docs_url: where the page is that shows the document, which needs the extra `docs`; by default at `/docs`,
+            likewise. `None`: nowhere.
         options: those of `Router`; every route inherits them.
     """
 
@@ -80,6 +89,10 @@ class App(Router):
         lifespan: Lifespan | None = None,
         cleanup_grace: float = _options.CLEANUP_GRACE,
         drain_timeout: float = _options.DRAIN_TIMEOUT,
+        title: str = "API",
+        version: str = "0.1.0",
+        openapi_url: str | Unset | None = UNSET,
+        docs_url: str | Unset | None = UNSET,
         **options: Unpack[CommonOptions],
     ) -> None:
         super().__init__(**options)
@@ -116,6 +129,8 @@ class App(Router):
         self._stack: ASGIApp | None = None
         # The application without them. Kept, for a bound method is another object each time it is asked for.
         self._bare: ASGIApp = self._dispatch
+        self._documentation = Documentation(self._table, title, version, openapi_url, docs_url)
+        self._documentation.add_pages(self._level, asked=True)
 
     # ---- registration
 
@@ -134,7 +149,9 @@ class App(Router):
                 entry.handler, pattern.fields, INJECTABLE, dependencies, shared=self._shared, overrides=overrides
             )
 
-        endpoint = Endpoint(entry, pattern, compiled(self._overrides.current), (self._level, *levels, entry.level))
+        plan = compiled(self._overrides.current)
+        returned = annotations_of(entry.handler).get("return", inspect.Parameter.empty)
+        endpoint = Endpoint(entry, pattern, plan, (self._level, *levels, entry.level), returned)
         self._table.add(pattern, entry.methods, endpoint, entry.where)
         self._urls.add(endpoint)
         self._overrides.know(Compiled(endpoint, compiled))
@@ -193,12 +210,21 @@ class App(Router):
         """
         return self._urls.build(target, params)
 
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document of the application as it is now, mounted trivet applications included.
+
+        Raises:
+            RegistrationError: a provider describes itself wrongly.
+        """
+        return self._documentation.decoded()
+
     def _refreeze(self, endpoint: Endpoint) -> None:
         if self._stack is not None:
             endpoint.freeze(self, self._answerer, self.thread_limiter)
 
     def _freeze(self) -> ASGIApp:
         """Compute what requests need; from here on registration is an error."""
+        self._documentation.add_pages(self._level, asked=False)
         for entry in self._table.entries():
             if isinstance(entry.value, Endpoint):
                 entry.value.freeze(self, self._answerer, self.thread_limiter)

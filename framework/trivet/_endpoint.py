@@ -36,7 +36,7 @@ from .errors import ResponseError
 class Endpoint(Target):
     """A registered handler at its place in the application."""
 
-    __slots__ = ("_levels", "door", "instant", "pattern", "plan", "registered")
+    __slots__ = ("_levels", "door", "instant", "pattern", "plan", "registered", "returned")
 
     instant: Instant | None
     """Answers in one step, where nothing of the route can suspend."""
@@ -44,10 +44,13 @@ class Endpoint(Target):
     door: Instant | None
     """The same by the direct door, where the server sees to `send_timeout` as it thinks best."""
 
-    def __init__(self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level]) -> None:
+    def __init__(
+        self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level], returned: Any
+    ) -> None:
         self.registered = registered
         self.pattern = pattern
         self.plan = plan
+        self.returned = returned
         self.instant = self.door = None
         # Outermost first. Read when the application freezes, so that what is added to a level later counts as well.
         self._levels = tuple(levels)

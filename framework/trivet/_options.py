@@ -10,7 +10,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
 
 from ._suggest import suggest
 from .errors import RegistrationError
@@ -61,6 +61,7 @@ class CommonOptions(TypedDict, total=False):
     middleware: Sequence[AnyMiddleware]
     dependencies: Sequence[Any]
     tags: Sequence[str]
+    responses: Mapping[int, str]
 
 
 class RouteOptions(CommonOptions, total=False):
@@ -84,6 +85,7 @@ class Level:
     middleware: list[AnyMiddleware] = field(default_factory=list[AnyMiddleware])
     dependencies: list[Any] = field(default_factory=list[Any])
     tags: list[str] = field(default_factory=list[str])
+    responses: dict[int, str] = field(default_factory=dict[int, str])
     catchers: dict[type[BaseException] | int, AnyCallable] = field(
         default_factory=dict[type[BaseException] | int, AnyCallable]
     )
@@ -101,6 +103,7 @@ class Resolved:
     middleware: tuple[AnyMiddleware, ...]
     dependencies: tuple[Any, ...]
     tags: tuple[str, ...]
+    responses: Mapping[int, str]
     catchers: tuple[Mapping[type[BaseException] | int, AnyCallable], ...]
 
     def cancels(self, method: str) -> bool:
@@ -135,11 +138,22 @@ def resolve(levels: Sequence[Level]) -> Resolved:
         middleware=tuple(each for level in levels for each in level.middleware),
         dependencies=tuple(each for level in levels for each in level.dependencies),
         tags=tuple(dict.fromkeys(tag for level in levels for tag in level.tags)),
+        responses={status: text for level in levels for status, text in level.responses.items()},
         catchers=tuple(level.catchers for level in inner if level.catchers),
     )
 
 
-OF_APPLICATION: Final = ("slash", "debug", "lifespan", "cleanup_grace", "drain_timeout")
+OF_APPLICATION: Final = (
+    "slash",
+    "debug",
+    "lifespan",
+    "cleanup_grace",
+    "drain_timeout",
+    "title",
+    "version",
+    "openapi_url",
+    "docs_url",
+)
 SCALARS: Final = ("timeout", "send_timeout", "body_timeout", "max_body", "on_disconnect")
 LISTS: Final = ("middleware", "dependencies", "tags")
 
@@ -150,7 +164,7 @@ def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = "r
     Raises:
         RegistrationError: an unknown option, or a value that the option does not take.
     """
-    allowed = (*SCALARS, *LISTS, *known)
+    allowed = (*SCALARS, *LISTS, "responses", *known)
     for name in options:
         if name not in allowed:
             raise RegistrationError(_unknown(name, allowed, owner))
@@ -170,7 +184,19 @@ def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = "r
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise RegistrationError(f"{name}={values!r} is not a list.\nWrite {name}=[...].")
         getattr(taken, name).extend(values)
+    taken.responses.update(_checked_responses(options.get("responses", {})))
     return taken
+
+
+def _checked_responses(value: object) -> Mapping[int, str]:
+    found = cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {"": ""}
+    for status, text in found.items():
+        if not isinstance(status, int) or not 200 <= status <= 599 or not isinstance(text, str):
+            raise RegistrationError(
+                f"responses={value!r} does not say what statuses mean.\n"
+                'Write responses={404: "There is no such note."}.'
+            )
+    return cast("Mapping[int, str]", found)
 
 
 def _unknown(name: str, allowed: Sequence[str], owner: str) -> str:

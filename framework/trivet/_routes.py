@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from . import _percent
 from ._conflict import Relation, compare
-from ._entry import Entry, allow, conflict, share_method
+from ._entry import Entry, allow, conflict, share_method, takes
 from ._pattern import Pattern
 from ._reach import unreachable
 from ._tree import Methods, Node, find, insert, meeting, places
@@ -143,6 +143,14 @@ class Table(Generic[T]):
         """Both in one: `lookup`, and `missed` if there is nothing."""
         hit = self.lookup(method, raw_path)
         return self.missed(raw_path) if hit is None else Found(*hit)
+
+    def is_free(self, method: str, pattern: Pattern) -> bool:
+        """Whether no route takes a request that `pattern` would; it may say no where none does."""
+        return not any(
+            takes(route.value.methods, method)
+            for place in meeting(self._root, pattern.languages, open_end=pattern.open)
+            for route in place.routes()
+        )
 
     def methods(self) -> tuple[str, ...]:
         """All methods that some route takes, with HEAD where GET is, and OPTIONS: the answer to `OPTIONS

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import cast
 
-from . import check, routes, run
+from . import check, openapi, routes, run
 from ._config import ConfigError
 from ._load import LoadError
 
-COMMANDS = (run, routes, check)
+COMMANDS = (run, routes, check, openapi)
 
 ALIASES = {"--host": "--bind", "--port": "--bind"}
 """What other servers call an option of ours."""

@@ -1,0 +1,181 @@
+"""The schemas of an OpenAPI document: JSON Schema 2020-12, which OpenAPI 3.1 takes as it is.
+
+This file owns which schema a type has, and the names of components. msgspec and pydantic write the schemas; what is
+added here is what a text of the request cannot be or must be (`_convert`), which they do not know. Where a schema
+stands in the document is not this file's business: it hands out dictionaries that `finish` fills.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeAlias, cast
+
+import msgspec
+
+from ._convert import Converter
+from ._document import holds_pydantic
+from ._language import Integers, Opaque
+from ._parameter import split_optional
+
+Schema: TypeAlias = dict[str, Any]
+
+REF: Final = "#/components/schemas/{}"
+
+PROBLEM: Final[Schema] = {
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457).",
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "description": "A URI of the kind of problem.", "default": "about:blank"},
+        "title": {"type": "string", "description": "What went wrong in general."},
+        "status": {"type": "integer", "description": "The status of the response."},
+        "detail": {"type": "string", "description": "What went wrong this time."},
+        "instance": {"type": "string", "description": "The id of the request, as it stands in the log of the server."},
+        "errors": {
+            "type": "array",
+            "description": "With 422: each value that does not fit.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "in": {"enum": ["path", "query", "header", "cookie", "body", "form"]},
+                    "name": {"type": "string", "description": "Its name; in a body a JSON Pointer (RFC 6901)."},
+                    "reason": {"type": "string"},
+                },
+                "required": ["in", "name", "reason"],
+            },
+        },
+    },
+    "required": ["type", "title", "status"],
+}
+
+
+class Schemas:
+    """Collects the types of a document. Each schema it gives is empty until `finish`."""
+
+    def __init__(self) -> None:
+        self._asked: list[tuple[Any, Schema]] = []
+        self._of_pydantic: list[tuple[Any, Schema]] = []
+        self._problems: list[Schema] = []
+        self._later: list[Callable[[], None]] = []
+
+    def of(self, annotation: Any) -> Schema:
+        """The schema of a type; what nobody can describe is `{}`, which allows all."""
+        schema: Schema = {}
+        (self._of_pydantic if holds_pydantic(annotation) else self._asked).append((annotation, schema))
+        return schema
+
+    def of_field(self, model: Any, key: str) -> Schema:
+        """The schema of a pydantic model's field, with what its `Field` says."""
+        info = model.__pydantic_fields__[key]
+        schema: Schema = {}
+        self._of_pydantic.append((Annotated[info.annotation, info], schema))
+        self.later(lambda: _drop_null(schema))
+        return schema
+
+    def of_text(self, annotation: Any, converter: Converter, *, several: bool = False) -> Schema:
+        """The schema of a scalar, or several, that texts of the request spell: null is none of them."""
+        if isinstance(inspect.getattr_static(converter.base, "parse", None), classmethod):
+            # Its texts are its own affair, whatever msgspec would make of the class.
+            return {"type": "array", "items": {"type": "string"}} if several else {"type": "string"}
+        schema = self.of(split_optional(annotation)[0])
+        self.later(lambda: _as_text(schema.get("items", {}) if several else schema, converter))
+        return schema
+
+    def problem(self) -> Schema:
+        """The schema of a problem."""
+        schema: Schema = {}
+        self._problems.append(schema)
+        return schema
+
+    def later(self, fn: Callable[[], None]) -> None:
+        """Call `fn` when the schemas are there."""
+        self._later.append(fn)
+
+    def finish(self) -> Mapping[str, Schema]:
+        """Fill in all schemas that were handed out, and return the components that they name."""
+        known = [(annotation, schema) for annotation, schema in self._asked if _describable(annotation)]
+        found, components = msgspec.json.schema_components(
+            [annotation for annotation, _ in known], schema_hook=_foreign, ref_template=REF.format("{name}")
+        )
+        for (_, schema), each in zip(known, found, strict=True):
+            schema.update(each)
+        components = {**components, **self._pydantic(components)}
+        if self._problems:
+            name = _free("Problem", components)
+            components[name] = PROBLEM
+            for schema in self._problems:
+                schema["$ref"] = REF.format(name)
+        for fn in self._later:
+            fn()
+        return dict(sorted(components.items()))
+
+    def _pydantic(self, taken: Mapping[str, Schema]) -> dict[str, Schema]:
+        if not self._of_pydantic:
+            return {}
+        pydantic: Any = importlib.import_module("pydantic")
+        inputs = [(n, "validation", pydantic.TypeAdapter(each)) for n, (each, _) in enumerate(self._of_pydantic)]
+        found, defined = pydantic.TypeAdapter.json_schemas(inputs, ref_template=REF.format("{model}"))
+        definitions: dict[str, Schema] = defined.get("$defs", {})
+        # Two libraries have names of their own: where they clash, it is pydantic's that gives way.
+        names = {name: _free(name, taken) for name in definitions}
+        for n, (_, schema) in enumerate(self._of_pydantic):
+            schema.update(_renamed(found[n, "validation"], names))
+        return {names[name]: _renamed(each, names) for name, each in definitions.items()}
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A schema with its references as `names` has them."""
+    if isinstance(value, list):
+        return [_renamed(each, names) for each in value]
+    if not isinstance(value, dict):
+        return value
+    changed = {key: _renamed(each, names) for key, each in cast("dict[str, Any]", value).items()}
+    ref = changed.get("$ref")
+    if isinstance(ref, str):
+        name = ref.rpartition("/")[2]
+        changed["$ref"] = REF.format(names.get(name, name))
+    return changed
+
+
+def _foreign(annotation: type[Any]) -> Schema:
+    """What msgspec does not know."""
+    return {}
+
+
+def _describable(annotation: Any) -> bool:
+    try:
+        msgspec.json.schema(annotation, schema_hook=_foreign)
+    except (TypeError, ValueError, NameError, RecursionError):
+        return False  # a handler may return what no body could be read as; that is no reason to have no document
+    return True
+
+
+def _drop_null(schema: Schema) -> None:
+    members = schema.get("anyOf", ())
+    others = [each for each in members if each != {"type": "null"}]
+    if 1 == len(others) < len(members):
+        del schema["anyOf"]
+        schema.update({key: value for key, value in others[0].items() if key not in schema})
+    if schema.get("default", ...) is None:
+        del schema["default"]
+
+
+def _as_text(schema: Schema, converter: Converter) -> None:
+    """Say of the schema of one text what its converter refuses."""
+    language = converter.language
+    bounds = language.within if isinstance(language, Opaque) else language
+    if isinstance(bounds, Integers) and schema.get("type") == "integer":
+        for name in ("exclusiveMinimum", "exclusiveMaximum"):
+            schema.pop(name, None)
+        schema.update(minimum=bounds.low, maximum=bounds.high)
+    elif converter.base is datetime:
+        schema["format"] = "date-time"
