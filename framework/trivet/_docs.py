@@ -80,7 +80,7 @@ PAGE: Final = """\
 HEADERS: Final = {
     # Nothing from elsewhere, and no script but the files. Swagger UI writes styles into the page: those are allowed.
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import _percent
+from ._conflict import Relation, compare
 from ._describe import Description, description_of
+from ._language import TEXT
 from ._openapi_inputs import body_of, faults_of, parameters_of
 from ._openapi_results import problem_of, responses_of
 from ._openapi_schemas import Schema, Schemas
 from ._pattern import Field, Fixed, Pattern
 from ._plan import Plan
-from ._problem import reason_phrase
+from ._problem import PROBLEM, reason_phrase
 from ._source import underlying
 
 VERSION: Final = "3.1.1"
@@ -64,7 +66,7 @@ def document(routes: Iterable[Route], *, title: str, version: str) -> Schema:
     maker = _Maker()
     for route in routes:
         maker.add(route)
-    maker.name()
+    maker.finish()
     components = {"schemas": maker.schemas.finish(), "securitySchemes": maker.schemes}
     tags = dict.fromkeys(tag for each in maker.operations for tag in each.content.get("tags", ()))
     made: Schema = {"openapi": VERSION, "info": {"title": title, "version": version}, "paths": maker.paths}
@@ -93,12 +95,14 @@ class _Maker:
         self.operations: list[_Operation] = []
         # Paths that differ in the names of their fields only are the same one (3.1, "Path Templating").
         self._templates: dict[str, tuple[str, ...]] = {}
+        self._routes: dict[str, list[Route]] = {}
 
     def add(self, route: Route) -> None:
         shape, fields = _template(route)
         known = self._templates.setdefault(shape, fields)
         path = shape.format(*(f"{{{name}}}" for name in known))
         item = self.paths.setdefault(path, {})
+        self._routes.setdefault(path, []).append(route)
         for method in METHODS:
             if method not in route.methods:
                 continue
@@ -133,7 +137,7 @@ class _Maker:
 
     def _responses(self, route: Route, method: str, described: Sequence[Description]) -> Schema:
         found = responses_of(route.returned, route.status, self.schemas)
-        errors: dict[int, str] = dict(faults_of(route.plan, route.pattern, route.max_body))
+        errors: dict[int, str] = dict(faults_of(route.plan, route.max_body))
         if route.timeout != math.inf:
             errors[503] = f"It took longer than {route.timeout:g} s, or the server is stopping."
         for each in described:
@@ -163,7 +167,17 @@ class _Maker:
                 scopes += [scope for scope in each.scopes if scope not in scopes]
         return needed
 
-    def name(self) -> None:
+    def finish(self) -> None:
+        """Say what can be said only when all operations are known."""
+        for each in self.operations:
+            there = self._routes[each.path]
+            responses: Schema = each.content["responses"]
+            for status, text in _misses(each.method, there):
+                responses.setdefault(status, problem_of(text, self.schemas))
+            each.content["responses"] = dict(sorted(responses.items()))
+        self._name()
+
+    def _name(self) -> None:
         """Give each operation an id: its route's name, and as much more as tells it from the others.
 
         An id depends on the routes, not on their order; and not on HEAD, whose operations take what is left.
@@ -242,6 +256,24 @@ def _beside(route: Route, fields: Sequence[str]) -> str:
     return f"Where {types}: {what}"
 
 
+def _misses(method: str, routes: Sequence[Route]) -> Iterator[tuple[str, str]]:
+    """What becomes of requests whose fields of the path are not what this method's routes there take."""
+    taking = [each for each in routes if method in each.methods]
+    others = [each.pattern for each in routes if method not in each.methods]
+    if any(_takes_all(each.pattern) for each in taking):
+        return
+    if not any(_takes_all(each) for each in others):
+        yield "404", "There is nothing at this path: a field of it does not fit."
+    inside = (Relation.EQUIVALENT, Relation.MORE_SPECIFIC)
+    if any(all(compare(other, each.pattern) not in inside for each in taking) for other in others):
+        yield "405", "A field of the path does not fit, and only other methods take it."
+
+
+def _takes_all(pattern: Pattern) -> bool:
+    """Whether no text of a field is refused."""
+    return all(converter.language == TEXT for converter in pattern.fields.values())
+
+
 def _merge(first: Schema, other: Schema, what: str) -> None:
     """Add an operation to another of the same path and method: OpenAPI has no place for two.
 
@@ -252,7 +284,11 @@ def _merge(first: Schema, other: Schema, what: str) -> None:
         if one["in"] == two["in"] == "path":
             one["schema"] = {"anyOf": [one["schema"], two["schema"]]}
     for status, response in other["responses"].items():
-        first["responses"].setdefault(status, response)
+        known = first["responses"].setdefault(status, response)
+        for media, content in response.get("content", {}).items():
+            there = known.setdefault("content", {}).setdefault(media, content)
+            if there is not content and media != PROBLEM:
+                there["schema"] = {"anyOf": [there["schema"], content["schema"]]}
 
 
 def _add_headers(response: Schema | None, headers: Mapping[str, str]) -> None:

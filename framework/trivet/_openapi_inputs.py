@@ -139,7 +139,9 @@ def body_of(plan: Plan, schemas: Schemas) -> Schema | None:
         # Files travel in multipart forms only; a form without any may come as either.
         types = (MULTIPART,) if plan.form.multipart else (URLENCODED, MULTIPART)
         required = any(part.required for _, part in plan.form.fields)
-        return _body({each: {"schema": schema} for each in types}, required=required)
+        # A part of a multipart form that has no name is malformed; an urlencoded field may have none.
+        named = {**schema, "propertyNames": {"minLength": 1}}
+        return _body({each: {"schema": named if each == MULTIPART else schema} for each in types}, required=required)
     if plan.body is None:
         return None
     source = plan.body[1]
@@ -171,8 +173,8 @@ def _form(form: FormPlan, schemas: Schemas) -> Schema:
     return whole
 
 
-def faults_of(plan: Plan, pattern: Pattern, max_body: int | None) -> Iterator[tuple[int, str]]:
-    """The statuses of requests that cannot be read, and what each means."""
+def faults_of(plan: Plan, max_body: int | None) -> Iterator[tuple[int, str]]:
+    """The statuses of requests that cannot be read, and what each means; paths aside, which are matched before."""
     reads = plan.body is not None or plan.form is not None
     raw = plan.body is not None and isinstance(plan.body[1], RawParam)
     if plan.queries or (reads and not raw):
@@ -182,8 +184,6 @@ def faults_of(plan: Plan, pattern: Pattern, max_body: int | None) -> Iterator[tu
             if plan.queries and reads
             else ("The query is malformed." if plan.queries else "The body is malformed."),
         )
-    if any(converter.language != TEXT for converter in pattern.fields.values()):
-        yield 404, "There is nothing at this path: a field of it does not fit."
     if reads:
         yield 408, "The body took too long to come."
     if plan.form is not None or (reads and max_body is not None):

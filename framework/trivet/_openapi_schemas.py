@@ -100,6 +100,8 @@ class Schemas:
         found, components = msgspec.json.schema_components(
             [annotation for annotation, _ in known], schema_hook=_foreign, ref_template=REF.format("{name}")
         )
+        for each in (*components.values(), *found):
+            _type_of_enum(each)
         for (_, schema), each in zip(known, found, strict=True):
             schema.update(each)
         components = {**components, **self._pydantic(components)}
@@ -157,6 +159,12 @@ def _describable(annotation: Any) -> bool:
     except (TypeError, ValueError, NameError, RecursionError):
         return False  # a handler may return what no body could be read as; that is no reason to have no document
     return True
+
+
+def _type_of_enum(schema: Schema) -> None:
+    """Say that all members are texts, which msgspec leaves to be seen."""
+    if "type" not in schema and all(isinstance(each, str) for each in schema.get("enum", (None,))):
+        schema["type"] = "string"
 
 
 def _drop_null(schema: Schema) -> None:

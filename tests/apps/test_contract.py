@@ -1,0 +1,36 @@
+"""Each application does what its OpenAPI document says: every operation, with values that fit and that do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness import run_server
+from tests.harness.contract import exercise
+from tests.harness.tools import require
+
+
+@pytest.mark.live
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("app", "options"),
+    [
+        ("tests.openapi.everything:app", ["-H", "Authorization: Bearer admin"]),
+        # Not those that sleep for up to a minute, nor what Quart answers.
+        ("apps.tour:app", ["--exclude-path-regex", "^/(trouble|sleepers|counter|beside_quart)"]),
+    ],
+)
+async def test_an_application_does_what_its_document_says(app: str, options: list[str]) -> None:
+    """No 500, no status, type or body that is not documented; what fits is taken, what does not is refused."""
+    require("module:schemathesis")
+    async with run_server("trivet", app) as server:
+        await exercise(server, *options)
+
+
+@pytest.mark.live
+@pytest.mark.slow
+async def test_a_document_that_says_something_else_is_noticed() -> None:
+    """The check can fail: an answer that is not documented is found, and shown with its request."""
+    require("module:schemathesis")
+    async with run_server("trivet", "tests.openapi.liar:app") as server:
+        with pytest.raises(AssertionError, match=r"(?s)Undocumented status code.*curl -X GET"):
+            await exercise(server)
