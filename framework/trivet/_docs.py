@@ -91,6 +91,11 @@ HEADERS: Final = {
 MISSING: Final = "The page needs files that are not installed here:  pip install 'trivet[docs]'"
 
 
+def is_page(endpoint: Endpoint) -> bool:
+    """Whether a route is one of these, which the application has by itself."""
+    return endpoint.handler.__module__ == __name__
+
+
 class Documentation:
     """The document of one application, and its pages.
 
@@ -113,9 +118,9 @@ class Documentation:
         openapi_url: str | Unset | None,
         docs_url: str | Unset | None,
     ) -> None:
-        for name, text in (("title", title), ("version", version)):
+        for name, text, example in (("title", title, "Notes"), ("version", version, "1.0")):
             if not isinstance(text, str) or not text:
-                raise RegistrationError(f'{name}={text!r} is not a text.\nWrite {name}="1.0".')
+                raise RegistrationError(f'{name}={text!r} is not a text.\nWrite {name}="{example}".')
         if openapi_url is None and isinstance(docs_url, str):
             raise RegistrationError(
                 f"docs_url={docs_url!r} is a page without a document to show: openapi_url is None.\n"

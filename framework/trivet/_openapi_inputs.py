@@ -117,9 +117,9 @@ def _with_default(schema: Schema, default: Any, schemas: Schemas) -> Schema:
     return schema
 
 
-def _defaults(model: Any) -> Mapping[str, Any]:
+def _defaults(model: type[Any]) -> Mapping[str, Any]:
     """The defaults of a model's fields, as far as they are values."""
-    if isinstance(model, type) and issubclass(model, msgspec.Struct):
+    if issubclass(model, msgspec.Struct):
         return {
             each.name: each.default for each in msgspec.structs.fields(model) if each.default is not msgspec.NODEFAULT
         }

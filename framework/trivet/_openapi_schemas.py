@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias, cast
 
@@ -137,7 +137,7 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     """A schema with its references as `names` has them."""
     if isinstance(value, list):
-        return [_renamed(each, names) for each in value]
+        return [_renamed(each, names) for each in cast("Iterable[Any]", value)]
     if not isinstance(value, dict):
         return value
     changed = {key: _renamed(each, names) for key, each in cast("dict[str, Any]", value).items()}

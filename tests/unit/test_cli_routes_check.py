@@ -1,8 +1,9 @@
-"""`trivet routes` and `trivet check`: what they print, and their exit status."""
+"""`trivet routes`, `trivet check` and `trivet openapi`: what they print, and their exit status."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,7 +208,7 @@ def test_check_leaves_nothing_behind(module: Module) -> None:
         async def handler() -> None: ...
 
 
-@pytest.mark.parametrize("command", ["check", "routes"])
+@pytest.mark.parametrize("command", ["check", "routes", "openapi"])
 @pytest.mark.parametrize(
     ("text", "reference", "message"),
     [
@@ -225,3 +226,30 @@ def test_what_is_no_application_is_explained(
     module(text)
     assert main([command, reference]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_openapi_prints_the_document(module: Module, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """As JSON, on standard output or into a file, on one line or on many."""
+    name = module(GOOD)
+    assert main(["openapi", name]) == 0
+    text = capsys.readouterr().out
+    document = json.loads(text)
+    assert list(document["paths"]) == ["/", "/items/{id}", "/api/new"]
+    assert text.startswith('{\n  "openapi": "3.1.1",\n')
+    assert main(["openapi", "--indent", "0", f"{name}:app"]) == 0
+    assert capsys.readouterr().out == json.dumps(document) + "\n"
+    assert main(["openapi", name, "--output", "api.json"]) == 0
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "api.json").read_text() == text
+
+
+def test_openapi_says_what_is_wrong(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 1 if the file cannot be written or the application cannot be imported, 2 for a wrong option."""
+    name = module(GOOD)
+    assert main(["openapi", name, "--output", "no/such/api.json"]) == 1
+    assert "no/such/api.json cannot be written: No such file or directory" in capsys.readouterr().err
+    assert main(["openapi", module("raise KeyError('early')", "cli_broken")]) == 1
+    assert "cli_broken cannot be imported" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["openapi", name, "--indent", "two"])
+    assert "'two' is not a number of blanks from 0 to 16" in capsys.readouterr().err

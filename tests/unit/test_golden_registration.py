@@ -27,6 +27,7 @@ CASES: dict[str, Callable[[], object]] = {}
 WITHOUT_PLACE = {
     "option_unknown", "option_unknown_far", "option_seconds", "option_bytes", "option_policy", "option_list",
     "option_slash", "option_patience", "mount_prefix", "mount_itself", "mount_something", "mount_without_prefix",
+    "docs_without_document", "docs_url", "openapi_url", "title", "version", "responses",
     "catch_status", "catch_something", "form_limit", "depends_scope", "override_with_nothing",
     "wrap_something", "handler_something",
 }  # fmt: skip
@@ -707,6 +708,44 @@ def wrap_with_wrong_options() -> None:
         return app
 
     App().wrap(limited, limits=3)
+
+
+# ---- what it tells of itself
+
+
+@case
+def docs_without_document() -> None:
+    App(openapi_url=None, docs_url="/help")
+
+
+@case
+def docs_url() -> None:
+    App(docs_url="docs/")
+
+
+@case
+def openapi_url() -> None:
+    App(openapi_url="/{version}/openapi.json")
+
+
+@case
+def title() -> None:
+    App(title="")
+
+
+@case
+def version() -> None:
+    App(version=1.0)  # type: ignore[arg-type]
+
+
+@case
+def responses() -> None:
+    App(responses={"404": "There is no such note."})  # type: ignore[dict-item]
+
+
+@case
+def responses_text() -> None:
+    App().get("/", responses=404)(plain)  # type: ignore[arg-type]
 
 
 # ---- after the start

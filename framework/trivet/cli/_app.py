@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trivet import App
+from trivet._docs import is_page
 from trivet._endpoint import Endpoint, Mounted
 from trivet._routes import Entry
 
@@ -13,11 +14,12 @@ from ._load import LoadError
 
 
 def entries(app: App, prefix: str = "") -> Iterator[tuple[str, Entry[Endpoint | Mounted]]]:
-    """The routes of an application and of the trivet applications mounted in it, each with its prefix."""
+    """The routes of an application and of the trivet applications mounted in it, each with its prefix; not the pages
+    that each has by itself."""
     for entry in app._table.entries():
         if isinstance(entry.value, Mounted) and isinstance(entry.value.app, App):
             yield from entries(entry.value.app, prefix + entry.value.prefix)
-        else:
+        elif isinstance(entry.value, Mounted) or not is_page(entry.value):
             yield prefix, entry
 
 
