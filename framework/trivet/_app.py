@@ -1,14 +1,13 @@
-"""The application: it takes registrations, freezes, and dispatches.
+"""The application: it freezes what was registered, and dispatches.
 
-This file owns the two lives of an application. While modules are imported it takes routes and refuses conflicts; from
+This file owns the two lives of an application. While modules are imported it takes routes (see `_registry`); from
 lifespan startup or the first request on nothing can be registered, and everything that can be computed has been. Its
 `_http` is the flow of a request on one screen; each step is owned by the file that it names.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeAlias, Unpack
@@ -18,11 +17,8 @@ import trio
 from . import _options
 from ._access import listened_to, logged, record
 from ._answer import Answerer, error_map, report
-from ._checks import check_lifespan, check_wrapper
-from ._collect import collecting
-from ._compile import compile_plan
+from ._checks import check_lifespan
 from ._delivery import release
-from ._docs import Documentation
 from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
 from ._instant import Unfinished
@@ -30,24 +26,16 @@ from ._life import life
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
-from ._options import UNSET, CommonOptions, Level, Slash, Unset
+from ._options import UNSET, CommonOptions, Slash, Unset
 from ._outbound import Outbound, guarded
-from ._override import Compiled, Override, Overrides
 from ._owner import RouteInfo
-from ._path_types import path_types
-from ._pattern import parse, parse_mount
-from ._plan import Plan
+from ._registry import Registry
 from ._request import Request
 from ._respond import Target, serve
-from ._router import INJECTABLE, MountedApp, Registered, Router
-from ._routes import Table
 from ._scope import RequestScope
-from ._shared import Shared, SharedPlaces
-from ._source import annotations_of
 from ._tasks import Tasks
 from ._unmatched import Unmatched
 from ._upload import delete
-from ._urls import Urls
 from ._watch import DisconnectSweep
 from .asgi import ACCESS, ASGIApp, Door, Receive, Scope, Send
 from .errors import RegistrationError
@@ -58,7 +46,7 @@ THREADS = 40
 """Trio's own default limit for worker threads."""
 
 
-class App(Router):
+class App(Registry):
     """An application: a router that is served, by any ASGI server that runs Trio.
 
     Args:
@@ -95,7 +83,7 @@ class App(Router):
         docs_url: str | Unset | None = UNSET,
         **options: Unpack[CommonOptions],
     ) -> None:
-        super().__init__(**options)
+        super().__init__(options, title, version, openapi_url, docs_url)
         if slash not in ("redirect", "strict"):
             raise RegistrationError(f'slash={slash!r}: write slash="redirect" or slash="strict".')
         if lifespan is not None:
@@ -114,109 +102,18 @@ class App(Router):
         self.draining = trio.Event()
         """Set when the application stops; under `trivet run` as soon as the drain begins."""
         self._lifespan = lifespan
-        self._table: Table[Endpoint | Mounted] = Table()
-        self._urls = Urls()
-        self._mounted: list[Mounted] = []
-        self._wrappers: list[Callable[[ASGIApp], ASGIApp]] = []
         self._answerer = Answerer(error_map(), debug=debug)
         self._unmatched = Unmatched(self._table, self._level, self._answerer, slash)
         self._sweep = DisconnectSweep(report)
-        self._shared = SharedPlaces()
-        self._overrides = Overrides(self._shared, self._refreeze)
         self.state: Mapping[str, Any] = {}
         """What the lifespan yielded, while the application runs."""
         # The whole application inside its ASGI middleware; made when the table is frozen.
         self._stack: ASGIApp | None = None
         # The application without them. Kept, for a bound method is another object each time it is asked for.
         self._bare: ASGIApp = self._dispatch
-        self._documentation = Documentation(self._table, title, version, openapi_url, docs_url)
-        self._documentation.add_pages(self._level, asked=True)
 
-    # ---- registration
-
-    def _install(self, path: str, entry: Registered | MountedApp, levels: tuple[Level, ...]) -> None:
-        if isinstance(entry, MountedApp):
-            prefix = parse_mount(path)
-            mounted = Mounted(entry, prefix.text)
-            self._table.add(prefix, None, mounted, entry.where)  # any method
-            self._mounted.append(mounted)
-            return
-        dependencies = [each for level in (self._level, *levels, entry.level) for each in level.dependencies]
-        pattern = parse(path, path_types(entry.handler, dependencies))
-
-        def compiled(overrides: Mapping[Any, Callable[..., Any]]) -> Plan:
-            return compile_plan(
-                entry.handler, pattern.fields, INJECTABLE, dependencies, shared=self._shared, overrides=overrides
-            )
-
-        plan = compiled(self._overrides.current)
-        returned = annotations_of(entry.handler).get("return", inspect.Parameter.empty)
-        endpoint = Endpoint(entry, pattern, plan, (self._level, *levels, entry.level), returned)
-        self._table.add(pattern, entry.methods, endpoint, entry.where)
-        self._urls.add(endpoint)
-        self._overrides.know(Compiled(endpoint, compiled))
-
-    def _check_open(self, what: str) -> None:
-        super()._check_open(what)
-        if self._stack is not None:
-            raise RegistrationError(
-                f"{what} comes too late:\nthe application has started, and its table is frozen.\n"
-                "Register it while its module is imported."
-            )
-
-    def wrap(self, middleware: Callable[..., ASGIApp], /, **options: Any) -> None:
-        """Put ASGI middleware around the whole application: `app.wrap(CORSMiddleware, allow_origins=[...])`.
-
-        The first wrapped is outermost. It sees every request, those for mounted applications and the lifespan included.
-
-        Args:
-            middleware: a class or function that takes an ASGI application first and returns one.
-            options: passed on to it.
-
-        Raises:
-            RegistrationError: it does not take these options, or the application has started.
-        """
-        with collecting():
-            self._check_open(f"the ASGI middleware {getattr(middleware, '__qualname__', middleware)}")
-            check_wrapper(middleware, options)
-            self._wrappers.append(partial(middleware, **options))
-
-    def override(self, provider: Callable[..., Any], replacement: Callable[..., Any], /) -> Override:
-        """Let `replacement` provide what `provider` does, for tests: `with app.override(database, fake): ...`.
-
-        It is in force at once, for requests that begin from now on, until the block ends or `undo()` is called. The
-        replacement is any provider: what it takes is bound, and it is left like any other. An app-scoped provider can
-        be overridden only before the application starts.
-
-        Args:
-            provider: what stands in `Depends(...)`.
-            replacement: what is called in its place.
-
-        Raises:
-            RegistrationError: no route depends on `provider`, or `replacement` cannot provide.
-        """
-        return self._overrides.put(provider, replacement)
-
-    def _wanted(self) -> Sequence[Shared]:
-        return self._overrides.wanted()
-
-    def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
-        """The path of a route, by handler or name, percent-encoded. `request.url_for` puts the root path before it.
-
-        Raises:
-            LookupError: no such route; the message has the nearest name.
-            TypeError: a parameter is missing or unknown.
-            ValueError: a value cannot be spelt so that the route matches it.
-        """
-        return self._urls.build(target, params)
-
-    def openapi(self) -> dict[str, Any]:
-        """The OpenAPI 3.1 document of the application as it is now, mounted trivet applications included.
-
-        Raises:
-            RegistrationError: a provider describes itself wrongly.
-        """
-        return self._documentation.decoded()
+    def _has_started(self) -> bool:
+        return self._stack is not None
 
     def _refreeze(self, endpoint: Endpoint) -> None:
         if self._stack is not None:

@@ -165,7 +165,7 @@ class Documentation:
             entry = Registered(path, methods, handler, name, Level(), None, "", include_in_schema=False, where=where)
             plan = compile_plan(handler, pattern.fields, INJECTABLE)
             levels = (dataclasses.replace(level, dependencies=[]), entry.level)
-            self._table.add(pattern, methods, Endpoint(entry, pattern, plan, levels, Response), where)
+            self._table.add(pattern, methods, Endpoint(entry, pattern, plan, levels), where)
 
     def _endpoints(self, prefix: str = "") -> Iterator[tuple[str, Endpoint]]:
         """All routes to be shown, those of mounted trivet applications included, each with its prefix."""

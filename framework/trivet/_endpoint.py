@@ -6,6 +6,7 @@ below it: errors become responses at each layer, so that every middleware sees o
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ from ._respond import Respond, Target
 from ._response import Response
 from ._results import to_response
 from ._router import MountedApp, Registered
-from ._source import locate
+from ._source import annotations_of, locate
 from ._stream import Stream
 from .asgi import Scope
 from .errors import ResponseError
@@ -44,13 +45,12 @@ class Endpoint(Target):
     door: Instant | None
     """The same by the direct door, where the server sees to `send_timeout` as it thinks best."""
 
-    def __init__(
-        self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level], returned: Any
-    ) -> None:
+    def __init__(self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level]) -> None:
         self.registered = registered
         self.pattern = pattern
         self.plan = plan
-        self.returned = returned
+        # Now, as a name that is local to whoever registers it is gone later.
+        self.returned = annotations_of(registered.handler).get("return", inspect.Parameter.empty)
         self.instant = self.door = None
         # Outermost first. Read when the application freezes, so that what is added to a level later counts as well.
         self._levels = tuple(levels)
