@@ -505,6 +505,23 @@ def test_it_is_made_again_when_routes_have_come() -> None:
     assert list(app.openapi()["paths"]) == ["/later"]
 
 
+def test_an_override_shows_and_goes_again() -> None:
+    """The document is that of the providers in force."""
+
+    def real(real_name: str) -> None: ...
+    def fake(fake_name: int) -> None: ...
+
+    app = App(dependencies=[Depends(real)])
+    app.get("/")(as_nothing)
+
+    def names() -> list[str]:
+        return [each["name"] for each in operation("/", document=app.openapi())["parameters"]]
+
+    with app.override(real, fake):
+        assert names() == ["fake_name"]
+    assert names() == ["real_name"]
+
+
 def test_it_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for again it is the same, and nobody's to change for others."""
     app = App()
@@ -517,11 +534,8 @@ def test_it_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert app.openapi() == first
 
 
-def test_a_handler_inside_a_function_is_described(golden: Any) -> None:
+def test_a_handler_inside_a_function_is_described() -> None:
     """Annotations that are strings are resolved when it is registered; later their names are gone."""
-
-    class Local(msgspec.Struct):
-        a: int
 
     def register() -> App:
         class Inner(msgspec.Struct):
