@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import trio
@@ -51,14 +52,15 @@ async def exercise(
     command += ["--seed", "1", "--no-color", "--request-timeout", "20", "--generation-database", "none"]
     command += ["--exclude-checks", ",".join(without)] if without else []
     command += ["--include-path-regex", f"^{prefix}"] if prefix else []
-    process = await trio.run_process(
-        [*command, *options],
-        check=False,
-        capture_stdout=True,
-        stderr=subprocess.STDOUT,
-        cwd=ROOT,
-        env={**_environment(), "SCHEMATHESIS_HOOKS": HOOKS},
-    )
+    with tempfile.TemporaryDirectory() as directory:  # it keeps what it found in the one that it runs in
+        process = await trio.run_process(
+            [*command, *options],
+            check=False,
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={**_environment(), "SCHEMATHESIS_HOOKS": HOOKS},
+        )
     output = process.stdout.decode(errors="replace")
     assert process.returncode == 0, output
     return output
