@@ -7,6 +7,7 @@ what they take (`_openapi_inputs`) and answer (`_openapi_results`). It is given 
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import re
 from collections import Counter
@@ -130,7 +131,7 @@ class _Maker:
         described = [each for each in map(description_of, route.plan.providers) if each is not None]
         made["responses"] = self._responses(route, method, described)
         if security := self._security(described):
-            made["security"] = [security]
+            made["security"] = security
         if route.timeout != math.inf:
             made["x-timeout"] = route.timeout
         return made
@@ -157,15 +158,23 @@ class _Maker:
                 response.pop("content", None)
         return dict(sorted(found.items()))
 
-    def _security(self, described: Sequence[Description]) -> Schema:
+    def _security(self, described: Sequence[Description]) -> list[Schema]:
+        """The alternatives that satisfy all providers: anonymous first, where credentials are optional."""
         needed: dict[str, list[str]] = {}
+        required: set[str] = set()
         for each in described:
             for name, scheme in each.security.items():
                 while self.schemes.setdefault(name, dict(scheme)) != scheme:
                     name += "_"  # another of that name, which is not the same
                 scopes = needed.setdefault(name, [])
                 scopes += [scope for scope in each.scopes if scope not in scopes]
-        return needed
+                if not each.optional:
+                    required.add(name)
+        if not needed:
+            return []
+        optional = [name for name in needed if name not in required]
+        given = [set(some) for size in range(len(optional) + 1) for some in itertools.combinations(optional, size)]
+        return [{name: needed[name] for name in needed if name in required | some} for some in given]
 
     def finish(self) -> None:
         """Say what can be said only when all operations are known."""

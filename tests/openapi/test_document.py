@@ -18,6 +18,7 @@ import apps.tour
 from tests.openapi import everything
 from trivet import App, Body, Depends, Form, Header, Query, Request, Response, Router, Text, UploadFile
 from trivet._describe import Description
+from trivet.contrib.security import APIKey, Bearer
 from trivet.errors import RegistrationError
 
 EVERYTHING = everything.app.openapi()
@@ -567,3 +568,22 @@ def test_a_file_in_a_form_model_and_markers_of_each_kind() -> None:
     found = only(handler, "post")
     assert [(each["in"], each["name"]) for each in found["parameters"]] == [("query", "page"), ("header", "X-Agent")]
     assert list(found["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]) == ["picture"]
+
+
+def test_optional_credentials_are_an_alternative() -> None:
+    """Anonymous first; what another provider requires stands in each."""
+    bearer, key = Bearer(), APIKey("x-key")
+
+    async def handler(
+        user: Annotated[str | None, Depends(bearer.optional)], service: Annotated[str, Depends(key)]
+    ) -> None: ...
+
+    async def visitor(user: Annotated[str | None, Depends(bearer.optional)]) -> None: ...
+
+    app = App()
+    app.get("/both")(handler)
+    app.get("/visitor")(visitor)
+    document = app.openapi()
+    name = next(each for each in document["components"]["securitySchemes"] if each != "bearer")
+    assert operation("/both", document=document)["security"] == [{name: []}, {"bearer": [], name: []}]
+    assert operation("/visitor", document=document)["security"] == [{}, {"bearer": []}]
