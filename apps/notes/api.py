@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -150,7 +150,13 @@ class NewUser(Struct, forbid_unknown_fields=True):
     password: Annotated[str, Meta(min_length=8, max_length=200)]
 
 
-@router.post("/users", status=201, tags=["users"], dependencies=[Depends(registrations)])
+@router.post(
+    "/users",
+    status=201,
+    tags=["users"],
+    dependencies=[Depends(registrations)],
+    responses={409: "The name is taken."},
+)
 async def register(new: NewUser, pool: Connections, passwords: Hashing) -> dict[str, str]:
     """Register a user."""
     if await accounts.register(pool, passwords, new.name, new.password) is None:
@@ -175,6 +181,9 @@ async def sign_out(token: Annotated[str, Depends(oauth2)], user: Signed, tx: InT
 
 # ---- notes
 
+MISSING: Final = {404: "There is no such note."}
+CHANGED: Final = MISSING | {412: "It has another version by now.", 428: "`If-Match` is missing."}
+
 
 @router.get("/notes", tags=["notes"])
 async def list_notes(
@@ -189,32 +198,32 @@ async def list_notes(
 
 
 @router.post("/notes", tags=["notes"], dependencies=[Depends(writes)])
-async def add_note(draft: Draft, notebook: Mine, request: Request) -> JSON[Note]:
+async def add_note(draft: Draft, notebook: Mine, request: Request) -> tuple[Literal[201], Note, dict[str, str]]:
     """Add a note."""
     added = await notebook.add(draft)
     location = request.url_for(read_note, note_id=added.id)
-    return JSON(added, status=201, headers={"location": location, "etag": etag(added)})
+    return 201, added, {"location": location, "etag": etag(added)}
 
 
-@router.get("/notes/{note_id}", tags=["notes"])
+@router.get("/notes/{note_id}", tags=["notes"], responses=MISSING)
 async def read_note(note: Read, request: Request) -> Response:
     """Read a note."""
     return request.check(etag=etag(note)) or tagged(note)
 
 
-@router.put("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)])
+@router.put("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)], responses=CHANGED)
 async def replace_note(note: ToChange, draft: Draft, notebook: Mine) -> JSON[Note]:
     """Replace a note."""
     return tagged(await notebook.replace(note, draft))
 
 
-@router.patch("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)])
+@router.patch("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)], responses=CHANGED)
 async def change_note(note: ToChange, patch: Patch, notebook: Mine) -> JSON[Note]:
     """Change some of a note: a JSON merge patch."""
     return tagged(await notebook.replace(note, patch.applied(Draft(note.title, note.text, note.tags))))
 
 
-@router.delete("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)])
+@router.delete("/notes/{note_id}", tags=["notes"], dependencies=[Depends(writes)], responses=CHANGED)
 async def delete_note(note: ToChange, notebook: Mine) -> None:
     """Delete a note."""
     await notebook.delete(note)

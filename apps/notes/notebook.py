@@ -19,8 +19,11 @@ from .storage import Transaction
 # PostgreSQL keeps no NUL in a text. `(?!\n)`: Python's `$` would let one more line break through.
 Title: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\u0000]*$")]
 Text: TypeAlias = Annotated[str, Meta(max_length=100_000, pattern=r"^[^\u0000]*$")]
+# Spelt out: what `\s` is depends on whose regular expression it is, and clients read this one in the document.
+SPACE: Final = r"\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 Tag: TypeAlias = Annotated[
-    str, Meta(pattern=r"^[^\s,\u0000]{1,40}$(?!\n)", description="A word of at most 40 characters.", examples=["todo"])
+    str,
+    Meta(pattern=rf"^[^{SPACE},]{{1,40}}$(?!\n)", description="A word of at most 40 characters.", examples=["todo"]),
 ]
 Tags: TypeAlias = Annotated[list[Tag], Meta(max_length=20)]
 

@@ -224,10 +224,10 @@ class App(Registry):
             else:  # no lifespan, so nobody sweeps: this request has a watcher of its own
                 await RequestScope.alongside(request.watch, serve, target, request, outbound, self._answerer)
         finally:
-            if request._uploads:
-                await RequestScope.shielded(None, delete, request._uploads)  # noqa: ASYNC102 - it is what shields
             if request._descriptors is not None:
                 release(request._descriptors)
+            if request._uploads:
+                await RequestScope.shielded(None, delete, request._uploads)  # noqa: ASYNC102 - it is what shields
             record(request)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:

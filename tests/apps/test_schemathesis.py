@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from tests.harness import run_server
@@ -24,6 +25,27 @@ async def test_an_application_does_what_its_document_says(app: str, options: lis
     require("module:schemathesis")
     async with run_server("trivet", app) as server:
         await exercise(server, *options)
+
+
+@pytest.mark.live
+@pytest.mark.slow
+async def test_notes_are_what_their_document_says() -> None:
+    """The same for somebody who is signed in, whom no limit stops before the interesting part."""
+    require("module:schemathesis")
+    async with run_server("trivet", "tests.apps.notes_unlimited:app") as server:
+        host, port = server.address
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+            ada = {"name": "ada", "password": "correct horse"}
+            assert (await client.post("/users", json=ada)).status_code == 201
+            form = {"grant_type": "password", "username": ada["name"], "password": ada["password"]}
+            token = (await client.post("/token", data=form)).json()["access_token"]
+            headers = {"authorization": f"Bearer {token}"}
+            for title in ("one", "two"):
+                added = await client.post("/notes", json={"title": title, "text": ""}, headers=headers)
+                assert added.status_code == 201
+        # It would sign out; and a made-up name and password rightly are no token.
+        headers = ("-H", f"Authorization: Bearer {token}", "-H", "If-Match: *")
+        await exercise(server, *headers, "--exclude-path", "/token")
 
 
 @pytest.mark.live

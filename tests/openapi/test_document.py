@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import apps.counter.main
 import apps.hello
+import apps.notes
 import apps.sleepers
 import apps.tour
 from tests.openapi import everything
@@ -47,8 +48,8 @@ def only(handler: Callable[..., Any], method: str = "get", **options: Any) -> di
 
 @pytest.mark.parametrize(
     "app",
-    [everything.app, apps.hello.app, apps.sleepers.app, apps.tour.app, apps.counter.main.app, App()],
-    ids=["everything", "hello", "sleepers", "tour", "counter", "nothing"],
+    [everything.app, apps.hello.app, apps.sleepers.app, apps.tour.app, apps.counter.main.app, apps.notes.app, App()],
+    ids=["everything", "hello", "sleepers", "tour", "counter", "notes", "nothing"],
 )
 def test_it_is_valid(app: App) -> None:
     """The document is OpenAPI 3.1, whatever is in it."""
