@@ -118,19 +118,13 @@ class SQLiteConnection:
 
     async def prepare(self, *, write: bool) -> None:
         """Set what SQLite sets for each connection, and not once for the file."""
-        await self._in_worker(self._prepare, write)
+        # SQLite does not wait before it makes the file's journal another: of several that open a new file, one can.
+        await self._patiently(self._prepare, write)
 
     async def begin(self, *, write: bool) -> None:
         """Begin; wait for another process that writes, for as long as the task may."""
         # IMMEDIATE: a transaction that has read, and only then wants to write, is refused if another has written since.
-        statement, wait = "BEGIN IMMEDIATE" if write else "BEGIN", FIRST_WAIT
-        while True:
-            try:
-                await self._in_worker(self._rows, statement, ())
-                return
-            except apsw.BusyError:
-                await trio.sleep(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
+        await self._patiently(self._rows, "BEGIN IMMEDIATE" if write else "BEGIN", ())
 
     async def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Run one statement and fetch its rows, in one trip to the thread."""
@@ -148,6 +142,16 @@ class SQLiteConnection:
         """Close; this also ends the thread."""
         with trio.CancelScope(shield=True):
             await _counted(partial(self._db.aclose, True))
+
+    async def _patiently(self, fn: Callable[..., object], *args: object) -> None:
+        wait = FIRST_WAIT
+        while True:
+            try:
+                await self._in_worker(fn, *args)
+                return
+            except apsw.BusyError:
+                await trio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
 
     async def _in_worker(self, fn: Callable[..., T], *args: object) -> T:
         return await _counted(partial(self._db.async_run, fn, *args))
