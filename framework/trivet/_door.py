@@ -1,4 +1,4 @@
-"""The direct door: a request that is answered without waiting, from its head, without ASGI in between.
+"""The direct door: a request that is answered without waiting, as soon as it is whole, without ASGI in between.
 
 This file owns which requests may enter by it (see "The direct door" in `asgi`). What is declined costs one look at the
 table and is served by ASGI like any other: a path or method without a route, a mounted application, a handler that
@@ -47,7 +47,7 @@ def open_door(table: Table[Endpoint | Mounted], finish: Finish) -> Door:
             return None
         place, params = hit
         instant = place.door
-        if instant is None:
+        if instant is None or bool(head.body) is not place.reads_body:
             return None
         outcome = instant(method, params, head)
         return _continued(outcome, finish) if type(outcome) is Unfinished else outcome
@@ -114,6 +114,11 @@ class ScopeHead:
         """The fields, names in lower case."""
         headers: RawHeaders = self._scope["headers"]
         return headers
+
+    @property
+    def body(self) -> bytes:
+        """None: a request whose body is still to be received goes the long way."""
+        return b""
 
     def scope(self) -> Scope:
         """The ASGI scope."""

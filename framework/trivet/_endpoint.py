@@ -37,13 +37,14 @@ from .errors import ResponseError
 class Endpoint(Target):
     """A registered handler at its place in the application."""
 
-    __slots__ = ("_levels", "door", "instant", "pattern", "plan", "registered", "returned")
+    __slots__ = ("_levels", "door", "instant", "pattern", "plan", "reads_body", "registered", "returned")
 
     instant: Instant | None
     """Answers in one step, where nothing of the route can suspend."""
 
     door: Instant | None
-    """The same by the direct door, where the server sees to `send_timeout` as it thinks best."""
+    """The same by the direct door, where the server sees to `send_timeout` as it thinks best; of a route that reads a
+    body, for requests that are whole."""
 
     def __init__(self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level]) -> None:
         self.registered = registered
@@ -52,6 +53,7 @@ class Endpoint(Target):
         # Now, as a name that is local to whoever registers it is gone later.
         self.returned = annotations_of(registered.handler).get("return", inspect.Parameter.empty)
         self.instant = self.door = None
+        self.reads_body = False
         # Outermost first. Read when the application freezes, so that what is added to a level later counts as well.
         self._levels = tuple(levels)
 
@@ -83,11 +85,13 @@ class Endpoint(Target):
         """Compose what serves a request; again, if an override has changed the plan."""
         self.options = self.resolve()
         self.instant = self.door = None
+        self.reads_body = self.plan.body is not None
         immediate = self.plan.is_immediate()
         self.immediate = immediate and not self.options.middleware
-        if self.immediate:
-            self.instant = compile_instant(self, self.plan, self.registered.status, self.options, owner, answerer)
-            self.door = self.instant if self.options.send_timeout == SEND_TIMEOUT else None
+        if self.plan.is_immediate_with_body() and not self.options.middleware:
+            instant = compile_instant(self, self.plan, self.registered.status, self.options, owner, answerer)
+            self.instant = instant if self.immediate else None
+            self.door = instant if self.options.send_timeout == SEND_TIMEOUT else None
         core = partial(
             _handle, runner(self.plan, limiter, immediate=immediate), self.registered.status, self.options, answerer
         )
@@ -99,6 +103,7 @@ class Mounted:
 
     __slots__ = ("app", "prefix", "state")
 
+    reads_body: ClassVar[bool] = False
     door: ClassVar[None] = None
     """Whether it waits is not known."""
 

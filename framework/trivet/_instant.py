@@ -11,7 +11,7 @@ HTTP cannot carry. Whoever serves that goes on where the step has stopped, by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Protocol, TypeAlias, final
 
@@ -27,7 +27,7 @@ from ._plan import Plan
 from ._query import EMPTY as NO_QUERY
 from ._query import parse as parse_query
 from ._request import Request
-from ._resolve import NO_HEADERS, fill_from_head
+from ._resolve import NO_HEADERS, fill_from_head, read_whole
 from ._respond import Respond, Target
 from ._response import LENGTHS, SMALL, TEXT, Response
 from ._response_head import Field
@@ -48,6 +48,11 @@ class HeadLike(Protocol):
     @property
     def headers(self) -> RawHeaders:
         """The fields, names in lower case."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The body, whole; empty if there is none."""
         ...
 
     def scope(self) -> Scope:
@@ -75,7 +80,7 @@ class Unfinished(Target):
 
 
 Instant: TypeAlias = Callable[[str, Mapping[str, Any], HeadLike], "Answer | Unfinished"]
-"""The step, for one route: of a method, path fields and a head that announces no body it makes an answer."""
+"""The step, for one route: of a method, path fields and a head, with the body if it reads one, it makes an answer."""
 
 
 class _Ending:
@@ -170,14 +175,14 @@ def _by_path(plan: Plan, ending: _Ending) -> Instant:
 
 def _bound(plan: Plan, owner: Owner, ending: _Ending) -> Instant:
     """The step of any other handler."""
-    calls = (*((step.call, step.slot) for step in (*plan.before_body, *plan.inner)), (plan.handler, None))
 
     def instant(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
         request: Request | None = None
         try:
             if plan.injected:
                 request = _request(owner, head.scope(), params, ending.route, ending.options)
-            value = _run(plan, calls, params, head, request, ending.route)
+                request._body = head.body or None
+            value = _run(plan, params, head, request, ending)
         except BaseException as error:  # noqa: BLE001 - it becomes the response
             return ending.failed(error, params, request)
         return ending.returned(value, method, params, request)
@@ -185,32 +190,32 @@ def _bound(plan: Plan, owner: Owner, ending: _Ending) -> Instant:
     return instant
 
 
-def _run(
-    plan: Plan,
-    calls: Sequence[tuple[Call, int | None]],
-    params: Mapping[str, Any],
-    head: HeadLike,
-    request: Request | None,
-    route: RouteInfo,
-) -> object:
+def _run(plan: Plan, params: Mapping[str, Any], head: HeadLike, request: Request | None, ending: _Ending) -> object:
     """`_resolve`'s order of work, for a plan in which nothing can wait."""
     slots: list[Any] = [None] * plan.size
     query = NO_QUERY
     if plan.queries:
         query = parse_query(head.query_string) if request is None else request.query
     headers = NO_HEADERS
-    if plan.in_headers:
+    if plan.in_headers or plan.body is not None:
         headers = Headers(head.headers) if request is None else request.headers
     fill_from_head(plan, params, query, headers, request, slots)
-    for call, slot in calls:
-        positional, keyword = call.bind(slots)
-        value = call.fn(*positional, **keyword)
-        if call.mode is Mode.ASYNC:
-            value = _returned(value, route)
-        if slot is None:
-            return value
-        slots[slot] = value
-    raise AssertionError("unreachable: the handler is the last")
+    for step in plan.before_body:
+        slots[step.slot] = _called(step.call, slots, ending.route)
+    if plan.body is not None:
+        slot, parameter = plan.body
+        slots[slot] = read_whole(parameter, headers, head.body, ending.options.max_body)
+        for step in plan.after_body:
+            slots[step.slot] = _called(step.call, slots, ending.route)
+    for step in plan.inner:
+        slots[step.slot] = _called(step.call, slots, ending.route)
+    return _called(plan.handler, slots, ending.route)
+
+
+def _called(call: Call, slots: list[Any], route: RouteInfo) -> object:
+    positional, keyword = call.bind(slots)
+    value = call.fn(*positional, **keyword)
+    return _returned(value, route) if call.mode is Mode.ASYNC else value
 
 
 def _returned(called: Coroutine[Any, Any, object], route: RouteInfo) -> object:

@@ -88,14 +88,17 @@ class Plan:
 
         To be asked when all modules are imported: it looks at what the functions name.
         """
+        return self.body is None and self.is_immediate_with_body()
+
+    def is_immediate_with_body(self) -> bool:
+        """The same, if the body is here already."""
         return (
-            self.body is None
-            and self.form is None
+            self.form is None
             and self.nursery is None
             and self.handler.mode is Mode.ASYNC
             and is_immediate(self.handler.fn)
             and all(
                 step.call.mode is Mode.INLINE or (step.call.mode is Mode.ASYNC and is_immediate(step.call.fn))
-                for step in (*self.before_body, *self.inner)
+                for step in (*self.before_body, *self.after_body, *self.inner)
             )
         )

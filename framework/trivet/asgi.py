@@ -14,7 +14,8 @@ The direct door
 A request that is answered without waiting needs no task, no scope dictionary and no channel. An application that is
 served itself (not inside of ASGI middleware) may have a method `__trivet_door__() -> Door | None`, which the server
 calls once, after startup. A server that knows it shows each request's head to the `Door` first, unless the head
-announces a body. ASGI stays the door for all that the direct one declines, and for all others.
+announces a body that has not come with it. ASGI stays the door for all that the direct one declines, and for all
+others.
 """
 
 from __future__ import annotations
@@ -157,6 +158,11 @@ class Head(Protocol):
     @property
     def headers(self) -> RawHeaders:
         """The fields, names in lower case."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The body, whole; empty if there is none."""
         ...
 
     def scope(self) -> Scope:

@@ -23,7 +23,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trivet import HTML, JSON, App, Depends, HTTPError, Redirect, Request, Response, Sink, Stream, Text
+from trivet import HTML, JSON, App, Body, Depends, HTTPError, Redirect, Request, Response, Sink, Stream, Text
 from trivet._app import Endpoint
 from trivet.asgi import Answer, Door, Message, RawHeaders, Reason, Scope
 
@@ -236,6 +236,36 @@ async def marking() -> None:
     raise Mine("look at the mark")
 
 
+class Order(msgspec.Struct):
+    name: str
+    count: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+async def ordered(order: Order) -> Order:
+    return order
+
+
+async def ordered_at_length(order: Order) -> Order:
+    await trio.lowlevel.checkpoint()
+    return order
+
+
+async def ordered_by(order: Order, user: Annotated[str, Depends(user)], request: Request, page: int = 1) -> list[Any]:
+    return [order, user, page, request.headers.get("content-type"), request._body is not None]
+
+
+async def maybe_ordered(order: Order | None = None) -> Order | None:
+    return order
+
+
+async def raw(data: Annotated[bytes, Body()]) -> bytes:
+    return data[::-1]
+
+
+async def failing(order: Order) -> None:
+    raise Mine(order.name)
+
+
 async def waiting() -> str:
     await trio.lowlevel.checkpoint()
     return "waited"
@@ -275,6 +305,11 @@ IMMEDIATE = (
 )
 
 
+BODIES: dict[str, Callable[..., Any]] = {
+    "/ordered": ordered, "/ordered-by": ordered_by, "/maybe": maybe_ordered, "/raw": raw, "/failing": failing,
+}  # fmt: skip
+
+
 def build(kind: str) -> App:
     app = App(debug=kind == "debug")
     for path, handler, options in IMMEDIATE:
@@ -282,6 +317,10 @@ def build(kind: str) -> App:
             app.get("/asked", **options)(handler)
         else:
             app.get(path, **options)(handler)
+    for path, handler in BODIES.items():
+        app.post(path)(handler)
+    app.post("/limited", max_body=20)(ordered)
+    app.post("/length")(ordered_at_length)
     app.get("/waiting")(waiting)
     app.get("/threaded")(threaded)
     app.post("/static")(static)
@@ -291,6 +330,26 @@ def build(kind: str) -> App:
         app.catch(Mine)(on_mine)
         app.catch(401)(on_teapot)
     return app
+
+
+def bodies() -> Iterator[tuple[str, str, bytes, RawHeaders]]:
+    """Method, target, body, and what says what that is."""
+    json_type = (b"content-type", b"application/json")
+    types: tuple[RawHeaders, ...] = (
+        [json_type], [], [(b"content-type", b"text/plain")], [json_type, (b"content-encoding", b"gzip")],
+        [(b"content-type", b"application/problem+json; charset=utf-8")], [(b"content-type", b"application/msgpack")],
+    )  # fmt: skip
+    data = (
+        b'{"name": "a"}', b'{"name": "a", "count": 0, "more": 1}', b'{"count": []}', b"[", b"null", b"", b" ",
+        b'{"name": "\xff"}', b'{"name": "a longer name than some allow"}', msgspec.msgpack.encode({"name": "b"}),
+    )  # fmt: skip
+    for path in (*BODIES, "/ordered-by?token=t&page=2", "/ordered-by?token=t&page=x", "/limited", "/length", "/static"):
+        for fields in types:
+            for body in data:
+                yield "POST", path, body, fields
+    yield "GET", "/ordered", data[0], types[0]
+    yield "HEAD", "/static", data[0], types[0]
+    yield "POST", "/nothing", data[0], types[0]
 
 
 def requests() -> Iterator[tuple[str, str]]:
@@ -324,6 +383,7 @@ class HeadOf:
     """A `trivet.asgi.Head`, as a server makes it."""
 
     made: Scope
+    body: bytes = b""
     method: str = field(init=False)
     raw_path: bytes = field(init=False)
     query_string: bytes = field(init=False)
@@ -386,7 +446,7 @@ def collected(*, access: bool) -> Iterator[Collector]:
         log.setLevel(before[1])
 
 
-def scope_of(method: str, target: str, link: FakeLink | None) -> Scope:
+def scope_of(method: str, target: str, link: FakeLink | None, fields: RawHeaders | None = None) -> Scope:
     path, _, query = target.partition("?")
     return {
         "type": "http",
@@ -397,7 +457,7 @@ def scope_of(method: str, target: str, link: FakeLink | None) -> Scope:
         "raw_path": path.encode("latin-1"),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(b"host", b"h"), (b"cookie", b"a=b"), (b"x-y", b"1"), (b"x-y", b"2")],
+        "headers": [(b"host", b"h"), (b"cookie", b"a=b"), (b"x-y", b"1"), (b"x-y", b"2"), *(fields or ())],
         "client": ("127.0.0.1", 4000),
         "server": ("127.0.0.1", 80),
         "state": {"of": "lifespan"},
@@ -415,25 +475,39 @@ def readable(answer: Answer) -> tuple[Any, ...]:
     return status, [field for field in headers if field[0] != b"content-length"], problem
 
 
-async def through(app: App, method: str, target: str, door: Door | None, *, link: bool, access: bool) -> Seen:
+async def through(
+    app: App,
+    method: str,
+    target: str,
+    door: Door | None,
+    *,
+    link: bool,
+    access: bool,
+    body: bytes = b"",
+    fields: RawHeaders | None = None,
+) -> Seen:
     """Serve one request as a server would; what came of it, and what was logged."""
     there = FakeLink() if link else None
-    scope = scope_of(method, target, there)
+    scope = scope_of(method, target, there, fields)
+    if body or fields:
+        scope["headers"].append((b"content-length", b"%d" % len(body)))
+    incoming: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
     messages: list[Message] = []
     answer: Answer | None = None
     raised: str | None = None
     served: Any = app
 
     async def receive() -> Message:
-        await trio.sleep_forever()
-        raise AssertionError("unreachable")
+        if not incoming:
+            await trio.sleep_forever()
+        return incoming.pop()
 
     async def send(message: Message) -> None:
         messages.append(message)
 
     with collected(access=access) as log:
         if door is not None:
-            found = copy_context().run(door, HeadOf(scope))
+            found = copy_context().run(door, HeadOf(scope, body=body))
             if isinstance(found, tuple):
                 answer = found
             elif found is not None:
@@ -466,6 +540,21 @@ async def test_every_way_in_gives_the_same_answer(kind: str, link: bool, monkeyp
         direct = await through(app, method, target, door, link=link, access=False)
         assert at_once == at_length, (method, target)
         assert direct == at_length, (method, target)
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "catchers"])
+async def test_a_body_that_has_come_whole_gets_the_same_answer(
+    kind: str, link: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is read by the door, or received."""
+    monkeypatch.setattr(uuid, "uuid4", lambda: UUID(int=7))
+    app = build(kind)
+    door = app.__trivet_door__()
+    for method, target, body, fields in bodies():
+        at_length = await through(app, method, target, None, link=link, access=True, body=body, fields=fields)
+        direct = await through(app, method, target, door, link=link, access=False, body=body, fields=fields)
+        assert direct == at_length, (method, target, body, fields)
 
 
 @given(
@@ -510,7 +599,16 @@ async def test_the_table_goes_by_the_door() -> None:
     assert {each.path for each in endpoints if each.door is None and each.registered.include_in_schema} == {
         "/waiting",
         "/threaded",
+        "/length",
     }
+    order = [(b"content-type", b"application/json")]
+    for target, body, outcome in (
+        ("/ordered", b'{"name": "a"}', tuple), ("/ordered-by?token=t", b'{"name": "a"}', tuple), ("/raw", b"x", tuple),
+        ("/maybe", b"null", tuple), ("/ordered", b"[", Callable), ("/failing", b'{"name": "a"}', Callable),
+        ("/limited", b'{"name": "of more than twenty bytes"}', Callable), ("/length", b'{"name": "a"}', type(None)),
+        ("/ordered", b"", type(None)), ("/static", b"x", type(None)),
+    ):  # fmt: skip
+        assert isinstance(door(HeadOf(scope_of("POST", target, None, order), body=body)), outcome), target
     for target in ("/static", "/result/8", "/query?name=x", "/asked", "/dependent?token=t"):
         assert isinstance(door(HeadOf(scope_of("GET", target, None))), tuple), target
     for target in ("/error/0", "/result/49", "/query", "/asked-and-failed", "/result/3"):

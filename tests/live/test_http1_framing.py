@@ -35,7 +35,8 @@ from tests.live._http1 import (
     sized,
     streams,
 )
-from trivet.asgi import Door
+from trivet.asgi import Answer, Door, Head
+from trivet.server._limits import Limits
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -290,6 +291,53 @@ async def test_bodies_of_any_size_arrive_whole(framing: str, size: int) -> None:
         data = sized(body) if framing == "sized" else chunked(*chunks)
         assert len(answers(await served.exchange(data + LAST))) == 2
     assert got == [body, b""]
+
+
+def echo_at_once(head: Head) -> Answer:
+    """A door that answers with the body."""
+    return 200, [(b"content-length", b"%d" % len(head.body))], head.body
+
+
+async def echo_whole(scope: Any, receive: Any, send: Any) -> None:
+    await reply(send, await read_body(receive) or b"")
+
+
+async def test_a_body_that_comes_with_its_head_is_for_the_door() -> None:
+    """One that is still coming is not waited for: it goes to the application, as do all whose length is not said."""
+    async with site(door=echo_at_once) as served:
+        served.handler = echo_whole
+        whole, late = sized(b"whole", path=b"/whole"), sized(b"late", path=b"/late")
+        expecting = sized(b"expected", b"Expect: 100-continue", path=b"/expected")
+        parts = (whole, late[:-4], b"late", late[:-1], b"e" + whole, chunked(b"chunked", path=b"/chunked"), expecting)
+        found = answers(await served.exchange(*parts, LAST))
+        assert [answer.body for answer in found] == [
+            b"whole", b"late", b"late", b"whole", b"chunked", b"expected", b"",
+        ]  # fmt: skip
+        assert served.paths == [b"/late", b"/late", b"/chunked", b"/expected"]
+
+
+async def test_bodies_for_the_door_in_one_packet() -> None:
+    """Each has its own body, up to the one that goes on in the next packet."""
+    bodies = [b"x" * size for size in (1, 0, 1000, 0, 0, 7, 30_000, 2)]
+    async with site(door=echo_at_once) as served:
+        served.handler = echo_whole
+        found = answers(await served.exchange(b"".join(map(sized, bodies)) + get() + LAST))
+        assert [answer.body for answer in found] == [*bodies, b"", b""]
+        assert served.paths == []
+        body = b"0123456789" * 20_000
+        found = answers(await served.exchange(sized(b"first") + sized(body, path=b"/large") + sized(b"third") + LAST))
+        assert [answer.body for answer in found] == [b"first", body, b"third", b""]
+        assert served.paths == [b"/large"]
+
+
+async def test_a_body_that_is_too_large_is_not_for_the_door() -> None:
+    """It is refused like any other."""
+    async with site(door=echo_at_once, limits=Limits(body_size=10)) as served:
+        assert [answer.status for answer in answers(await served.exchange(sized(b"x" * 10) + sized(b"x" * 11)))] == [
+            200,
+            413,
+        ]
+        assert served.paths == []
 
 
 async def test_many_small_chunks() -> None:

@@ -26,6 +26,7 @@ class HeadOf:
         self.method = method
         self.raw_path, _, self.query_string = path.encode().partition(b"?")
         self.headers: RawHeaders = [(b"host", b"h")]
+        self.body = b""
         self.asked = 0
         self._scope: Scope = {
             "type": "http", "http_version": "1.1", "method": method, "path": path, "raw_path": self.raw_path,

@@ -150,16 +150,17 @@ class HTTP1Connection(Intake):
             self._refuse(404, "this server has no such host", head)
             return
         app: ASGIApp = server.app
-        if head.length != 0:
-            if not self._announce_body(head):
-                return
-        elif server.door is not None:
+        if server.door is not None and (head.length == 0 or self._came_whole(head)):
             outcome = server.ask_door(head)
             if callable(outcome):
                 app = outcome
             elif outcome is not None:
+                if head.length:
+                    self._buffer = self._buffer[head.length :]
                 self._answer(head, outcome)
                 return
+        if head.length != 0 and not self._announce_body(head):
+            return
         self._busy = True
         self.deadline = inf
         self.current = Exchange(self, head, app)

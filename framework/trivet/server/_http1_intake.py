@@ -103,6 +103,14 @@ class Intake(Wire):
 
     # The body ---------------------------------------------------------------------------------------------------------
 
+    def _came_whole(self, head: RequestHead) -> bool:
+        """Whether the whole body is here already, as that of a small request is; then `head` has it."""
+        length, limit = head.length, self.server.limits.body_size
+        if not length or length > len(self._buffer) or head.expect or (limit is not None and length > limit):
+            return False
+        head.body = self._buffer[:length]
+        return True
+
     def _announce_body(self, head: RequestHead) -> bool:
         limit = self.server.limits.body_size
         self._received = 0

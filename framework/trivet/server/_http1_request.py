@@ -29,6 +29,7 @@ class RequestHead:
         keep_alive: whether the client lets the connection serve another request.
         length: bytes of the body, 0 if there is none; `None`: chunked.
         expect: the client waits for `100 Continue` before it sends the body.
+        body: the whole body, if it came with the head and the direct door is asked; else empty.
         upgrade: the protocols asked for, in lower case; empty if none. Never on HTTP/1.0 (RFC 9110 section 7.8).
         owner: the connection it came on, which sets this.
     """
@@ -39,6 +40,7 @@ class RequestHead:
     keep_alive = True
     length: int | None = 0
     expect = False
+    body = b""
     upgrade = b""
     owner: Owner
     _scope: Scope | None = None
