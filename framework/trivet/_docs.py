@@ -251,8 +251,7 @@ def _asset(name: str) -> Path | None:
 
 def _unless_known(response: Response, request: Request) -> Response:
     """304 without the content, if the client has it (RFC 9110 section 13.1.2)."""
-    tags = [text.strip().removeprefix("W/") for text in ",".join(request.headers.getlist("if-none-match")).split(",")]
-    if response.headers["etag"] in tags or "*" in tags:
+    if request.check(etag=response.headers["etag"]) is not None:
         response.status, response.body = 304, b""
         response.headers.pop("content-type", None)
     return response
