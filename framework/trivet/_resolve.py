@@ -156,25 +156,27 @@ async def _reading(scope: RequestScope, read: Callable[[], Awaitable[T]]) -> T:
 async def _read(parameter: BodyParam | RawParam, request: Request, scope: RequestScope) -> Any:
     if parameter.default is not REQUIRED and not request._announced:
         return copy.deepcopy(parameter.default)  # no request changes another's
-    headers = request.headers
-    if isinstance(parameter, RawParam):
-        check_coding(headers.get("content-encoding"))
-        return await _reading(scope, request.body)
-    syntax = parameter.decoder.check(headers.get("content-type"), headers.get("content-encoding"))
-    return parameter.decoder.decode(await _reading(scope, request.body), syntax)
+    decode = _decoder(parameter, request.headers)
+    return decode(await _reading(scope, request.body))
 
 
 def read_whole(parameter: BodyParam | RawParam, headers: Headers, body: bytes, max_body: int | None) -> Any:
-    """`_read`, for a body that is here: the same checks in the same order."""
+    """The value of a body that is here already."""
+    decode = _decoder(parameter, headers)
+    if max_body is not None and len(body) > max_body:
+        raise too_large(max_body)
+    return decode(body)
+
+
+def _decoder(parameter: BodyParam | RawParam, headers: Headers) -> Callable[[bytes], Any]:
+    """What makes the value of a body with this head, which is looked at before any of the body is read."""
     coding = headers.get("content-encoding")
     if isinstance(parameter, RawParam):
         check_coding(coding)
-        syntax = None
-    else:
-        syntax = parameter.decoder.check(headers.get("content-type"), coding)
-    if max_body is not None and len(body) > max_body:
-        raise too_large(max_body)
-    return body if syntax is None or isinstance(parameter, RawParam) else parameter.decoder.decode(body, syntax)
+        return bytes
+    decoder = parameter.decoder
+    syntax = decoder.check(headers.get("content-type"), coding)
+    return lambda raw: decoder.decode(raw, syntax)
 
 
 async def _read_form(plan: FormPlan, request: Request, scope: RequestScope, slots: list[Any]) -> None:
