@@ -35,7 +35,7 @@ from ._respond import Target, serve
 from ._scope import RequestScope
 from ._tasks import Tasks
 from ._unmatched import Unmatched
-from ._upload import delete
+from ._upload import DELETE_SECONDS, delete
 from ._watch import DisconnectSweep
 from .asgi import ACCESS, ASGIApp, Door, Receive, Scope, Send
 from .errors import RegistrationError
@@ -227,7 +227,7 @@ class App(Registry):
             if request._descriptors is not None:
                 release(request._descriptors)
             if request._uploads:
-                await RequestScope.shielded(None, delete, request._uploads)  # noqa: ASYNC102 - it is what shields
+                await RequestScope.shielded(DELETE_SECONDS, delete, request._uploads)  # noqa: ASYNC102 - it is what shields
             record(request)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -26,6 +26,9 @@ IN_MEMORY: Final = 1024 * 1024
 PIECE: Final = 256 * 1024
 """Bytes handed to a thread at a time: a hop costs a tenth of a millisecond."""
 
+DELETE_SECONDS: Final = 5.0
+"""How long the end of a request waits until its files are deleted, which is nothing unless the disk hangs."""
+
 
 class Room:
     """The memory that the files of one form share."""
@@ -171,7 +174,10 @@ class UploadFile:
 
 
 async def delete(files: Iterable[UploadFile]) -> None:
-    """Delete the files of a request. To be shielded: a cancellation is felt when they are gone."""
+    """Delete the files of a request.
+
+    Cancellation: at once; the thread goes on. To be shielded for `DELETE_SECONDS`.
+    """
     on_disk: list[UploadFile] = []
     for each in files:
         if each._on_disk:
@@ -179,7 +185,7 @@ async def delete(files: Iterable[UploadFile]) -> None:
         else:
             each._close()
     if on_disk:
-        await in_thread(lambda: _close_all(on_disk), EXITS)
+        await trio.to_thread.run_sync(_close_all, on_disk, abandon_on_cancel=True, limiter=EXITS)
 
 
 def _close_all(files: Iterable[UploadFile]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ import pytest
 import trio
 import trio.testing
 
-from trivet import App, Depends, Form, HTTPError, Request, Sink, Stream, UploadFile
+from trivet import App, Depends, Form, HTTPError, Request, Sink, Stream, UploadFile, _app
 from trivet._upload import IN_MEMORY, PIECE
+from trivet.asgi import ASGIApp, Receive, Scope, Send
 from trivet.testing import TestClient
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -385,6 +387,40 @@ async def test_an_upload_that_stalls_is_408_and_leaves_no_file(
         assert response.status_code == 408
         await trio.sleep(3)
         assert (len(opened.files), opened.left) == (1, 0)
+
+
+async def test_a_disk_that_hangs_does_not_keep_the_request(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end waits for the deletion for a while only; the thread goes on by itself."""
+    monkeypatch.setattr(_app, "DELETE_SECONDS", 0.05)
+    disk, close = threading.Event(), UploadFile._close
+
+    def hang(self: UploadFile) -> None:
+        disk.wait()
+        close(self)
+
+    def told(app: ASGIApp) -> ASGIApp:
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+            if scope["type"] == "http":
+                over.set()
+
+        return serve
+
+    monkeypatch.setattr(UploadFile, "_close", hang)
+    over, app = trio.Event(), endings()
+    app.wrap(told)
+    async with TestClient(app) as client:
+        response = await client.post("/returns", content=WHOLE, headers=BOUNDED)
+        assert response.status_code == 200
+        try:
+            with trio.fail_after(5):
+                await over.wait()
+            assert opened.left > 0
+        finally:
+            disk.set()
+        with trio.fail_after(10):
+            while opened.left:  # noqa: ASYNC110 - a thread that nobody waits for tells nobody
+                await trio.sleep(0.01)
 
 
 async def test_half_a_form_is_not_a_form() -> None:
