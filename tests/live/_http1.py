@@ -232,8 +232,10 @@ async def reply(send: Any, body: bytes = b"ok", status: int = 200, headers: Iter
     await send({"type": "http.response.body", "body": body})
 
 
-def direct(head: Head) -> DirectAnswer:
-    """A door that answers with the path."""
+def direct(head: Head) -> DirectAnswer | None:
+    """A door that answers with the path, what has no body; a body may have come with its head, or not, by chance."""
+    if head.body:
+        return None
     return 200, [(b"content-length", b"%d" % len(head.raw_path))], head.raw_path
 
 
