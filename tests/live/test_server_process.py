@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.live._server import ROOT, Running, parse, read_all, running
+from trivet.cli.run import COLLECT_EVERY
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -45,6 +46,27 @@ def eventually(check: object, seconds: float = 5) -> None:
     while not check():
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.02)
+
+
+COLLECTED = """
+import gc
+{own}
+async def app(scope, receive, send):
+    body = b"%d" % gc.get_threshold()[0]
+    await send({{"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]}})
+    await send({{"type": "http.response.body", "body": body}})
+"""
+
+
+@pytest.mark.parametrize(("own", "every"), [("", COLLECT_EVERY), ("gc.set_threshold(900)", 900)])
+def test_the_garbage_collector_is_called_less_often_unless_the_application_says_so(
+    tmp_path: Path, own: str, every: int
+) -> None:
+    """What the application sets while it is imported stands."""
+    path = tmp_path / "collected.py"
+    path.write_text(COLLECTED.format(own=own))
+    with running(app=f"{path}:app") as server:
+        assert server.get("/") == (200, b"%d" % every)
 
 
 def test_a_hundred_slow_requests_finish_in_a_drain() -> None:
