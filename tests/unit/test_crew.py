@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
 from trivet.server import _crew
-from trivet.server._crew import Crew
+from trivet.server._crew import FAREWELL, Crew
+from trivet.server._poller import LEAVES, ROUNDS
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -255,3 +257,41 @@ async def test_cancelled_as_a_whole() -> None:
         await trio.testing.wait_all_tasks_blocked()
     assert [job.outcome for job in begun] == ["cancelled"] * 2
     assert made.busy == 0
+
+
+class Endless:
+    """A poller that always has one more socket to be read, at which nothing is to be done."""
+
+    def __init__(self, event: int) -> None:
+        self.event = event
+        self.read_in_turn = [0]
+
+    @property
+    def woken(self) -> bool:
+        return False
+
+    @woken.setter
+    def woken(self, value: bool) -> None:
+        self.read_in_turn.append(0)  # a turn begins
+
+    def poll(self) -> list[tuple[int, int]]:
+        return [(0, self.event)]
+
+    def read(self, fd: int, event: int, now: float) -> None:
+        self.read_in_turn[-1] += 1
+
+    async def wait(self) -> None:
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(("event", "most"), [(0, ROUNDS), (LEAVES, ROUNDS / FAREWELL)])
+async def test_who_leaves_is_heard_before_others_have_their_turn(event: int, most: float) -> None:
+    """So that all handlers are stopped before the first of them cleans up; but not for ever."""
+    poller: Any = Endless(event)
+    made = Crew(poller, contextvars.copy_context())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.run)
+        while len(poller.read_in_turn) < 4:
+            await trio.lowlevel.checkpoint()
+        made.cancel()
+    assert poller.read_in_turn[:3] == [most] * 3

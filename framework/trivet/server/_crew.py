@@ -23,13 +23,17 @@ from typing import Final, Protocol
 import trio
 from trio.lowlevel import Abort
 
-from ._poller import ROUNDS, Poller
+from ._poller import LEAVES, ROUNDS, Poller
 
 IDLE: Final = 1000
 """Followers that are kept: waking one takes half the time of starting one, and asleep it takes 3 KiB."""
 
 AT_ONCE: Final = 32
 """Requests that the leader takes to the application before other tasks have their turn."""
+
+
+FAREWELL: Final = 1 / 16
+"""What a look at the sockets counts for if it finds that clients leave, for that takes little time."""
 
 
 class Work(Protocol):
@@ -74,7 +78,7 @@ class Crew:
         self._due: Work | None = None  # found just now
         self._events: list[tuple[int, int]] = []  # still to be read, the next one last
         self._now = 0.0  # on Trio's clock, when they were polled
-        self._polled = 0  # how often, in this turn
+        self._polled = 0.0  # how often, in this turn
         self._left = AT_ONCE  # of what may be done in this turn
         self._nursery: trio.Nursery | None = None
         self.busy = 0
@@ -197,7 +201,8 @@ class Crew:
             if not events:
                 break
             events.reverse()  # the first to come is the first to be read
-            self._polled += 1
+            # When thousands leave at once, all handlers are to be stopped before the first of them cleans up.
+            self._polled += FAREWELL if events[-1][1] & LEAVES else 1
         self._reading = False
         return None
 
@@ -205,7 +210,7 @@ class Crew:
         """Let others have their turn; if nothing was found in this one, until there is something to be read."""
         poller = self._poller
         assert poller is not None
-        polled, self._polled = self._polled, 0
+        polled, self._polled = self._polled, 0.0
         self._left = AT_ONCE
         poller.woken = False
         if polled:

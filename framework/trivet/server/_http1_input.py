@@ -63,7 +63,8 @@ class RequestInput(RequestLink):
 
     def end_input(self) -> None:
         """The client has left, or its request cannot be read any further."""
-        self._input().end(DISCONNECT)
+        if self._inbox is not None:  # else whoever makes it finds that it is over
+            self._inbox.end(DISCONNECT)
 
     def _input(self) -> BodyInbox:
         inbox = self._inbox

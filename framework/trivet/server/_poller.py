@@ -26,6 +26,9 @@ RECEIVE_SIZE: Final = 65_536
 ROUNDS: Final = 16
 """How often we look again, before other tasks have their turn."""
 
+LEAVES: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR if SUPPORTED else 0
+"""What epoll says of a socket whose peer has ended its half, or all of it."""
+
 BATCH: Final = 16
 """How many sockets are asked for at a time. If a request waits for something, the rest is asked for again."""
 
