@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 import msgspec
 import trio
@@ -36,6 +36,18 @@ SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 """Not echoed: a script in a page could read a cookie that is kept from it (as by TRACE, RFC 9110 section 9.3.8)."""
 
 FILES_OF_FORM: Final = 20
+
+# What the plan of a handler cannot tell OpenAPI: it reads the body by itself, and the store refuses.
+MISSING: Final = {404: "There is no complete upload of this id."}
+ELSEWHERE: Final = {403: "The page of another site asks."}
+REFUSED: Final = ELSEWHERE | {
+    400: "It is malformed, not what its digest says, or not the whole file.",
+    408: "Nothing more of it came.",
+    413: "It is too large.",
+    415: "It has a Content-Encoding.",
+    507: "There is no room for it.",
+}
+TAKEN: Final = {409: "There is an upload of this id, complete or on its way."}
 
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -99,7 +111,7 @@ async def refusals() -> AsyncGenerator[None]:
 
 
 Uploads = Annotated[Store, Depends(store_of)]
-Created: TypeAlias = tuple[int, Complete, dict[str, str]]
+Created: TypeAlias = tuple[Literal[201], Complete, dict[str, str]]
 
 
 def create_app(settings: Settings) -> App:
@@ -141,7 +153,7 @@ def _read(site: App) -> None:
         """What is on its way, then what is complete, newest first."""
         return await uploads.newest(limit)
 
-    @site.get("/uploads/{upload_id}")
+    @site.get("/uploads/{upload_id}", responses={404: "There is no upload of this id."})
     async def show(upload_id: UploadId, uploads: Uploads) -> Arriving | Complete:
         """One upload: how many bytes have come so far, or its size and digest."""
         found = await uploads.find(upload_id)
@@ -149,7 +161,7 @@ def _read(site: App) -> None:
             raise HTTPError(404)
         return found
 
-    @site.get("/uploads/{upload_id}/content")
+    @site.get("/uploads/{upload_id}/content", responses=MISSING)
     async def content(upload_id: UploadId, uploads: Uploads) -> File:
         """The file, in whole or in part."""
         about = await uploads.about(upload_id)
@@ -177,6 +189,7 @@ def _write(site: App, settings: Settings) -> None:
         timeout=settings.timeout,
         body_timeout=settings.stall,
         dependencies=guarded,
+        responses=REFUSED | TAKEN,
     )
     async def put(request: Request, upload_id: UploadId, uploads: Uploads, name: Name | None = None) -> Created:
         """Take in a file under an id of the client's choice, so that it can ask for the progress meanwhile."""
@@ -189,17 +202,18 @@ def _write(site: App, settings: Settings) -> None:
         timeout=settings.timeout,
         body_timeout=settings.stall,
         dependencies=guarded,
+        responses=REFUSED | {422: "A parameter or the form is not right."},
     )
     async def post(
         request: Request, uploads: Uploads, name: Name | None = None
-    ) -> Created | tuple[int, list[Complete]] | Redirect:
+    ) -> Created | tuple[Literal[201], list[Complete]] | Redirect:
         """Take in a file, or the files of a browser's form, each under an id of its own."""
         if _media_type(request) == "multipart/form-data":
             return await receive_form(request, uploads)
         upload_id = uuid.uuid4().hex
         return await receive(request, uploads, upload_id, name or upload_id, settings.max_size)
 
-    @site.delete("/uploads/{upload_id}", dependencies=guarded)
+    @site.delete("/uploads/{upload_id}", dependencies=guarded, responses=MISSING | ELSEWHERE)
     async def delete(upload_id: UploadId, uploads: Uploads) -> None:
         """Remove a complete upload."""
         if not await uploads.remove(upload_id):
@@ -223,7 +237,7 @@ async def receive(request: Request, uploads: Store, upload_id: str, name: str, m
     return 201, kept, headers
 
 
-async def receive_form(request: Request, uploads: Store) -> tuple[int, list[Complete]] | Redirect:
+async def receive_form(request: Request, uploads: Store) -> tuple[Literal[201], list[Complete]] | Redirect:
     """Each file of the form is one. What can be refused is refused before the first of them is kept."""
     form = await request.form(max_files=FILES_OF_FORM, max_parts=2 * FILES_OF_FORM, max_text=4096)
     files = [value for _, value in form.multi_items() if not isinstance(value, str) and value.filename]

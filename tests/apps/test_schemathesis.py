@@ -16,8 +16,8 @@ from tests.harness.tools import require
     ("app", "options"),
     [
         ("tests.openapi.everything:app", ["-H", "Authorization: Bearer admin"]),
-        # Not those that sleep for a minute, nor what Quart answers, nor those that want a user or an upload first.
-        ("apps.tour:app", ["--exclude-path-regex", "^/(trouble|sleepers|counter|beside_quart|notes|upload)"]),
+        # Not those that sleep for a minute, nor what Quart answers, nor those that want a user first.
+        ("apps.tour:app", ["--exclude-path-regex", "^/(trouble|sleepers|counter|beside_quart|notes)"]),
     ],
 )
 async def test_an_application_does_what_its_document_says(app: str, options: list[str]) -> None:
@@ -46,6 +46,19 @@ async def test_notes_are_what_their_document_says() -> None:
         # It would sign out; and a made-up name and password rightly are no token.
         headers = ("-H", f"Authorization: Bearer {token}", "-H", "If-Match: *")
         await exercise(server, *headers, "--exclude-path", "/token")
+
+
+@pytest.mark.live
+@pytest.mark.slow
+async def test_an_upload_that_is_there_is_what_its_document_says() -> None:
+    """What the run over the tour, which knows no upload, sees only the 404 of."""
+    require("module:schemathesis")
+    async with run_server("trivet", "apps.upload:app") as server:
+        async with server.client() as client:
+            assert (await client.put("/uploads/one", content=b"content")).status_code == 201
+        options = ("--include-path-regex", "upload_id", "--exclude-method", "PUT", "--exclude-method", "DELETE")
+        said = await exercise(server, *options, known={"path.upload_id": "one"})
+        assert "404 Not Found" not in said
 
 
 @pytest.mark.live

@@ -5,10 +5,12 @@ This file owns one decision: which of schemathesis' checks and phases count, and
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import trio
@@ -28,6 +30,7 @@ async def exercise(
     prefix: str = "",
     examples: int = 10,
     without: tuple[str, ...] = (),
+    known: Mapping[str, str] | None = None,
 ) -> str:
     """Call every operation of a document with values that fit and values that do not.
 
@@ -38,6 +41,7 @@ async def exercise(
         prefix: only paths that start with it.
         examples: how many requests to make up for each operation.
         without: checks to leave out, by schemathesis' names.
+        known: parameters that have this value in all requests: what is there to be asked for.
 
     Returns:
         What schemathesis said.
@@ -53,6 +57,8 @@ async def exercise(
     command += ["--exclude-checks", ",".join(without)] if without else []
     command += ["--include-path-regex", f"^{prefix}"] if prefix else []
     with tempfile.TemporaryDirectory() as directory:  # it keeps what it found in the one that it runs in
+        lines = [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in (known or {}).items()]
+        await trio.Path(directory, "schemathesis.toml").write_text("\n".join(["[parameters]", *lines]))
         process = await trio.run_process(
             [*command, *options],
             check=False,
