@@ -90,6 +90,53 @@ async def test_upload_headers() -> None:
     assert b"transfer-encoding" not in seen[1]
 
 
+BODIES: dict[str, dict[str, Any]] = {
+    "content": {"content": b"text"},
+    "data": {"data": {"a": "1", "b": ["2", "3"]}},
+    "files": {"files": {"file": ("a.txt", b"content", "text/plain")}},
+    "data and files": {"data": {"a": "1"}, "files": [("file", b"one"), ("file", b"two")]},
+    "json": {"json": {"a": 1}},
+    "none": {"params": {"a": "1"}, "cookies": {"b": "2"}},
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+async def test_a_request_is_what_httpx_would_send(body: dict[str, Any]) -> None:
+    """`open` takes the bodies that `client.post` takes, and sends the same for them."""
+    seen: list[tuple[Any, ...]] = []
+
+    @http_only
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        content, more = b"", True
+        while more:
+            message = await receive()
+            content, more = content + message["body"], message["more_body"]
+        seen.append((scope["headers"], scope["query_string"], content))
+        await send(START)
+        await send(part(b"", more=False))
+
+    # Else each would have a boundary of its own.
+    headers = {"content-type": "multipart/form-data; boundary=x"} if "files" in body else {}
+    async with TestClient(app) as client:
+        await client.send(client.build_request("POST", "/", headers=headers, **body))
+        async with client.open("POST", "/", headers=headers, **body) as exchange:
+            await exchange.read()
+    assert seen[0] == seen[1]
+    assert seen[0][2] or "params" in body
+
+
+@pytest.mark.parametrize("name", ["content", "data", "files", "json"])
+async def test_a_body_by_hand_is_the_only_one(name: str) -> None:
+    """Two bodies are a mistake of the test's, which would else wonder where one of them is."""
+
+    @http_only
+    async def app(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    async with TestClient(app) as client:
+        with pytest.raises(ValueError, match=r"await exchange\.send_body\(chunk\)"):
+            client.open("POST", "/", upload=True, **BODIES[name])
+
+
 # --- the client leaves
 
 

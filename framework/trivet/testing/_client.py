@@ -47,6 +47,21 @@ class Options(TypedDict, total=False):
     default_encoding: str
 
 
+class Parts(TypedDict, total=False):
+    """What httpx makes a request of."""
+
+    headers: types.HeaderTypes | None
+    params: types.QueryParamTypes | None
+    cookies: types.CookieTypes | None
+    content: types.RequestContent | None
+    data: types.RequestData | None
+    files: types.RequestFiles | None
+    json: Any
+
+
+BODIES: Final = ("content", "data", "files", "json")
+
+
 class TestClient(httpx.AsyncClient):
     """An `httpx.AsyncClient` whose requests go to an ASGI application in the same Trio run, through memory.
 
@@ -135,17 +150,7 @@ class TestClient(httpx.AsyncClient):
         finally:
             await super().__aexit__(exc_type, exc_value, traceback)
 
-    def open(
-        self,
-        method: str,
-        target: str | bytes,
-        *,
-        headers: types.HeaderTypes | None = None,
-        content: bytes | str | AsyncIterable[bytes] | None = None,
-        json: Any = None,
-        params: types.QueryParamTypes | None = None,
-        upload: bool = False,
-    ) -> Exchange:
+    def open(self, method: str, target: str | bytes, *, upload: bool = False, **parts: Unpack[Parts]) -> Exchange:
         """Begin a request by hand.
 
         `async with client.open("GET", "/") as exchange` gives the response piece by piece, and the ways in
@@ -155,22 +160,26 @@ class TestClient(httpx.AsyncClient):
             method: the method; sent as it is.
             target: a URL as for `client.get`; or bytes, which become the request target as they are: `b"*"`,
                 `b"/%zz"`.
-            headers: added to the client's own.
-            content: the body, sent meanwhile.
-            json: the body, as JSON.
-            params: the query.
             upload: the body is sent by hand, with `exchange.send_body()` and `exchange.end_body()`.
+            parts: `headers`, `params`, `cookies`, and a body that is sent meanwhile (`content`, `data`, `files`,
+                `json`), as for `client.post`.
 
         Returns:
             The exchange, which has begun.
+
+        Raises:
+            ValueError: `upload` beside another body.
         """
+        if upload and not parts.keys().isdisjoint(BODIES):
+            raise ValueError(
+                f"upload=True sends a body by hand, and {', '.join(BODIES)} are bodies, too.\n"
+                "Leave upload=True out; or send the parts yourself:  await exchange.send_body(chunk)"
+            )
         extensions: dict[str, Any] = {}
         if isinstance(target, bytes):
             extensions["target"], target = target, "/"
-        request = self.build_request(
-            method, target, headers=headers, content=content, json=json, params=params, extensions=extensions
-        )
-        if upload and "content-length" not in httpx.Headers(headers):
+        request = self.build_request(method, target, extensions=extensions, **parts)
+        if upload and "content-length" not in httpx.Headers(parts.get("headers")):
             # httpx has it as a request without content.
             request.headers.pop("content-length", None)
             request.headers["transfer-encoding"] = "chunked"
