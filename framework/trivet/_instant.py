@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeAlias, final
 import trio
 
 from ._answer import Answerer, Catchers, report
+from ._encode import encode
 from ._file import File
 from ._headers import Headers
 from ._modes import Call, Mode
@@ -31,7 +32,7 @@ from ._resolve import NO_HEADERS, fill_from_head, read_whole
 from ._respond import Respond, Target
 from ._response import LENGTHS, SMALL, TEXT, Response
 from ._response_head import Field
-from ._results import JSON_TYPE, UNENCODABLE, encode, json_kinds, to_response
+from ._results import JSON_TYPE, UNENCODABLE, json_kinds, to_response
 from ._scope import RequestScope
 from ._stream import Stream
 from .asgi import EXTENSION, Answer, Message, RawHeaders, Receive, Scope

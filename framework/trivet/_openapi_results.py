@@ -96,11 +96,11 @@ def _answers(returned: Any, status: int | None, schemas: Schemas) -> Iterator[An
     elif (kind := _kind(origin or base)) is not None:
         yield from _of_response(kind, typing.get_args(base), schemas)
     elif _is_text(base):
-        yield Answer(plain, "text/plain", schemas.of(returned))
+        yield Answer(plain, "text/plain", schemas.of(returned, "serialization"))
     elif isinstance(base, type) and issubclass(base, bytes | bytearray | memoryview):
         yield Answer(plain, "application/octet-stream", {})
     else:
-        yield Answer(plain, "application/json", schemas.of(returned))
+        yield Answer(plain, "application/json", schemas.of(returned, "serialization"))
 
 
 def _of_tuple(args: tuple[Any, ...], schemas: Schemas) -> Iterator[Answer]:
@@ -117,7 +117,7 @@ def _of_tuple(args: tuple[Any, ...], schemas: Schemas) -> Iterator[Answer]:
 
 def _of_response(kind: str, args: tuple[Any, ...], schemas: Schemas) -> Iterator[Answer]:
     if kind == "JSON":
-        yield Answer("200", "application/json", schemas.of(args[0]) if args else {})
+        yield Answer("200", "application/json", schemas.of(args[0], "serialization") if args else {})
     else:
         yield from KINDS[kind]
 

@@ -11,16 +11,19 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeAlias, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 
 from ._convert import Converter
-from ._document import holds_pydantic
+from ._document import holds_pydantic, is_pydantic
 from ._language import Integers, Opaque
 from ._parameter import split_optional
 
 Schema: TypeAlias = dict[str, Any]
+
+Mode: TypeAlias = Literal["validation", "serialization"]
+"""What comes, or what goes: a model of pydantic's may have a form for each."""
 
 REF: Final = "#/components/schemas/{}"
 
@@ -57,21 +60,26 @@ class Schemas:
 
     def __init__(self) -> None:
         self._asked: list[tuple[Any, Schema]] = []
-        self._of_pydantic: list[tuple[Any, Schema]] = []
+        self._of_pydantic: list[tuple[Any, Mode, Schema]] = []
+        self._within: dict[Any, tuple[str, Schema]] = {}
+        """Pydantic's models in types of msgspec's, each with what stands for its name there until it has one."""
         self._problems: list[Schema] = []
         self._later: list[Callable[[], None]] = []
 
-    def of(self, annotation: Any) -> Schema:
+    def of(self, annotation: Any, mode: Mode = "validation") -> Schema:
         """The schema of a type; what nobody can describe is `{}`, which allows all."""
         schema: Schema = {}
-        (self._of_pydantic if holds_pydantic(annotation) else self._asked).append((annotation, schema))
+        if holds_pydantic(annotation):
+            self._of_pydantic.append((annotation, mode, schema))
+        else:
+            self._asked.append((annotation, schema))
         return schema
 
     def of_field(self, model: Any, key: str) -> Schema:
         """The schema of a pydantic model's field, with what its `Field` says."""
         info = model.__pydantic_fields__[key]
         schema: Schema = {}
-        self._of_pydantic.append((Annotated[info.annotation, info], schema))
+        self._of_pydantic.append((Annotated[info.annotation, info], "validation", schema))
         self.later(lambda: _drop_null(schema))
         return schema
 
@@ -98,13 +106,15 @@ class Schemas:
         """Fill in all schemas that were handed out, and return the components that they name."""
         known = [(annotation, schema) for annotation, schema in self._asked if _describable(annotation)]
         found, components = msgspec.json.schema_components(
-            [annotation for annotation, _ in known], schema_hook=_foreign, ref_template=REF.format("{name}")
+            [annotation for annotation, _ in known], schema_hook=self._foreign, ref_template=REF.format("{name}")
         )
         for each in (*components.values(), *found):
             _type_of_enum(each)
+        defined = self._pydantic(components)
+        names = {name: schema["$ref"].rpartition("/")[2] for name, schema in self._within.values()}
         for (_, schema), each in zip(known, found, strict=True):
-            schema.update(each)
-        components = {**components, **self._pydantic(components)}
+            schema.update(_renamed(each, names))
+        components = {**_renamed(components, names), **defined}
         if self._problems:
             name = _free("Problem", components)
             components[name] = PROBLEM
@@ -118,14 +128,33 @@ class Schemas:
         if not self._of_pydantic:
             return {}
         pydantic: Any = importlib.import_module("pydantic")
-        inputs = [(n, "validation", pydantic.TypeAdapter(each)) for n, (each, _) in enumerate(self._of_pydantic)]
+        adapted = [(_adapter(pydantic, each, mode), mode, schema) for each, mode, schema in self._of_pydantic]
+        inputs = [(n, mode, adapter) for n, (adapter, mode, _) in enumerate(adapted) if adapter is not None]
         found, defined = pydantic.TypeAdapter.json_schemas(inputs, ref_template=REF.format("{model}"))
         definitions: dict[str, Schema] = defined.get("$defs", {})
         # Two libraries have names of their own: where they clash, it is pydantic's that gives way.
         names = {name: _free(name, taken) for name in definitions}
-        for n, (_, schema) in enumerate(self._of_pydantic):
-            schema.update(_renamed(found[n, "validation"], names))
+        for n, mode, _ in inputs:
+            adapted[n][2].update(_renamed(found[n, mode], names))
         return {names[name]: _renamed(each, names) for name, each in definitions.items()}
+
+    def _foreign(self, annotation: type[Any]) -> Schema:
+        """What msgspec does not know within a type of its own: only what is sent can have such a thing."""
+        if not is_pydantic(annotation):
+            return {}  # then msgspec refuses, see `_describable`
+        if annotation not in self._within:
+            self._within[annotation] = (f"pydantic:{len(self._within)}", self.of(annotation, "serialization"))
+        return {"$ref": REF.format(self._within[annotation][0])}
+
+
+def _adapter(pydantic: Any, annotation: Any, mode: Mode) -> Any:
+    """Pydantic's view of a type; `None`: it cannot describe it, which is no reason to have no document."""
+    try:
+        adapter = pydantic.TypeAdapter(annotation)
+        adapter.json_schema(mode=mode)
+    except pydantic.PydanticUserError:
+        return None
+    return adapter
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:
@@ -148,14 +177,9 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     return changed
 
 
-def _foreign(annotation: type[Any]) -> Schema:
-    """What msgspec does not know."""
-    return {}
-
-
 def _describable(annotation: Any) -> bool:
     try:
-        msgspec.json.schema(annotation, schema_hook=_foreign)
+        msgspec.json.schema(annotation, schema_hook=lambda each: {"title": ""} if is_pydantic(each) else {})
     except (TypeError, ValueError, NameError, RecursionError):
         return False  # a handler may return what no body could be read as; that is no reason to have no document
     return True

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-import msgspec
-
+from ._encode import encode
 from ._response import Response
 from ._response_head import checked_status
 from .errors import ClientDisconnected, HTTPError, RequestCancelled, ResponseError
@@ -79,7 +78,7 @@ def problem(
         title: what went wrong in general; `None`: the name of the status, as RFC 9457 section 4.2.1 has it
             for the type `about:blank`.
         headers: added to the response.
-        members: extension members, msgspec-encodable; one with the name of a standard member is left out.
+        members: extension members, as `JSON` takes them; one with the name of a standard member is left out.
         instance: a URI for this occurrence; left out when `None`.
 
     Raises:
@@ -96,7 +95,7 @@ def problem(
         standard = ("type", "title", "status", "detail", "instance")
         body.update((name, value) for name, value in members.items() if name not in standard)
     try:
-        content = msgspec.json.encode(body)
+        content = encode(body)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ResponseError(
             f"a member of HTTPError({status}) cannot be sent as JSON: {error}.\n"

@@ -1,8 +1,7 @@
 """From what a handler returns to a response.
 
 This file owns the conversions: which value becomes which response, and what to say about one that cannot. It
-    does not
-know which handler returned it.
+does not know which handler returned it.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from typing import Generic, TypeVar, cast
 
 import msgspec
 
+from ._encode import encode
 from ._response import Response, Text, with_status
 from ._response_head import checked_status, content_type
 from .errors import ResponseError
 
 T_co = TypeVar("T_co", covariant=True)
 
-encode = msgspec.json.Encoder().encode
 JSON_TYPE = content_type("application/json")
 
-# What msgspec cannot encode: a type that it does not know, a lone surrogate, a number out of range, a cycle.
+# What cannot be encoded: a type that nobody knows, a lone surrogate, a number out of range, a cycle.
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 # Looked up by exact type, in front of all questions of inheritance. Another kind is added when the first of it has been
@@ -40,13 +39,13 @@ class JSON(Response, Generic[T_co]):
 
     Args:
         value: whatever msgspec encodes: a Struct, dataclass, attrs object, dict, list, number, date, UUID,
-            Enum, ...
+            Enum, ...; pydantic models, which pydantic encodes, by alias.
         status: 200 to 599.
         headers: the header fields.
         media_type: of the content, `application/json` or one that ends with `+json`.
 
     Raises:
-        ResponseError: msgspec cannot encode the value; or as `Response`.
+        ResponseError: the value cannot be encoded; or as `Response`.
         ValueError: as `Response`.
     """
 
@@ -151,10 +150,10 @@ def _remedy(value: object) -> str:
         return "To send it bit by bit, loop over it in a function that is given a sink:  return Stream(feed)"
     if isinstance(value, BaseException):
         return "An error is raised, not returned:  raise HTTPError(404)"
-    if hasattr(value, "model_dump"):
-        return "A pydantic model is sent as what it dumps:  return value.model_dump()"
     if isinstance(value, type) or callable(value):
         return "Was a call forgotten?  return function()"
+    if hasattr(value, "__pydantic_serializer__"):
+        return "It is pydantic that writes its models:  value.model_dump_json()  has the same error."
     return (
         "Return str, bytes, None, a Response, or what msgspec encodes: a dict, list, dataclass, Struct.\n"
         'An object of another kind needs a line that says what of it is sent:  return {"name": value.name}'

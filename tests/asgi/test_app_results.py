@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx
 import msgspec
+import pydantic
 import pytest
 
 from trivet import HTML, JSON, App, Depends, HTTPError, Redirect, Request, Response, Sink, Stream, Text
@@ -30,6 +31,10 @@ class Data:
 
 class Color(Enum):
     RED = "red"
+
+
+class Model(pydantic.BaseModel):
+    n: int = pydantic.Field(alias="count")
 
 
 class Pair(NamedTuple):
@@ -64,6 +69,8 @@ RESULTS: list[tuple[Any, int, str | None, bytes]] = [
     (1.5, 200, "application/json", b"1.5"),
     (Point(1), 200, "application/json", b'{"x":1}'),
     (Data(1), 200, "application/json", b'{"a":1}'),
+    (Model(count=1), 200, "application/json", b'{"count":1}'),
+    ([Model(count=1)], 200, "application/json", b'[{"count":1}]'),
     (Color.RED, 200, "application/json", b'"red"'),
     (date(2024, 1, 2), 200, "application/json", b'"2024-01-02"'),
     (UUID(int=0), 200, "application/json", b'"00000000-0000-0000-0000-000000000000"'),

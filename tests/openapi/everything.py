@@ -16,7 +16,6 @@ from typing_extensions import TypedDict, deprecated
 
 from trivet import (
     HTML,
-    JSON,
     App,
     Body,
     Cookie,
@@ -196,8 +195,8 @@ async def in_range(span: Annotated[Range, Query()]) -> dict[str, int]:
 
 
 @app.post("/orders")
-async def order(order: Order) -> Response:
-    return JSON(order.model_dump())
+async def order(order: Order) -> Order:
+    return order
 
 
 @app.post("/points")

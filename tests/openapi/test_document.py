@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
+import pydantic
 import pytest
 from msgspec import Meta
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -469,10 +470,82 @@ def test_a_field_that_does_not_fit_is_404_or_405() -> None:
 # ---- names of components
 
 
+class Made(pydantic.BaseModel):
+    """What goes has more in it than what comes."""
+
+    count: int = 1
+
+    @pydantic.computed_field
+    def double(self) -> int:
+        return 2 * self.count
+
+
+class Sent(pydantic.BaseModel):
+    kids: list[Sent]
+
+
+class Numbers(pydantic.RootModel[list[int]]):
+    pass
+
+
+class Page(msgspec.Struct):
+    items: list[Made]
+    newest: Made | None = None
+    numbers: Numbers | None = None
+    sent: dict[str, Sent] = {}
+
+
+def result(handler: Callable[..., Any], media: str = "application/json") -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of what it returns, and all components."""
+    app = App()
+    app.post("/")(handler)
+    document = app.openapi()
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+    found: dict[str, Any] = operation("/", "post", document)["responses"]["200"]["content"][media]["schema"]
+    return found, document["components"]["schemas"]
+
+
+def test_what_pydantic_sends_is_described_as_it_is_sent() -> None:
+    """With what it computes, which nobody can send to us; one schema if the two forms are the same."""
+
+    async def changed(body: Made) -> list[Made]: ...
+
+    found, components = result(changed)
+    assert found == {"type": "array", "items": {"$ref": "#/components/schemas/Made-Output"}}
+    assert list(components["Made-Input"]["properties"]) == ["count"]
+    assert components["Made-Output"]["required"] == ["double"]
+    assert operation("/orders", "post")["responses"]["200"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/Order"
+    }
+
+
+def test_what_pydantic_sends_is_described_within_other_types() -> None:
+    """A Struct may hold models: they are components like any other."""
+
+    async def paged() -> Page: ...
+
+    found, components = result(paged)
+    assert found == {"$ref": "#/components/schemas/Page"}
+    made = {"$ref": "#/components/schemas/Made"}
+    fields = components["Page"]["properties"]
+    assert fields["items"] == {"type": "array", "items": made}
+    assert fields["newest"]["anyOf"] == [made, {"type": "null"}]
+    assert fields["sent"]["additionalProperties"] == {"$ref": "#/components/schemas/Sent"}
+    assert components["Numbers"]["type"] == "array"
+    assert "double" in components["Made"]["properties"]
+
+
+def test_what_pydantic_cannot_describe_is_anything() -> None:
+    """It can be sent all the same, and the rest of the document is as good as ever."""
+
+    async def mixed() -> dict[str, Made | Page]: ...
+
+    found, components = result(mixed)
+    assert (found, set(components)) == ({}, {"Problem"})
+
+
 def test_types_of_one_name_are_two_components() -> None:
     """From two modules, from msgspec and pydantic, and our own `Problem`."""
-    import pydantic
-
     mine = msgspec.defstruct("Problem", [("text", str)])
     first = pydantic.create_model("Thing", a=(int, ...))
     second = msgspec.defstruct("Thing", [("b", int)])

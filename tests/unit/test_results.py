@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import msgspec
+import pydantic
 import pytest
 
 from trivet._response import Response, Text
@@ -180,9 +181,22 @@ class Thing:
     pass
 
 
-class Model:
-    def model_dump(self) -> dict[str, int]:
-        return {"a": 1}
+class Model(pydantic.BaseModel):
+    n: int = pydantic.Field(1, alias="count")
+    color: Color = Color.RED
+
+    @pydantic.computed_field
+    def double(self) -> int:
+        return 2 * self.n
+
+
+class Numbers(pydantic.RootModel[list[int]]):
+    pass
+
+
+class Page(msgspec.Struct):
+    first: Model
+    others: list[Model]
 
 
 async def coroutine() -> str:
@@ -217,7 +231,8 @@ async def feed(sink: Sink) -> None:
         (agen, ["of type async_generator cannot be sent", "return Stream(feed)"]),
         (gen, ["of type generator cannot be sent", "return Stream(feed)"]),
         (lambda: HTTPError(404), ["trivet.HTTPError", "raise HTTPError(404)"]),
-        (Model, ["test_results.Model", "return value.model_dump()"]),
+        (lambda: Model.model_construct(n=Thing()), ["test_results.Model", "value.model_dump_json()"]),
+        (lambda: Model, ["ModelMetaclass", "return function()"]),
         (lambda: feed, ["of type function cannot be sent", "return function()"]),
         (lambda: Point, ["StructMeta", "return function()"]),
         (cycle, ["of type list cannot be sent as JSON"]),
@@ -233,6 +248,30 @@ def test_what_cannot_be_sent_is_refused_with_its_type_and_the_remedy(make: Any, 
     for message in messages:
         assert message in str(caught.value)
     assert caught.value.__cause__ is not None
+
+
+MODEL = b'{"count":1,"color":"red","double":2}'
+
+
+@pytest.mark.parametrize(
+    ("value", "body"),
+    [
+        (Model(), MODEL),
+        ([Model(), Model()], b"[%b,%b]" % (MODEL, MODEL)),
+        ({"a": Model(), "b": 1}, b'{"a":%b,"b":1}' % MODEL),
+        (Page(Model(), [Model()]), b'{"first":%b,"others":[%b]}' % (MODEL, MODEL)),
+        ((200, Model()), MODEL),
+        (JSON(Model()), MODEL),
+        (Numbers([1, 2]), b"[1,2]"),
+        ([], b"[]"),
+    ],
+)
+def test_models_of_pydantic_are_written_by_pydantic(value: object, body: bytes) -> None:
+    """Wherever they stand: by alias, with what is computed, whether one is the first of its class or not."""
+    for _ in range(2):
+        response = to_response(value)
+        assert response.start("GET")[1][0] == (b"content-type", b"application/json")
+        assert response.body == body
 
 
 def test_json_has_the_options_of_a_response() -> None:
