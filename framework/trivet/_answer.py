@@ -72,20 +72,29 @@ class Answerer:
     async def _meet(self, leaf: BaseException, request: Request, catchers: Catchers) -> tuple[bool, Response]:
         """One leaf and its catcher; whether it stays a bug that nobody caught."""
         known = self._http_error(leaf, request)
-        _note(leaf, known, request)
-        catcher, shown = find(leaf, known, catchers)
-        if catcher is not None:
-            try:
-                return False, to_response(await request._scope.in_grace(catcher, request, shown), None)
-            except TooLate:
-                pass  # logged; the error is answered as if there were no catcher: a bug stays one
-            except BaseException as error:  # a catcher that fails falls to the default, as Rocket's do
-                if fatal(error):
-                    raise
-                # `raise HTTPError(409) from exc` translates; no catcher sees it again, or two could go in circles.
-                leaf, known = error, self._errors.http_error(error)
-                if known is None:
-                    return True, self._failed_catcher(error, request)
+        catcher, shown, foreseen = find(leaf, known, catchers)
+        if catcher is None:
+            _note(leaf, known, request)
+            return self._default(leaf, known, request)
+        try:
+            response = to_response(await request._scope.in_grace(catcher, request, shown), None)
+        except TooLate:  # logged; the error is answered as if there were no catcher: a bug stays one
+            _note(leaf, known, request)
+            return self._default(leaf, known, request)
+        except BaseException as error:  # a catcher that fails falls to the default, as Rocket's do
+            # `raise HTTPError(409) from exc` translates; no catcher sees it again, or two could go in circles.
+            translated = None if fatal(error) else self._errors.http_error(error)
+            _note(leaf, known, request, translated.status if translated is not None and foreseen else None)
+            if fatal(error):
+                raise
+            if translated is None:
+                return True, self._failed_catcher(error, request)
+            return self._default(error, translated, request)
+        _note(leaf, known, request, response.status if foreseen else None)
+        return False, response
+
+    def _default(self, leaf: BaseException, known: HTTPError | None, request: Request) -> tuple[bool, Response]:
+        """What a leaf is answered with when no catcher has an answer; it is logged already."""
         try:
             if known is not None:
                 return False, _problem.answer(known, instance=_urn(request))
@@ -119,8 +128,12 @@ class Answerer:
         return self._errors.http_error(leaf)
 
 
-def find(leaf: BaseException, known: HTTPError | None, catchers: Catchers) -> tuple[Catcher | None, BaseException]:
-    """The catcher of `leaf`, and what it is called with.
+def find(
+    leaf: BaseException, known: HTTPError | None, catchers: Catchers
+) -> tuple[Catcher | None, BaseException, bool]:
+    """The catcher of `leaf`, what it is called with, and whether somebody foresaw this error.
+
+    Who catches `Exception` or 500 gives bugs a better answer, and has not foreseen any.
 
     The nearest level wins. Within one: the exception's own class, then its bases as far as they say something, then
     the status, then the general classes; `Exception` sees only what has no status of its own.
@@ -131,13 +144,13 @@ def find(leaf: BaseException, known: HTTPError | None, catchers: Catchers) -> tu
         for base in type(leaf).__mro__:
             if base in _GENERAL:
                 if by_status is not None:
-                    return by_status, _with_status(leaf, known, status)
+                    return by_status, _with_status(leaf, known, status), known is not None
                 if known is not None and base in (Exception, BaseException):
                     break
             catcher = level.get(base)
             if catcher is not None:
-                return catcher, leaf
-    return None, leaf
+                return catcher, leaf, base not in _GENERAL
+    return None, leaf, False
 
 
 def _with_status(leaf: BaseException, known: HTTPError | None, status: int) -> BaseException:
@@ -149,14 +162,26 @@ def _with_status(leaf: BaseException, known: HTTPError | None, status: int) -> B
     return shown
 
 
-def _note(leaf: BaseException, known: HTTPError | None, request: Request) -> None:
-    """Log a leaf: a bug with its traceback, a 5xx as a warning, the client's own faults for those who look."""
-    if known is None:
-        log.error("%s %s failed, request %s", request.method, ascii(request.path), request.id, exc_info=leaf)
-    elif known.status >= 500:
-        log.warning("%s %s: %s, request %s", request.method, ascii(request.path), ascii(str(known)), request.id)
+def _note(leaf: BaseException, known: HTTPError | None, request: Request, status: int | None = None) -> None:
+    """Log a leaf: a bug with its traceback, a 5xx as a warning, the client's own faults for those who look.
+
+    Args:
+        leaf: what was raised.
+        known: what it is to the client without a catcher; `None`: a bug.
+        request: which failed.
+        status: what a catcher that foresaw it made of it: an exception that is answered with 409 is no bug.
+    """
+    if status is None:
+        status = 500 if known is None else known.status
+    line = request.method, ascii(request.path)
+    if status >= 500 and known is None:
+        log.error("%s %s failed, request %s", *line, request.id, exc_info=leaf)
+    elif status >= 500:
+        log.warning("%s %s: %s, request %s", *line, ascii(str(known)), request.id)
+    elif known is None:
+        log.debug("%s %s: %s, answered with %d", *line, type(leaf).__qualname__, status, exc_info=leaf)
     elif log.isEnabledFor(logging.DEBUG):
-        log.debug("%s %s: %s", request.method, ascii(request.path), ascii(str(known)))
+        log.debug("%s %s: %s", *line, ascii(str(known)))
 
 
 def _urn(request: Request) -> str:

@@ -371,7 +371,10 @@ async def test_a_catchers_stream_for_a_request_that_was_stopped_is_a_plain_503(
 async def test_a_catcher_that_fails(
     error: Callable[[], BaseException], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A bug in a catcher is 500, both errors are logged; an HTTPError is its answer, and nobody catches it again."""
+    """A bug in a catcher is 500, both errors are logged; an HTTPError is its answer, and nobody catches it again.
+
+    An error that a catcher translates into the client's fault is no bug, and not logged as one.
+    """
     app = raising(lambda: ValueError("first"))
 
     @app.catch(ValueError)
@@ -389,7 +392,7 @@ async def test_a_catcher_that_fails(
     async with TestClient(app) as client:
         for _ in range(2):
             assert (await client.get("/")).status_code == status
-    names = {"ValueError"} | ({type(error()).__name__} if status == 500 else set())
+    names = {409: set[str](), 504: {"ValueError"}}.get(status, {"ValueError", type(error()).__name__})
     assert set(errors_in(caplog)) == names
 
 
@@ -589,6 +592,43 @@ async def test_bugs_are_logged_with_their_request_and_the_clients_faults_are_not
     caplog.clear()
     await get(raising(lambda: HTTPError(404)))
     assert [each for each in caplog.records if each.name == "trivet"] == []
+
+
+@pytest.mark.parametrize(
+    # what is raised, what is caught, the catcher's answer, and how it is logged
+    ("raised", "caught", "answer", "level"),
+    [
+        (KeyError, KeyError, 409, "DEBUG"),
+        (KeyError, LookupError, 404, "DEBUG"),
+        (KeyError, KeyError, 200, "DEBUG"),
+        (KeyError, KeyError, 500, "ERROR"),
+        (KeyError, KeyError, 503, "ERROR"),
+        (KeyError, Exception, 409, "ERROR"),
+        (KeyError, 500, 409, "ERROR"),
+        (KeyError, ValueError, 409, "ERROR"),
+        (lambda: HTTPError(503), 503, 200, "DEBUG"),
+        (lambda: HTTPError(503), HTTPError, 502, "WARNING"),
+        (lambda: HTTPError(404), 404, 500, "WARNING"),
+        (lambda: HTTPError(404), HTTPError, 200, "DEBUG"),
+        (lambda: ExceptionGroup("", [KeyError(), HTTPError(404)]), KeyError, 409, "DEBUG DEBUG"),
+        (lambda: ExceptionGroup("", [KeyError(), ValueError()]), KeyError, 409, "DEBUG ERROR"),
+    ],
+)
+async def test_what_was_foreseen_is_logged_as_what_it_is_answered_with(
+    raised: Callable[[], BaseException], caught: Any, answer: int, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exception with a catcher of its own is no bug; a catcher of everything leaves every bug one."""
+    app = raising(raised)
+
+    @app.catch(caught)
+    async def on(request: Request, exc: Exception) -> tuple[int, str]:
+        return answer, "caught"
+
+    caplog.set_level(logging.DEBUG, "trivet")
+    await get(app)
+    records = [record for record in caplog.records if record.name == "trivet"]
+    assert " ".join(record.levelname for record in records) == level
+    assert all("/" in record.getMessage() for record in records)
 
 
 async def test_a_line_of_the_log_stays_one_line(caplog: pytest.LogCaptureFixture) -> None:
