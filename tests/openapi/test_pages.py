@@ -194,7 +194,7 @@ async def test_without_the_extra_the_page_says_which(monkeypatch: pytest.MonkeyP
 @pytest.mark.live
 @pytest.mark.slow
 async def test_in_a_browser(tmp_path: Path) -> None:
-    """The page lists the operations and calls one, with nothing from the internet and nothing that its policy bars."""
+    """The page lists the operations and calls one, with the network off and nothing that its policy bars."""
     chromium = require("chromium")
     async with run_server("trivet", "tests.openapi.everything:app") as server:
         host, port = server.address
@@ -212,6 +212,10 @@ async def test_in_a_browser(tmp_path: Path) -> None:
             await page.screenshot(tmp_path / "docs.png")
             assert page.problems == []
             assert [url for url in page.requested if not url.startswith((base, "data:"))] == []
+            # The network is off in earnest: not even this server is found by its other name, or one beside it.
+            for elsewhere in ("localhost", "127.0.0.2", "203.0.113.1"):
+                lost = await page.call("Page.navigate", url=f"http://{elsewhere}:{port}/docs")
+                assert lost["errorText"] == "net::ERR_NAME_NOT_RESOLVED", elsewhere
 
 
 async def _tried(page: Page, operation: str) -> str:
