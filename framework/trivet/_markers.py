@@ -166,4 +166,4 @@ class Depends:
 
     def __repr__(self) -> str:
         scope = "" if self.scope == "request" else f", scope={self.scope!r}"
-        return f"Depends({getattr(self.provider, '__qualname__', self.provider)}{scope})"
+        return f"Depends({getattr(self.provider, '__qualname__', repr(self.provider))}{scope})"
