@@ -36,6 +36,7 @@ from ._headers import field_name
 from ._markers import Form, FormLimits, Marker
 from ._models import Field, Shape, shape_of
 from ._parameter import Parameter, marker_of, spell, split_optional
+from ._ported import instead_of_type
 
 CONTAINERS: Final[Mapping[Any, Container]] = {list: list, set: set, frozenset: frozenset, tuple: tuple}
 
@@ -263,12 +264,14 @@ class _Reader:
         annotation = parameter.annotation
         if marked and _bare(split_optional(annotation)[0]) is bytes:
             return RawParam(parameter.name, self.default)
-        remedy = (
+        remedy = instead_of_type(annotation) or (
             "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or\n"
             "a list of them is read from the query; a msgspec Struct, dataclass, TypedDict, attrs or pydantic class\n"
             "from the JSON body; anything else comes from a provider:  "
             f"{parameter.name}: Annotated[{spell(annotation)}, Depends(provider)]"
         )
+        if annotation is bytes:
+            remedy = f"If it is the body as it comes, say so:  {parameter.name}: Annotated[bytes, Body()]"
         try:
             decoder = decoder_for(annotation, scalars=marked)
         except (TypeError, NameError, RecursionError) as error:

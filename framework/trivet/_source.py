@@ -101,6 +101,7 @@ def show(fn: Callable[..., Any]) -> str:
         signature = str(_as_written(inspect.signature(fn), getattr(underlying(fn), "__module__", "typing")))
     except (TypeError, ValueError):
         signature = "(...)"
+    signature = re.sub(r" at 0x[0-9a-fA-F]+", "", signature)  # of a default value that has no better text
     return f"    {prefix} {where.name.rpartition('.')[2]}{signature}\n    {_place(where)}"
 
 
