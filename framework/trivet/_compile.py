@@ -67,7 +67,7 @@ class _Compiler:
                 slot, of_it = self.dependency(marker, fn)
                 needs = Needs(needs.body or of_it.body, needs.inner or of_it.inner)
             else:
-                source = source_of(parameter, self.fields, self.injectable)
+                source = source_of(parameter, self.fields, self.injectable, provider=bool(self._chain))
                 slot = self._slot(source, fn)
                 needs = needs._replace(body=needs.body or isinstance(source, BodyParam | RawParam | FormParam))
             if parameter.positional:

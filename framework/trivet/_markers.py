@@ -9,14 +9,47 @@ a query and a JSON body.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, ParamSpec, TypeAlias
 
+from ._ported import instead_of_argument
 from .errors import RegistrationError
+
+P = ParamSpec("P")
 
 Scope: TypeAlias = Literal["request", "handler", "app"]
 SCOPES: Final = ("request", "handler", "app")
+
+
+def _explained(init: Callable[P, None]) -> Callable[P, None]:
+    """Let a marker's constructor say how that is said here which other frameworks' markers are told by arguments."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError:
+            raise _misused(type(args[0]).__name__, signature, kwargs) from None
+        init(*args, **kwargs)
+
+    return checked
+
+
+def _misused(name: str, signature: inspect.Signature, kwargs: Iterable[str]) -> RegistrationError:
+    taken = list(signature.parameters)[1:]
+    for each in kwargs:
+        if each not in taken:
+            remedy = instead_of_argument(name, each) or f"It takes {', '.join(taken) or 'none'}."
+            return RegistrationError(f"{name} takes no argument {each!r}.\n{remedy}")
+    if "provider" not in taken:
+        return RegistrationError(f"{name} takes no value without a name.\n{instead_of_argument(name, 'default')}")
+    return RegistrationError(
+        f"{name} takes one provider, and a scope by its name.\nName the provider, a class too:  {name}(provider)"
+    )
 
 
 class Marker:
@@ -26,6 +59,7 @@ class Marker:
 
     where: ClassVar[Literal["query", "header", "cookie", "body", "form"]]
 
+    @_explained
     def __init__(self, *, alias: str | None = None) -> None:
         if alias is not None and (not isinstance(alias, str) or not alias):
             raise RegistrationError(
@@ -86,6 +120,7 @@ class Body(Marker):
     __slots__ = ()
     where = "body"
 
+    @_explained
     def __init__(self) -> None:
         super().__init__()
 
@@ -126,6 +161,7 @@ class Form(Marker):
     __slots__ = ("limits",)
     where = "form"
 
+    @_explained
     def __init__(
         self,
         *,
@@ -155,6 +191,7 @@ class Depends:
 
     __slots__ = ("provider", "scope")
 
+    @_explained
     def __init__(self, provider: Callable[..., Any], *, scope: Scope = "request") -> None:
         if scope not in SCOPES:
             raise RegistrationError(
@@ -166,4 +203,4 @@ class Depends:
 
     def __repr__(self) -> str:
         scope = "" if self.scope == "request" else f", scope={self.scope!r}"
-        return f"Depends({getattr(self.provider, '__qualname__', self.provider)}{scope})"
+        return f"Depends({getattr(self.provider, '__qualname__', repr(self.provider))}{scope})"

@@ -78,7 +78,7 @@ def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
         raise RegistrationError(
             f"a provider cannot be a bare generator, its cleanup would be left to the garbage collector:\n"
             f"{show(provider)}\nAdd the line above it:\n\n    @{decorator}\n    "
-            f"{'async ' if decorator[0] == 'a' else ''}def {_short_name(bare)}(...):{asked}"
+            f"{'async ' if decorator[0] == 'a' else ''}def {_short_name(bare)}(...):\n{asked}".rstrip("\n")
         )
     inner = underlying(provider)
     if inspect.isasyncgenfunction(inner):

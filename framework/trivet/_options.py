@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
 
+from ._ported import instead_of_option
 from ._suggest import suggest
 from .errors import RegistrationError
 
@@ -201,7 +202,10 @@ def _checked_responses(value: object) -> Mapping[int, str]:
 
 def _unknown(name: str, allowed: Sequence[str], owner: str) -> str:
     close = suggest(name, allowed)
-    if close:
+    ported = instead_of_option(name)
+    if ported:
+        hint = ported
+    elif close:
         hint = f"Did you mean {close!r}?"
     elif name in OF_APPLICATION:
         hint = f"It is one of the whole application:  App({name}=...)"

@@ -11,15 +11,13 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from ._extract import REQUIRED
 from ._markers import Depends, Marker
+from ._ported import framework_of, instead_of_marker, is_marker
 from ._source import annotations_of, show
 from .errors import RegistrationError
-
-# Whose markers a ported handler may still bear. To ignore them would be to drop its constraints silently.
-_FOREIGN: Final = frozenset({"fastapi", "pydantic", "pydantic_core", "annotated_types", "litestar"})
 
 
 class Parameter:
@@ -68,8 +66,17 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
                 "Put it into the annotation:\n\n"
                 f"    {taken.name}: Annotated[{spell(taken.annotation)}, {taken.default!r}]",
             )
+        if is_marker(taken.default):
+            raise taken.refuse(
+                f"has {_foreign(taken.default)} as its default value, which trivet does not read",
+                instead_of_marker(taken.name, taken.default),
+            )
         found.append(taken)
     return found
+
+
+def _foreign(marker: object) -> str:
+    return f"{type(marker).__name__} of {framework_of(marker)}"
 
 
 def _filled(fn: object) -> Mapping[str, Any]:
@@ -103,12 +110,10 @@ def marker_of(parameter: Parameter) -> Depends | Marker | None:
                 )
             found = extra
             continue
-        root = str(type(extra).__module__).partition(".")[0]
-        if root in _FOREIGN:
+        if framework_of(extra):  # to ignore it would be to drop its bounds silently
             raise parameter.refuse(
-                f"is marked with {type(extra).__name__} of {root}, which trivet does not read",
-                "Where a value comes from is told by its type, or by a marker of trivet's; bounds are msgspec's:\n\n"
-                f"    {parameter.name}: Annotated[int, Query(), msgspec.Meta(ge=1)]",
+                f"is marked with {_foreign(extra)}, which trivet does not read",
+                instead_of_marker(parameter.name, extra),
             )
     return found
 

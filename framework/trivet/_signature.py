@@ -36,6 +36,7 @@ from ._headers import field_name
 from ._markers import Form, FormLimits, Marker
 from ._models import Field, Shape, shape_of
 from ._parameter import Parameter, marker_of, spell, split_optional
+from ._ported import instead_of_type
 
 CONTAINERS: Final[Mapping[Any, Container]] = {list: list, set: set, frozenset: frozenset, tuple: tuple}
 
@@ -45,20 +46,23 @@ UPLOAD: Final = "upload"
 _NO_LIMITS: Final = FormLimits()
 
 
-def source_of(parameter: Parameter, fields: Mapping[str, Converter], injectable: Mapping[Any, str]) -> Source:
+def source_of(
+    parameter: Parameter, fields: Mapping[str, Converter], injectable: Mapping[Any, str], *, provider: bool = False
+) -> Source:
     """Where the value of `parameter` comes from.
 
     Args:
         parameter: what is asked for; not a dependency.
         fields: the route's path fields by name.
         injectable: types that stand for an object of the request, and the key of each.
+        provider: it is a provider's, which other routes may have, too: with other path fields.
 
     Raises:
         RegistrationError: the rules give it no source.
     """
     marker = marker_of(parameter)
     if parameter.name in fields:
-        return _path(parameter, fields[parameter.name], marker)
+        return _path(parameter, fields[parameter.name], marker, provider=provider)
     annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
         raise parameter.refuse(
@@ -79,14 +83,14 @@ def source_of(parameter: Parameter, fields: Mapping[str, Converter], injectable:
     return text if text is not None else reader.body(marked=False)
 
 
-def _path(parameter: Parameter, field: Converter, marker: object) -> PathParam:
+def _path(parameter: Parameter, field: Converter, marker: object, *, provider: bool) -> PathParam:
     if marker is not None:
         raise parameter.refuse(
             f"is a path field and marked with {marker!r}",
             f'Name one of them differently:  {parameter.name}_: Annotated[..., {type(marker).__name__}(alias="'
             f'{parameter.name}")]',
         )
-    if parameter.default is not REQUIRED:
+    if parameter.default is not REQUIRED and not provider:
         raise parameter.refuse(
             "is a path field and has a default, which could never be used",
             f"Drop the default, or take {{{parameter.name}}} out of the path.",
@@ -260,12 +264,14 @@ class _Reader:
         annotation = parameter.annotation
         if marked and _bare(split_optional(annotation)[0]) is bytes:
             return RawParam(parameter.name, self.default)
-        remedy = (
+        remedy = instead_of_type(annotation) or (
             "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or\n"
             "a list of them is read from the query; a msgspec Struct, dataclass, TypedDict, attrs or pydantic class\n"
             "from the JSON body; anything else comes from a provider:  "
             f"{parameter.name}: Annotated[{spell(annotation)}, Depends(provider)]"
         )
+        if annotation is bytes:
+            remedy = f"If it is the body as it comes, say so:  {parameter.name}: Annotated[bytes, Body()]"
         try:
             decoder = decoder_for(annotation, scalars=marked)
         except (TypeError, NameError, RecursionError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import sys
 import typing
 from collections.abc import Callable, Mapping
@@ -66,7 +67,7 @@ def locate(fn: Callable[..., Any]) -> Location:
     try:
         file = inspect.getsourcefile(underlying(fn)) or "?"
         line = inspect.getsourcelines(underlying(fn))[1]
-    except (TypeError, OSError):
+    except (TypeError, OSError, SyntaxError):  # a class is looked for by parsing its file, which may not be Python's
         file, line = "?", 0
     return Location(name_of(fn), _short(file), line)
 
@@ -97,9 +98,10 @@ def show(fn: Callable[..., Any]) -> str:
     asynchronous = is_async(fn) or inspect.isasyncgenfunction(underlying(fn))
     prefix = "async def" if asynchronous else "class" if inspect.isclass(fn) else "def"
     try:
-        signature = str(_unquoted(inspect.signature(fn)))
+        signature = str(_as_written(inspect.signature(fn), getattr(underlying(fn), "__module__", "typing")))
     except (TypeError, ValueError):
         signature = "(...)"
+    signature = re.sub(r" at 0x[0-9a-fA-F]+", "", signature)  # of a default value that has no better text
     return f"    {prefix} {where.name.rpartition('.')[2]}{signature}\n    {_place(where)}"
 
 
@@ -108,7 +110,7 @@ def _place(where: Location) -> str:
 
 
 class _Bare(str):
-    """An annotation that is a string, shown without quotes."""
+    """An annotation, shown without quotes."""
 
     __slots__ = ()
 
@@ -116,9 +118,16 @@ class _Bare(str):
         return str(self)
 
 
-def _unquoted(signature: inspect.Signature) -> inspect.Signature:
+def _as_written(signature: inspect.Signature, module: str) -> inspect.Signature:
+    """With annotations as their author wrote them, who has imported names of `typing` and of ours, and needs no prefix
+    for those of `module`."""
+    known = re.compile(rf"(?<![\w.'\"])(typing|collections\.abc|trivet|{re.escape(module)})\.")
+
     def bare(annotation: Any) -> Any:
-        return _Bare(annotation) if isinstance(annotation, str) else annotation
+        if annotation is inspect.Signature.empty:
+            return annotation
+        text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        return _Bare(known.sub("", text))
 
     parameters = [each.replace(annotation=bare(each.annotation)) for each in signature.parameters.values()]
     return signature.replace(parameters=parameters, return_annotation=bare(signature.return_annotation))

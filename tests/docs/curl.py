@@ -24,6 +24,7 @@ from trivet.testing import TestClient
 
 JSON_TOOL = "python -m json.tool"
 BASE = "http://127.0.0.1:8000"
+BOUNDARY = "------------------------d74496d66958873e"
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Curl:
     method: str | None = None
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     data: str | None = None
+    parts: list[str] = field(default_factory=list[str])
+    """Of a multipart form: `name=value`, or `name=content;filename=name` for a file."""
     show_head: bool = False
     head_only: bool = False
     max_time: float = float("inf")
@@ -47,6 +50,7 @@ class Curl:
         """
         words = iter(shlex.split(command)[1:])
         self = cls()
+        kind = ""
         for word in words:
             if word == "-i":
                 self.show_head = True
@@ -61,10 +65,12 @@ class Curl:
                 self.headers.append(("authorization", f"Basic {b64encode(next(words).encode()).decode()}"))
             elif word in ("-d", "--data"):
                 self.data = next(words)
-                self.headers.append(("content-type", "application/x-www-form-urlencoded"))
+                kind = "application/x-www-form-urlencoded"
+            elif word == "-F":
+                self.parts.append(next(words))
             elif word == "--json":
                 self.data = next(words)
-                self.headers.append(("content-type", "application/json"))
+                kind = "application/json"
             elif word == "--max-time":
                 self.max_time = float(next(words))
             elif word in ("-s", "-N", "--path-as-is"):
@@ -73,6 +79,11 @@ class Curl:
                 raise ValueError(f"the pages' curl has no option {word}")
             else:
                 self.url = word.removeprefix(BASE)
+        if self.parts:
+            self.data = "".join(f"--{BOUNDARY}\r\n{_part(each)}\r\n" for each in self.parts) + f"--{BOUNDARY}--\r\n"
+            kind = f"multipart/form-data; boundary={BOUNDARY}"
+        if kind and not any(name.lower() == "content-type" for name, _ in self.headers):
+            self.headers.append(("content-type", kind))
         return self
 
     async def run(self, client: TestClient) -> str:
@@ -96,6 +107,13 @@ class Curl:
                 f"\ncurl: (28) Operation timed out after {milliseconds} milliseconds with {len(body)} bytes received"
             )
         return body.lstrip("\n")
+
+
+def _part(text: str) -> str:
+    name, _, value = text.partition("=")
+    value, _, filename = value.partition(";filename=")
+    file = f'; filename="{filename}"\r\nContent-Type: application/octet-stream' if filename else ""
+    return f'Content-Disposition: form-data; name="{name}"{file}\r\n\r\n{value}'
 
 
 async def run_session(app: Any, session: str) -> str:

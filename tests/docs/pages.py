@@ -11,6 +11,9 @@ This file owns what each kind of fenced code block means to the suite:
 
 A block of any other kind is an error, so that no block is left out by accident. It knows no particular page.
 
+A page that says `<!-- continues 02-database.md -->` goes on in the file that its reader has written on that page: the
+`python` blocks there are executed before its own.
+
 It is our own and not Sybil, because little would be left of Sybil here: an application is frozen by its first request,
 so that each console block needs a page of its own up to that point.
 """
@@ -40,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "main"
 """What a page's code is called when it is imported: pages say `main.py`, `main:app`, `from main import app`."""
 
+CONTINUES = re.compile(r"^<!-- continues (\S+) -->$", re.MULTILINE)
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
@@ -79,6 +83,8 @@ class Page:
     path: Path
     text: str
     blocks: tuple[Block, ...]
+    before: Page | None
+    """The page whose code this one goes on with."""
 
     @classmethod
     def read(cls, path: Path) -> Page:
@@ -87,7 +93,8 @@ class Page:
         blocks = [
             Block(found[1].strip(), found[2], text.count("\n", 0, found.start()) + 2) for found in FENCE.finditer(text)
         ]
-        return cls(path, text, tuple(blocks))
+        continues = CONTINUES.search(text)
+        return cls(path, text, tuple(blocks), cls.read(path.parent / continues[1]) if continues else None)
 
     def check(self) -> None:
         """Run every block, in order.
@@ -117,11 +124,13 @@ class Page:
 
     @contextmanager
     def _module(self) -> Generator[ModuleType]:
-        """An empty module, importable as `main`: classes are looked up in the module that they name."""
+        """A module, importable as `main`: classes are looked up in the module that they name."""
         before = sys.modules.get(NAME)
         module = sys.modules[NAME] = ModuleType(NAME)
         module.__file__ = str(self.path)
         try:
+            if self.before is not None:
+                self.before._execute_all(module)
             yield module
         finally:
             del sys.modules[NAME]
@@ -136,6 +145,14 @@ class Page:
                 if block.kind == "python":
                     self._execute(block, module)
             yield module
+
+    def _execute_all(self, module: ModuleType) -> None:
+        """What a reader of this page has in the file at its end."""
+        if self.before is not None:
+            self.before._execute_all(module)
+        for block in self.blocks:
+            if block.kind == "python":
+                self._execute(block, module)
 
     def _execute(self, block: Block, module: ModuleType) -> None:
         # Blank lines above, so that tracebacks and error messages name lines of the page.

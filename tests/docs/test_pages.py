@@ -81,3 +81,17 @@ def test_a_page_whose_block_fails_fails_the_suite(
     page.write_text(text)
     with pytest.raises(error, match=match):
         Page.read(page).check()
+
+
+def test_a_page_goes_on_with_the_code_of_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over any number of pages; their tests are not run again."""
+    monkeypatch.setattr("tests.docs.pages.ROOT", tmp_path)
+    (tmp_path / "1.md").write_text("```python\nfirst = 1\n\ndef test_it():\n    1 / 0\n```\n")
+    (tmp_path / "2.md").write_text("<!-- continues 1.md -->\n```python\nsecond = first + 1\n```\n")
+    (tmp_path / "3.md").write_text(
+        "<!-- continues 2.md -->\n```python\ndef test_it():\n    assert (first, second) == (1, 2)\n```\n"
+    )
+    Page.read(tmp_path / "3.md").check()
+    (tmp_path / "2.md").write_text("```python\nsecond = 2\n```\n")
+    with pytest.raises(NameError, match="first"):
+        Page.read(tmp_path / "3.md").check()

@@ -26,3 +26,17 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             linked = [(page.parent / link).resolve() for link in links if "://" not in link]
             waiting += [link for link in linked if link.exists()]  # the results of a benchmark may not be there yet
     assert set(ROOT.glob("docs/**/*.md")) - seen == set()
+
+
+def test_the_index_lists_every_page() -> None:
+    """Once, below the heading of its kind."""
+    listed = re.findall(r"\]\(([^)#\s]+\.md)\)", (ROOT / "docs" / "README.md").read_text())
+    inside = [link for link in listed if not link.startswith("..")]
+    assert sorted(inside) == sorted(str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/*/*.md"))
+    kinds = [link.partition("/")[0] for link in inside]
+    assert [kind for kind, after in zip(kinds, [*kinds[1:], ""], strict=True) if kind != after] == [
+        "tutorial",
+        "how-to",
+        "reference",
+        "explanation",
+    ]

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import annotated_types
+import fastapi
 import msgspec
 import pytest
 
@@ -29,7 +30,7 @@ WITHOUT_PLACE = {
     "option_slash", "option_patience", "mount_prefix", "mount_itself", "mount_something", "mount_without_prefix",
     "docs_without_document", "docs_url", "openapi_url", "title", "version", "responses",
     "catch_status", "catch_something", "form_limit", "depends_scope", "override_with_nothing",
-    "wrap_something", "handler_something",
+    "wrap_something", "handler_something", "ported_prefix",
 }  # fmt: skip
 
 
@@ -746,6 +747,92 @@ def responses() -> None:
 @case
 def responses_text() -> None:
     App().get("/", responses=404)(plain)  # type: ignore[arg-type]
+
+
+# ---- what is written in other frameworks
+
+
+@case
+def ported_response() -> None:
+    @App().get("/search")
+    async def search(response: Response) -> None: ...
+
+
+@case
+def ported_request() -> None:
+    @App().get("/search")
+    async def search(request: fastapi.Request) -> None: ...
+
+
+@case
+def ported_background_tasks() -> None:
+    @App().get("/search")
+    async def search(tasks: fastapi.BackgroundTasks) -> None: ...
+
+
+@case
+def ported_bytes() -> None:
+    @App().post("/search")
+    async def search(body: bytes) -> None: ...
+
+
+@case
+def ported_marker_as_default() -> None:
+    @App().get("/search")
+    async def search(q: int = fastapi.Query(ge=1)) -> None: ...
+
+
+@case
+def ported_depends() -> None:
+    @App().get("/search")
+    async def search(q: Annotated[str, fastapi.Depends(plain)]) -> None: ...
+
+
+@case
+def ported_path() -> None:
+    @App().get("/search/{q}")
+    async def search(q: Annotated[int, fastapi.Path(ge=1)]) -> None: ...
+
+
+@case
+def ported_bound() -> None:
+    @App().get("/search")
+    async def search(q: Annotated[int, Query(ge=1)]) -> None: ...
+
+
+@case
+def ported_default() -> None:
+    @App().get("/search")
+    async def search(q: Annotated[str, Query("q")]) -> None: ...
+
+
+@case
+def ported_argument_unknown() -> None:
+    @App().get("/search")
+    async def search(q: Annotated[str, Form(nonsense=True)]) -> None: ...
+
+
+@case
+def ported_depends_without_provider() -> None:
+    @App().get("/search")
+    async def search(q: Annotated[Response, Depends()]) -> None: ...
+
+
+@case
+def ported_depends_without_cache() -> None:
+    @App().get("/search")
+    async def search(q: Annotated[None, Depends(plain, use_cache=False)]) -> None: ...
+
+
+@case
+def ported_option() -> None:
+    @App().get("/search", response_model=Item)  # type: ignore[call-arg]
+    async def search() -> None: ...
+
+
+@case
+def ported_prefix() -> None:
+    Router(prefix="/api")  # type: ignore[call-arg]
 
 
 # ---- after the start

@@ -212,6 +212,21 @@ def test_a_field_that_only_a_dependency_takes_is_taken() -> None:
         compiled(asynchronous, {"id": number})
 
 
+def test_a_provider_of_many_routes_may_have_a_default_where_one_has_a_field() -> None:
+    """The route with the field gives it; the default is for the others. A handler has one path only."""
+
+    def provider(id: int = 1) -> None: ...  # noqa: A002
+
+    async def handler(id: int = 1) -> None: ...  # noqa: A002
+
+    number = converter_for(int)
+    assert number is not None
+    assert compiled(asynchronous, {"id": number}, (Depends(provider),)).paths == ((0, "id"),)
+    assert compiled(asynchronous, {}, (Depends(provider),)).queries
+    with pytest.raises(RegistrationError, match="could never be used"):
+        compiled(handler, {"id": number})
+
+
 def test_path_types_come_from_the_handler_first_then_from_providers() -> None:
     """A name without annotation says nothing; what is no scalar neither; optionals count as what they hold."""
 
