@@ -5,6 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 
+# Two processes even where there are more cores: most of the suite waits for sockets and processes, whose time limits are
+# real. ARGS come later and win: `make test ARGS=-n0` is one process.
+PARALLEL := --numprocesses 2 --dist worksteal
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+
 SOURCES := framework apps tests benchmarks
 ASYNC_EVERYWHERE := ASYNC101,ASYNC105,ASYNC106,ASYNC110,ASYNC113,ASYNC115,ASYNC116,ASYNC118,ASYNC119,ASYNC125,ASYNC200,ASYNC210,ASYNC251,ASYNC300
 # Of our own code only (tests do such things on purpose): that Cancelled is raised again, that cleanup is shielded, that nobody writes an async generator.
@@ -12,23 +17,35 @@ ASYNC_OURS := ASYNC100,ASYNC111,ASYNC120,ASYNC122,ASYNC102,ASYNC103,ASYNC104,ASY
 # These catch BaseException by trade: they keep it, settle what the request ends with, and raise that; what they await
 # then runs in a scope that the floor of `_scope` has shielded. `beside_quart` shows what happens without.
 KEEPERS := /(_answer|_bounds|_dependency|_endpoint|_instant|_leaving|_lifespan|_middleware|_resolve|_respond|_scope|_threads)\.py|/cli/run\.py|/server/|/testing/|/beside_quart/|/test_
+OURS := ^(framework|apps)/
+ASYNC := xargs -n 30 -P $(CORES) $(BIN)/flake8-async
 
-.PHONY: demo test check bench peers docs clean
+.PHONY: demo test check lint async mypy pyright bench peers docs clean
 
 demo: $(READY)
 	$(BIN)/trivet run apps.tour:app --bind 127.0.0.1:8000
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-check: $(READY)
+check: lint async mypy pyright  # `make -j2 check` runs two of them at a time
+
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@# flake8-async by its own command: flake8 itself refuses codes of more than three letters.
-	find $(SOURCES) -name '*.py' | xargs $(BIN)/flake8-async --enable $(ASYNC_EVERYWHERE)
-	find framework apps -name '*.py' | grep -vE '$(KEEPERS)' | xargs $(BIN)/flake8-async --enable $(ASYNC_OURS)
+
+# By its own command: flake8 itself refuses codes of more than three letters. It is the slowest of the checks, and looks at
+# each file by itself: so all cores take files, some at a time, and no file twice.
+async: $(READY)
+	find $(SOURCES) -name '*.py' | grep -vE '$(OURS)' | $(ASYNC) --enable $(ASYNC_EVERYWHERE)
+	find $(SOURCES) -name '*.py' | grep -E '$(OURS)' | grep -E '$(KEEPERS)' | $(ASYNC) --enable $(ASYNC_EVERYWHERE)
+	find $(SOURCES) -name '*.py' | grep -E '$(OURS)' | grep -vE '$(KEEPERS)' | $(ASYNC) --enable $(ASYNC_EVERYWHERE),$(ASYNC_OURS)
+
+mypy: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing
+
+pyright: $(READY)
 	$(BIN)/pyright --project pyproject.toml
 
 peers: $(PEERS)

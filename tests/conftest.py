@@ -30,6 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files with what this run has")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let one process alone rewrite files: several tests have a part of the same page."""
+    if config.getoption("--update-golden"):
+        # pytest-xdist looks at it in the same hook, later.
+        config.option.numprocesses = 0
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """`golden(name, text)` compares a text with `tests/golden/NAME.txt`."""

@@ -89,9 +89,11 @@ RESULTS: list[tuple[Any, int, str | None, bytes]] = [
     (JSON("x", media_type="application/ld+json"), 200, "application/ld+json", b'"x"'),
     (Redirect("/x"), 303, None, b""),
 ]
+# A name without an address: the processes that share a run compare their lists of tests.
+NAMES = [repr(result[0]).partition(" at 0x")[0][:40] for result in RESULTS]
 
 
-@pytest.mark.parametrize(("value", "status", "media_type", "body"), RESULTS, ids=[repr(r[0])[:40] for r in RESULTS])
+@pytest.mark.parametrize(("value", "status", "media_type", "body"), RESULTS, ids=NAMES)
 @pytest.mark.parametrize("link", [True, False])
 async def test_a_result_becomes_a_response(
     value: Any, status: int, media_type: str | None, body: bytes, link: bool

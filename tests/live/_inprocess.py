@@ -53,7 +53,7 @@ async def serving(app: Any, *, options: dict[str, Any] | None = None, **config: 
             ended.set()
 
         urls: list[str] = await nursery.start(run)
-        with trio.fail_after(15):
+        with trio.fail_after(60):
             yield Served(urls[0], stop, hurry)
             stop.set()
             await ended.wait()

@@ -52,7 +52,7 @@ class Running:
     def log(self) -> str:
         return "".join(self.lines)
 
-    def wait_for(self, pattern: str, seconds: float = 10) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = 40) -> re.Match[str]:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             match = re.search(pattern, self.log)

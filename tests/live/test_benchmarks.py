@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,8 @@ def test_the_profile_names_functions(how: str) -> None:
     ran = run("typed", "--how", how, "--seconds", "0.3", "--top", "200", module="benchmarks.profile")
     assert ran.returncode == 0, ran.stderr
     assert "requests/s" in ran.stdout
-    assert "trivet" in ran.stdout
+    # A busy machine leaves time for a few samples only: whose they are is all that is certain.
+    assert re.search(r"\b(trivet|server)/_\w+\.py:\d", ran.stdout)
 
 
 @pytest.mark.live

@@ -231,7 +231,7 @@ async def test_a_drain_over_http2() -> None:
         client.send_headers(3, h2_get("/"), end_stream=True)
         await stream.send_all(client.data_to_send())
         events: list[Any] = []
-        with trio.fail_after(1):
+        with trio.fail_after(4):
             async for data in stream:
                 events += client.receive_data(data)
     seen = [(type(event), event.stream_id) for event in events if hasattr(event, "stream_id")]
@@ -444,7 +444,7 @@ async def test_a_stop_during_startup_ends_it() -> None:
 
     config = Config()
     config.bind = ["127.0.0.1:0"]
-    with trio.fail_after(1):
+    with trio.fail_after(4):
         await serve(app, config, shutdown_trigger=functools.partial(trio.sleep, 0.05))
 
 
