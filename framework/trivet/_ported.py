@@ -33,6 +33,11 @@ _TYPES: Final = {
     "The rest is said by returning a response:  return JSON(value, status=202)",
     "BackgroundTasks": "A task that outlives its request is the application's:  app.tasks.start_soon(fn, *args)",
 }
+_PYDANTIC: Final = (
+    "pydantic's types are read in its models:\n\n"
+    "    class Search(pydantic.BaseModel):\n        ...\n\n"
+    "    search: Annotated[Search, Query()]"
+)
 _OPTIONS: Final = {
     "response_model": "The annotation of the result documents it; nothing is taken away: return what is to be sent.",
     "response_class": "Return the response that it is:  return HTML(text)",
@@ -78,6 +83,8 @@ def instead_of_type(annotation: Any) -> str:
     """What to write instead of a parameter of this type, which another framework would inject; empty: nothing known."""
     if not isinstance(annotation, type):
         return ""
+    if framework_of(annotation) == "pydantic":
+        return _PYDANTIC
     ours = annotation.__module__.partition(".")[0] == "trivet"  # its Response, which is not injected either
     return _TYPES.get(annotation.__name__, "") if ours or framework_of(annotation) else ""
 

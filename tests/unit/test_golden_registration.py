@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import annotated_types
 import fastapi
 import msgspec
+import pydantic
 import pytest
 
 from tests.harness import Golden
@@ -768,6 +769,12 @@ def ported_request() -> None:
 def ported_background_tasks() -> None:
     @App().get("/search")
     async def search(tasks: fastapi.BackgroundTasks) -> None: ...
+
+
+@case
+def ported_pydantic_type() -> None:
+    @App().get("/search")
+    async def search(url: pydantic.HttpUrl) -> None: ...
 
 
 @case
