@@ -115,6 +115,16 @@ def check_path(path: object) -> None:
         raise RegistrationError(f'{path!r} is not a path.\nWrite  @app.get("/")')
 
 
+def check_socket(handler: Callable[..., Any]) -> None:
+    """Refuse a handler of WebSockets that cannot wait for one."""
+    if callable(handler) and not is_async(handler) and not inspect.isgeneratorfunction(underlying(handler)):
+        raise RegistrationError(
+            f"the handler of a WebSocket is not async:\n{show(handler)}\n"
+            "Write\n\n    async def room(ws: WebSocket) -> None:\n"
+            "        async for message in ws:\n            await ws.send(message)"
+        )
+
+
 def checked_methods(methods: Sequence[str], handler: Callable[..., Any]) -> frozenset[str]:
     """The methods of a route, if each is one."""
     if isinstance(methods, str) or not methods:
