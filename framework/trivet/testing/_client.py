@@ -5,7 +5,8 @@ This file owns what a test can ask for. How what httpx knows becomes an exchange
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack
 
@@ -15,6 +16,7 @@ from trivet.asgi import ASGIApp
 
 from ._exchange import Exchange
 from ._server import MemoryServer
+from ._socket import TestWebSocket
 from ._transport import MemoryTransport
 
 if TYPE_CHECKING:
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["TestClient"]
 
 DRAIN_TIMEOUT: Final = 10.0  # DESIGN's default
+
+HANDSHAKE: Final = {
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",  # of RFC 6455 section 1.3: in memory nobody looks at it
+}
 
 
 class Options(TypedDict, total=False):
@@ -176,6 +185,36 @@ class TestClient(httpx.AsyncClient):
             request.headers.pop("content-length", None)
             request.headers["transfer-encoding"] = "chunked"
         return self._memory.begin(request, upload=upload)
+
+    def websocket(
+        self,
+        path: str,
+        *,
+        headers: types.HeaderTypes | None = None,
+        params: types.QueryParamTypes | None = None,
+        subprotocols: Sequence[str] = (),
+    ) -> TestWebSocket:
+        """A WebSocket: `async with client.websocket("/room") as ws`.
+
+        Args:
+            path: a URL as for `client.get`.
+            headers: added to the client's own. There is no `Origin` among those: it stands for a browser's page.
+            params: the query.
+            subprotocols: what is offered, the best first.
+
+        Returns:
+            The WebSocket, to be opened; see there for what that raises.
+        """
+        request = self.build_request("GET", path, headers=headers, params=params)
+        request.headers.update(HANDSHAKE)
+        if subprotocols:
+            request.headers["sec-websocket-protocol"] = ", ".join(subprotocols)
+
+        def accepted(response: httpx.Response) -> None:
+            response.request = request
+            self.cookies.extract_cookies(response)
+
+        return TestWebSocket(self._server, partial(self._memory.begin_socket, request, subprotocols), accepted)
 
     def drain(self) -> None:
         """Tell the application that the server stops (`request.draining`), and no more: requests run on."""

@@ -7,7 +7,7 @@ and its clients never leave.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING, cast
@@ -21,6 +21,7 @@ from trivet.asgi import Scope
 from ._exchange import Exchange
 from ._response import MemoryResponse
 from ._server import MemoryServer
+from ._socket_connection import SocketConnection
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -70,6 +71,19 @@ class MemoryTransport(httpx.AsyncBaseTransport):
         if not upload:
             exchange.upload(_content(request))
         return exchange
+
+    def begin_socket(self, request: httpx.Request, subprotocols: Sequence[str]) -> SocketConnection:
+        """Hand the handshake of a WebSocket to the server.
+
+        Args:
+            request: what httpx built.
+            subprotocols: what is offered.
+        """
+        scope = self._scope(request)
+        del scope["method"]
+        scheme = {"http": "ws", "https": "wss"}.get(request.url.scheme, request.url.scheme)
+        scope.update({"type": "websocket", "scheme": scheme, "subprotocols": list(subprotocols)})
+        return self._server.connect_socket(scope)
 
     def _scope(self, request: httpx.Request) -> Scope:
         url = request.url
