@@ -1,9 +1,9 @@
 """The server's end of one in-memory WebSocket: the `scope`, `receive` and `send` that the application gets.
 
-This file owns one decision: what a server does with what the application sends and with a client that leaves, in two
-flavours, as `_connection` does for requests. A plain server is shaped like stock hypercorn 0.18: the code and the reason
-of a client's close are lost (1006), the end is told once, a close waits until fewer than ten messages are unread, a
-`send` to nobody succeeds, and one that waits for the client cannot be interrupted.
+This file owns one decision: what a server does with what the application sends and with a client that leaves, in
+two flavours, as `_connection` does for requests. A plain server is shaped like stock hypercorn 0.18: the code and
+the reason of a client's close are lost (1006), the end is told once, a close waits until fewer than ten messages are
+unread, a `send` to nobody succeeds, and one that waits for the client cannot be interrupted.
 """
 
 from __future__ import annotations
