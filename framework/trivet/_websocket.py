@@ -9,7 +9,7 @@ messages of several tasks apart; only the acceptance at first use is waited for 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self, TypeVar, final, overload
 
 from ._handshake import Handshake
@@ -119,14 +119,18 @@ class WebSocket(SocketLife):
         """
         if self._state is not OPEN:
             await self._ready(sending=True)
-        out = self._out
+        sending: Callable[[Any], Awaitable[None]]
+        if isinstance(data, str):
+            sending = self._out.text
+        else:
+            sending = self._out.octets
+            if type(data) is not bytes:
+                data = _octets(data)
         try:
-            if self._patience is not None:
-                await bounded(self._patience, out.text if isinstance(data, str) else out.octets, data)  # type: ignore[arg-type]
-            elif isinstance(data, str):
-                await out.text(data)
+            if self._patience is None:
+                await sending(data)
             else:
-                await out.octets(data if type(data) is bytes else _octets(data))
+                await bounded(self._patience, sending, data)
         except TooLate:
             self._give_up(f"the client has not read for {self._patience:g} seconds")
             raise await self._closed_error() from None

@@ -60,7 +60,7 @@ def _decoded(message: str | bytes, decoder: JSONDecoder) -> Any:
     try:
         return decoder.decode(message.encode() if isinstance(message, str) else message)
     except InvalidInput as error:
-        detail = error.detail
+        detail = error.detail.replace("the body", "the message", 1)
         if error.faults:  # a close has room for one, and a developer looks at that first
             first = error.faults[0]
             detail = f"{first.name or 'the message'}: {first.reason}"
