@@ -68,15 +68,9 @@ class SocketOutbound:
         """Accept the handshake."""
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
 
-    # Plain functions that return the server's own awaitable: a room calls one of them for each of its members.
-
-    def text(self, text: str) -> Awaitable[None]:
-        """Send a text."""
-        return self._send({"type": "websocket.send", "text": text})
-
-    def octets(self, octets: bytes) -> Awaitable[None]:
-        """Send a binary message."""
-        return self._send({"type": "websocket.send", "bytes": octets})
+    def message(self, data: str | bytes) -> Awaitable[None]:
+        """Send a message. Returns the server's own awaitable: a room calls this for each of its members."""
+        return self._send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
 
     async def close(self, code: int, reason: str) -> None:
         """Close; before it was accepted, refuse the handshake with 403."""

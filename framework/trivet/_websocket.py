@@ -9,7 +9,7 @@ messages of several tasks apart; only the acceptance at first use is waited for 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any, Self, TypeVar, final, overload
 
 from ._handshake import Handshake
@@ -119,18 +119,13 @@ class WebSocket(SocketLife):
         """
         if self._state is not OPEN:
             await self._ready(sending=True)
-        sending: Callable[[Any], Awaitable[None]]
-        if isinstance(data, str):
-            sending = self._out.text
-        else:
-            sending = self._out.octets
-            if type(data) is not bytes:
-                data = _octets(data)
+        if type(data) is not str and type(data) is not bytes:
+            data = _sendable(data)
         try:
             if self._patience is None:
-                await sending(data)
+                await self._out.message(data)
             else:
-                await bounded(self._patience, sending, data)
+                await bounded(self._patience, self._out.message, data)
         except TooLate:
             self._give_up(f"the client has not read for {self._patience:g} seconds")
             raise await self._closed_error() from None
@@ -155,7 +150,9 @@ class WebSocket(SocketLife):
         await self.send(text)
 
 
-def _octets(data: object) -> bytes:
+def _sendable(data: object) -> str | bytes:
+    if isinstance(data, str):
+        return data
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise TypeError(

@@ -13,7 +13,7 @@ from ._headers import Headers
 from ._owner import RouteInfo
 from ._query import QueryParams
 from ._request_head import Address
-from .asgi import Notice, Reason, Scope
+from .asgi import Notice, Scope
 
 
 class SocketHead:
@@ -110,11 +110,6 @@ class SocketHead:
     def time_left(self) -> float:
         """Seconds until `deadline`, never negative."""
         return self._handshake.time_left()
-
-    @property
-    def ended(self) -> Reason | None:
-        """Why the handler ended or is being stopped; `None` while it goes on."""
-        return self._handshake.ended
 
     @property
     def draining(self) -> Notice:

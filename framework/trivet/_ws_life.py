@@ -19,7 +19,7 @@ from ._outbound import SocketOutbound
 from ._ws_close import ABNORMAL, check_close
 from ._ws_head import SocketHead
 from ._ws_scope import SocketScope
-from .asgi import RawHeaders
+from .asgi import RawHeaders, Reason
 from .errors import ResponseError, WebSocketClosed
 
 
@@ -186,6 +186,11 @@ class SocketLife(SocketHead):
     def close_reason(self) -> str:
         """The reason that came with the code; often empty."""
         return self._in.reason if self._own is None else self._own.reason
+
+    @property
+    def ended(self) -> Reason | None:
+        """Why the handler ended or is being stopped; `None` while it goes on, after a close too."""
+        return self._scope.ending
 
     # ---- for the floors above: the package's own, not a handler's
 

@@ -69,6 +69,13 @@ class SocketScope(RequestScope):
         if self.armed is not None:
             self.armed.deadline = deadline
 
+    @property
+    def ending(self) -> Reason | None:
+        """The reason, also while what its deadline has cancelled is not over."""
+        if self.reason is None and self.armed is not None and self.armed.cancel_called:
+            return self._due_for
+        return self.reason
+
     def note_deadline(self) -> None:
         """See `RequestScope`."""
         if self.reason is None:
