@@ -107,12 +107,13 @@ def placing(handler: Callable[..., Any]) -> Generator[None]:
         raise
 
 
-def check_path(path: object) -> None:
+def check_path(path: object, decorator: str = "get") -> None:
     """Refuse a decorator that was written without its path: Python would call it with the handler."""
+    remedy = f'@app.{decorator}("/")'
     if callable(path):
-        raise RegistrationError(f'a route has no path:\n{show(path)}\nThe decorator takes it:  @app.get("/")')
+        raise RegistrationError(f"a route has no path:\n{show(path)}\nThe decorator takes it:  {remedy}")
     if not isinstance(path, str):
-        raise RegistrationError(f'{path!r} is not a path.\nWrite  @app.get("/")')
+        raise RegistrationError(f"{path!r} is not a path.\nWrite  {remedy}")
 
 
 def check_socket(handler: Callable[..., Any]) -> None:

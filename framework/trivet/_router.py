@@ -139,7 +139,7 @@ class Router:
         """
 
         with collecting():
-            check_path(path)
+            check_path(path, "websocket")
 
         def register(handler: H) -> H:
             with collecting():

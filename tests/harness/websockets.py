@@ -1,4 +1,4 @@
-"""A WebSocket client on a real socket, which does what `trivet.testing.TestWebSocket` does: the part that a client sees.
+"""A WebSocket client on a real socket: what `trivet.testing.TestWebSocket` does, as far as a client can see it.
 
 This file owns one decision: what each of a test's steps is on the wire. Frames are wsproto's.
 """
