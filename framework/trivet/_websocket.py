@@ -153,8 +153,10 @@ class WebSocket(SocketLife):
 def _sendable(data: object) -> str | bytes:
     if isinstance(data, str):
         return data
-    if isinstance(data, bytes | bytearray | memoryview):
+    if isinstance(data, bytes | bytearray):
         return bytes(data)
+    if isinstance(data, memoryview):
+        return data.tobytes()
     raise TypeError(
         f"ws.send() takes str or bytes, not {type(data).__name__}.\nSend a value as JSON:  await ws.send_json(value)"
     )

@@ -52,8 +52,8 @@ def row(entry: Entry[Endpoint | Mounted], prefix: str = "") -> tuple[str, ...]:
     options = entry.value.resolve()
     timeout = "none" if options.timeout == math.inf else f"{options.timeout:g} s"
     if entry.value.registered.socket:
-        policy = options.on_disconnect or "grace"
-        return (WEBSOCKET, prefix + entry.value.path, entry.where.name, where, timeout, policy)
+        after_close = options.on_disconnect or "grace"
+        return (WEBSOCKET, prefix + entry.value.path, entry.where.name, where, timeout, after_close)
     methods = set(entry.methods or ())
     if "GET" in methods:
         methods.add("HEAD")

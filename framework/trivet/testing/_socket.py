@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import httpx
 import msgspec
@@ -152,7 +152,7 @@ class TestWebSocket:
 
     async def receive_json(self) -> Any:
         """The next message, from JSON."""
-        return cast(Any, msgspec.json.decode(await self.receive()))
+        return msgspec.json.decode(await self.receive())
 
     def __aiter__(self) -> Self:
         return self
