@@ -31,6 +31,7 @@ FLOORS: list[tuple[str, set[str]]] = [
             "_immediate",
             "_markers",
             "_describe",
+            "_origin",
         },
     ),
     (
@@ -38,28 +39,34 @@ FLOORS: list[tuple[str, set[str]]] = [
         {"_constraints", "_relate", "_cookies", "_query", "_groups", "_response_head", "_body", "_options", "_encode"}
         | {"_validators", "_ranges", "_disposition", "_mediatype", "_descriptor"},
     ),
-    ("scalars, response", {"_convert", "_response", "_checks", "_document", "_modes", "_multipart"}),
-    ("syntax, results", {"_syntax", "_stream", "_redirect", "_results", "_problem", "_conditional"}),
+    ("scalars, response", {"_convert", "_response", "_checks", "_document", "_modes", "_multipart", "_ws_close"}),
+    ("syntax, results", {"_syntax", "_stream", "_redirect", "_results", "_problem", "_conditional", "_ws_json"}),
     ("pattern, extract, file", {"_pattern", "_extract", "_file"}),
     ("models, parameter", {"_models", "_parameter"}),
     ("conflict, signature", {"_conflict", "_tree", "_urls", "_signature", "_shared", "_path_types"}),
     ("entry, plan", {"_entry", "_plan"}),
-    ("reach, compile", {"_reach", "_compile"}),
+    ("reach, socket plan", {"_reach", "_socket_plan"}),
+    ("compile", {"_compile"}),
     ("routes", {"_routes"}),
     ("schemas", {"_openapi_schemas"}),
     ("operations", {"_openapi_inputs", "_openapi_results"}),
     ("openapi", {"_openapi"}),
     # ---- the Trio line: nothing in the floors before this one imports trio
     ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads"}),
-    ("frames", {"_bounds", "_dependency", "_middleware", "_upload"}),
+    ("frames", {"_bounds", "_dependency", "_middleware", "_upload", "_ws_inbound"}),
     ("scope", {"_scope", "_watch", "_form"}),
+    ("the scope of a WebSocket", {"_ws_scope"}),
     ("request", {"_owner", "_bodystream", "_request_head"}),
     ("the request", {"_request"}),
-    ("resolve", {"_resolve", "_answer", "_access", "_sink", "_delivery"}),
-    ("respond, router", {"_respond", "_router"}),
+    ("handshake", {"_handshake"}),
+    ("the head of a WebSocket", {"_ws_head"}),
+    ("the life of a WebSocket", {"_ws_life"}),
+    ("the WebSocket", {"_websocket"}),
+    ("resolve", {"_resolve", "_answer", "_access", "_sink", "_delivery", "_registered"}),
+    ("respond, router", {"_respond", "_router", "_ws_serve"}),
     ("instant", {"_instant"}),
     ("endpoint", {"_endpoint"}),
-    ("unmatched, override, docs", {"_unmatched", "_override", "_docs"}),
+    ("unmatched, override, docs, sockets", {"_unmatched", "_override", "_docs", "_sockets"}),
     ("door", {"_door", "_life"}),
     ("registry", {"_registry"}),
     ("app", {"_app"}),
@@ -124,9 +131,9 @@ def test_one_module_reads_receive_and_one_calls_send() -> None:
     """The first invariant: for a request `_inbound` alone reads `receive`, and `_outbound` alone calls `send`."""
     receivers = {path.stem for path in CORE for call in calls_of(path) if call in ("receive", "self._receive")}
     senders = {path.stem for path in CORE for call in calls_of(path) if call in ("send", "self._send")}
-    # The lifespan has a pair of its own; a WebSocket that nobody takes is refused where it is dispatched.
-    assert {"_inbound", "_lifespan", "_app"} == receivers
-    assert {"_outbound", "_lifespan", "_app"} == senders
+    # The lifespan has a pair of its own.
+    assert {"_inbound", "_lifespan"} == receivers
+    assert {"_outbound", "_lifespan"} == senders
 
 
 def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:

@@ -23,10 +23,12 @@ from ._router import Router as Router
 from ._stream import Sink as Sink
 from ._stream import Stream as Stream
 from ._upload import UploadFile as UploadFile
+from ._websocket import WebSocket as WebSocket
 from .asgi import Reason as Reason
 from .errors import HTTPError as HTTPError
 from .errors import RequestCancelled as RequestCancelled
 from .errors import RouteConflict as RouteConflict
+from .errors import WebSocketClosed as WebSocketClosed
 
 __all__ = [
     "HTML",
@@ -53,6 +55,8 @@ __all__ = [
     "Stream",
     "Text",
     "UploadFile",
+    "WebSocket",
+    "WebSocketClosed",
 ]
 
 

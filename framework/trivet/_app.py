@@ -33,6 +33,7 @@ from ._registry import Registry
 from ._request import Request
 from ._respond import Target, serve
 from ._scope import RequestScope
+from ._sockets import Sockets
 from ._tasks import Tasks
 from ._unmatched import Unmatched
 from ._upload import DELETE_SECONDS, delete
@@ -105,6 +106,7 @@ class App(Registry):
         self._answerer = Answerer(error_map(), debug=debug)
         self._unmatched = Unmatched(self._table, self._level, self._answerer, slash)
         self._sweep = DisconnectSweep(report)
+        self._sockets = Sockets(self._socket_table, self._level, self._answerer, self._sweep)
         self.state: Mapping[str, Any] = {}
         """What the lifespan yielded, while the application runs."""
         # The whole application inside its ASGI middleware; made when the table is frozen.
@@ -122,11 +124,12 @@ class App(Registry):
     def _freeze(self) -> ASGIApp:
         """Compute what requests need; from here on registration is an error."""
         self._documentation.add_pages(self._level, asked=False)
-        for entry in self._table.entries():
+        for entry in (*self._table.entries(), *self._socket_table.entries()):
             if isinstance(entry.value, Endpoint):
                 entry.value.freeze(self, self._answerer, self.thread_limiter)
         self._table.freeze()
         self._unmatched.freeze()
+        self._sockets.freeze()
         stack = self._bare
         for wrap in reversed(self._wrappers):
             stack = wrap(stack)
@@ -173,7 +176,7 @@ class App(Registry):
         elif kind == "lifespan":
             await answer_lifespan(scope, receive, send, partial(life, self, scope))
         elif kind == "websocket":
-            await self._websocket(scope, receive, send)
+            await self._sockets.serve(self, scope, receive, send)
         else:
             raise ValueError(f"trivet does not know the ASGI scope type {kind!r}")
 
@@ -229,12 +232,3 @@ class App(Registry):
             if request._uploads:
                 await RequestScope.shielded(DELETE_SECONDS, delete, request._uploads)  # noqa: ASYNC102 - it is what shields
             record(request)
-
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """WebSockets of mounted applications; trivet's own routes for them come with `app.websocket`."""
-        _, found = self._unmatched.match({**scope, "method": "WEBSOCKET"})
-        if isinstance(found, tuple) and isinstance(found[0], Mounted):
-            await found[0].app(found[0].below(scope), receive, send)
-            return
-        await receive()  # websocket.connect; closing before accepting refuses the handshake with 403
-        await send({"type": "websocket.close", "code": 1000})

@@ -107,12 +107,23 @@ def placing(handler: Callable[..., Any]) -> Generator[None]:
         raise
 
 
-def check_path(path: object) -> None:
+def check_path(path: object, decorator: str = "get") -> None:
     """Refuse a decorator that was written without its path: Python would call it with the handler."""
+    remedy = f'@app.{decorator}("/")'
     if callable(path):
-        raise RegistrationError(f'a route has no path:\n{show(path)}\nThe decorator takes it:  @app.get("/")')
+        raise RegistrationError(f"a route has no path:\n{show(path)}\nThe decorator takes it:  {remedy}")
     if not isinstance(path, str):
-        raise RegistrationError(f'{path!r} is not a path.\nWrite  @app.get("/")')
+        raise RegistrationError(f"{path!r} is not a path.\nWrite  {remedy}")
+
+
+def check_socket(handler: Callable[..., Any]) -> None:
+    """Refuse a handler of WebSockets that cannot wait for one."""
+    if callable(handler) and not is_async(handler) and not inspect.isgeneratorfunction(underlying(handler)):
+        raise RegistrationError(
+            f"the handler of a WebSocket is not async:\n{show(handler)}\n"
+            "Write\n\n    async def room(ws: WebSocket) -> None:\n"
+            "        async for message in ws:\n            await ws.send(message)"
+        )
 
 
 def checked_methods(methods: Sequence[str], handler: Callable[..., Any]) -> frozenset[str]:

@@ -18,6 +18,7 @@ from ._parameter import dependency_of, parameters_of
 from ._plan import NURSERY, FormPlan, Plan, Step
 from ._shared import Shared, SharedPlaces, circle
 from ._signature import source_of
+from ._socket_plan import check_place, check_taken
 from ._source import identity, locate, name_of, show
 from .errors import Location, RegistrationError
 
@@ -42,8 +43,11 @@ class _Compiler:
         injectable: Mapping[Any, str],
         shared: SharedPlaces,
         overrides: Mapping[Any, Callable[..., Any]],
+        *,
+        socket: bool,
     ) -> None:
         self.handler = handler
+        self.socket = socket
         self.fields = fields
         self.injectable = injectable
         self.shared = shared
@@ -133,6 +137,7 @@ class _Compiler:
         return RegistrationError(f"{error}\n\nIt is needed through\n{chain}")
 
     def _slot(self, source: Source, fn: Callable[..., Any]) -> int:
+        check_place(source, fn, socket=self.socket)
         if isinstance(source, BodyParam | RawParam | FormParam):
             self._take_body(source, fn)
         if isinstance(source, Injected) and source.key == NURSERY and self._chain:
@@ -186,6 +191,7 @@ def compile_plan(
     *,
     shared: SharedPlaces | None = None,
     overrides: Mapping[Any, Callable[..., Any]] = NO_OVERRIDES,
+    socket: bool = False,
 ) -> Plan:
     """Compile `handler` for a route.
 
@@ -196,12 +202,13 @@ def compile_plan(
         dependencies: `Depends(...)` that run before the handler's own, for their effect.
         shared: the app-scoped dependencies of the application.
         overrides: what stands in for a provider, by its identity.
+        socket: it is the handler of a WebSocket.
 
     Raises:
         RegistrationError: the signature cannot be bound; the message shows it, and the remedy.
     """
     mode = handler_mode(handler)
-    compiler = _Compiler(handler, fields, injectable, shared or SharedPlaces(), overrides)
+    compiler = _Compiler(handler, fields, injectable, shared or SharedPlaces(), overrides, socket=socket)
     for each in dependencies:
         if not isinstance(each, Depends):
             name = name_of(each) if callable(each) else repr(each)
@@ -226,6 +233,8 @@ def compile_plan(
             'Open a nursery in the handler, or hold that for the whole request: drop scope="handler".'
         )
     injected = [(slot, source.key) for slot, source in compiler.of(Injected)]
+    if socket:
+        check_taken(handler, {key for _, key in injected})
     return Plan(
         handler=call,
         size=len(compiler.sources),

@@ -24,9 +24,9 @@ from ._options import Level, Unset
 from ._path_types import path_types
 from ._pattern import parse
 from ._plan import Plan
+from ._registered import INJECTABLE, Registered
 from ._request import Request
 from ._response import HTML, Response
-from ._router import INJECTABLE, Registered
 from ._routes import Table
 from ._source import locate
 from .errors import HTTPError, RegistrationError

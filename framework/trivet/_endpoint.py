@@ -22,12 +22,12 @@ from ._options import resolve as resolve_options
 from ._owner import Owner
 from ._pattern import Pattern
 from ._plan import Plan
+from ._registered import MountedApp, Registered
 from ._request import Request
 from ._resolve import Run, runner
 from ._respond import Respond, Target
 from ._response import Response
 from ._results import to_response
-from ._router import MountedApp, Registered
 from ._source import annotations_of, locate
 from ._stream import Stream
 from .asgi import Scope

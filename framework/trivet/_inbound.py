@@ -30,51 +30,90 @@ SLOT_BYTES: Final = 65536
 time, so a disconnect behind a body smaller than that is seen."""
 
 
-class Inbound:
-    """The incoming half of one request."""
+class Reader:
+    """The one reader of a `receive`: whoever asks, directly, until `watch` runs; then that, for good.
 
-    __slots__ = (
-        "_buffered",
-        "_busy",
-        "_changed",
-        "_complete",
-        "_discarding",
-        "_max_body",
-        "_on_disconnect",
-        "_reading",
-        "_receive",
-        "_received",
-        "_slot",
-        "_watched",
-        "gone",
-        "interrupted",
-    )
+    Args:
+        receive: ASGI's.
+        on_disconnect: called once, synchronously, when `receive` says that the client left.
+    """
 
-    def __init__(self, receive: Receive, max_body: int | None, on_disconnect: Callable[[], object]) -> None:
+    __slots__ = ("_busy", "_changed", "_on_disconnect", "_reading", "_receive", "_watched", "gone")
+
+    def __init__(self, receive: Receive, on_disconnect: Callable[[], object]) -> None:
         self._receive = receive
-        self._max_body = max_body
-        # Called once, synchronously, when `receive` says that the client left.
         self._on_disconnect = on_disconnect
-        # Bytes of body handed to the handler.
-        self._received = 0
-        # The last body message has been taken from `receive`. Nothing but a disconnect follows.
-        self._complete = False
         # The client left. Latched: hypercorn says it once, and the next `receive` blocks for ever.
         self.gone = False
-        # When a read was cancelled last, on Trio's clock. If that was at the request's deadline, the answer is 408 and
-        # not 503; if it was earlier, the handler had its own reason (`move_on_after` around a read).
-        self.interrupted = -math.inf
         # Somebody is in `read`.
         self._busy = False
         # A direct read is under way; the watcher stays out until it is over.
         self._reading = False
         # `watch` is the reader.
         self._watched = False
+        # Set and replaced whenever something that a party may wait for has changed; None while nobody waits.
+        self._changed: trio.Event | None = None
+
+    async def watch(self) -> None:
+        """Be the only reader until the client leaves: read ahead as far as the slot holds, latch the disconnect.
+
+        Cancellation: stops watching; a message already taken stays in the slot.
+        """
+        while self._reading:  # a direct read sees the disconnect as well as we would
+            await self._wait()
+        self._watched = True
+        while not self.gone:
+            while self._full():
+                await self._wait()
+            await self._take()
+
+    async def _take(self) -> None:
+        """Take one message from `receive`."""
+        self._reading = True
+        try:
+            message = await self._receive()
+        finally:
+            self._reading = False
+            self._notify()
+        self._accept(message)
+
+    def _full(self) -> bool:
+        """Whether the slot holds as much as a watcher may read ahead."""
+        raise NotImplementedError
+
+    def _accept(self, message: Message) -> None:
+        """What becomes of a message."""
+        raise NotImplementedError
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def _wait(self) -> None:
+        if self._changed is None:
+            self._changed = trio.Event()
+        await self._changed.wait()
+
+
+class Inbound(Reader):
+    """The incoming half of one request."""
+
+    __slots__ = ("_buffered", "_complete", "_discarding", "_max_body", "_received", "_slot", "interrupted")
+
+    def __init__(self, receive: Receive, max_body: int | None, on_disconnect: Callable[[], object]) -> None:
+        super().__init__(receive, on_disconnect)
+        self._max_body = max_body
+        # Bytes of body handed to the handler.
+        self._received = 0
+        # The last body message has been taken from `receive`. Nothing but a disconnect follows.
+        self._complete = False
+        # When a read was cancelled last, on Trio's clock. If that was at the request's deadline, the answer is 408 and
+        # not 503; if it was earlier, the handler had its own reason (`move_on_after` around a read).
+        self.interrupted = -math.inf
         self._discarding = False
         self._slot: deque[bytes] = deque()
         self._buffered = 0
-        # Set and replaced whenever something that a party may wait for has changed; None while nobody waits.
-        self._changed: trio.Event | None = None
 
     @property
     def complete(self) -> bool:
@@ -136,19 +175,6 @@ class Inbound:
                     raise too_large(self._max_body)
                 return chunk
 
-    async def watch(self) -> None:
-        """Be the only reader until the client leaves: read ahead as far as the slot holds, latch the disconnect.
-
-        Cancellation: stops watching; a message already taken stays in the slot.
-        """
-        while self._reading:  # a direct read sees the disconnect as well as we would
-            await self._wait()
-        self._watched = True
-        while not self.gone:
-            while self._buffered > SLOT_BYTES and not self._discarding:
-                await self._wait()
-            await self._take()
-
     async def discard(self) -> None:
         """Throw away what is left of the body; return at its end, or when the client has left."""
         self._discarding = True
@@ -163,15 +189,8 @@ class Inbound:
         while not self.complete:
             await self._wait()
 
-    async def _take(self) -> None:
-        """Take one message from `receive`."""
-        self._reading = True
-        try:
-            message = await self._receive()
-        finally:
-            self._reading = False
-            self._notify()
-        self._accept(message)
+    def _full(self) -> bool:
+        return self._buffered > SLOT_BYTES and not self._discarding
 
     def _accept(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
@@ -185,16 +204,6 @@ class Inbound:
                 self._buffered += len(body)
             self._complete = not message.get("more_body", False)
         self._notify()
-
-    def _notify(self) -> None:
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
-
-    async def _wait(self) -> None:
-        if self._changed is None:
-            self._changed = trio.Event()
-        await self._changed.wait()
 
 
 def too_large(max_body: int) -> InvalidInput:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
 
+from ._origin import checked_origins
 from ._ported import instead_of_option
 from ._suggest import suggest
 from .errors import RegistrationError
@@ -47,31 +48,57 @@ CLEANUP_GRACE: Final = 5.0
 DRAIN_TIMEOUT: Final = 10.0
 """Seconds that running requests have after SIGTERM. Kubernetes kills after 30 s: this and the graces fit in."""
 
+NO_ORIGINS: Final = frozenset[str]()
+"""Of the origins that may open a WebSocket, beside the one that serves it."""
+
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """RFC 9110 section 9.2.1: nothing is lost when such a handler stops, so it stops when the client leaves."""
 
 
-class CommonOptions(TypedDict, total=False):
-    """Options of apps, routers and routes alike."""
+class SharedOptions(TypedDict, total=False):
+    """Options that mean something to every route."""
 
     timeout: float | None
     send_timeout: float | None
-    body_timeout: float | None
-    max_body: int | None
     on_disconnect: OnDisconnect
-    middleware: Sequence[AnyMiddleware]
     dependencies: Sequence[Any]
     tags: Sequence[str]
+
+
+class HTTPOptions(SharedOptions, total=False):
+    """And those that mean something to HTTP alone."""
+
+    body_timeout: float | None
+    max_body: int | None
+    middleware: Sequence[AnyMiddleware]
     responses: Mapping[int, str]
 
 
-class RouteOptions(CommonOptions, total=False):
+class SocketOptions(SharedOptions, total=False):
+    """And those that mean something to WebSockets alone."""
+
+    idle_timeout: float | None
+    origins: Sequence[str] | None
+
+
+class CommonOptions(HTTPOptions, SocketOptions, total=False):
+    """Options of apps and routers, for all their routes."""
+
+
+class RouteOptions(HTTPOptions, total=False):
     """Options of one route."""
 
     status: int
     name: str
     summary: str
     include_in_schema: bool
+
+
+class WebSocketOptions(SocketOptions, total=False):
+    """Options of one WebSocket."""
+
+    name: str
+    summary: str
 
 
 @dataclass(slots=True)
@@ -83,6 +110,8 @@ class Level:
     body_timeout: Seconds = UNSET
     max_body: int | Unset | None = UNSET
     on_disconnect: OnDisconnect | Unset = UNSET
+    idle_timeout: Seconds = UNSET
+    origins: frozenset[str] | Unset | None = UNSET
     middleware: list[AnyMiddleware] = field(default_factory=list[AnyMiddleware])
     dependencies: list[Any] = field(default_factory=list[Any])
     tags: list[str] = field(default_factory=list[str])
@@ -101,6 +130,8 @@ class Resolved:
     body_timeout: float | None
     max_body: int | None
     on_disconnect: OnDisconnect | None
+    idle_timeout: float | None
+    origins: frozenset[str] | None
     middleware: tuple[AnyMiddleware, ...]
     dependencies: tuple[Any, ...]
     tags: tuple[str, ...]
@@ -136,6 +167,8 @@ def resolve(levels: Sequence[Level]) -> Resolved:
         body_timeout=nearest((level.body_timeout for level in inner), BODY_TIMEOUT),
         max_body=nearest((level.max_body for level in inner), MAX_BODY),
         on_disconnect=nearest(policies, None),
+        idle_timeout=nearest((level.idle_timeout for level in inner), None),
+        origins=nearest((level.origins for level in inner), NO_ORIGINS),
         middleware=tuple(each for level in levels for each in level.middleware),
         dependencies=tuple(each for level in levels for each in level.dependencies),
         tags=tuple(dict.fromkeys(tag for level in levels for tag in level.tags)),
@@ -155,21 +188,27 @@ OF_APPLICATION: Final = (
     "openapi_url",
     "docs_url",
 )
-SCALARS: Final = ("timeout", "send_timeout", "body_timeout", "max_body", "on_disconnect")
+SCALARS: Final = ("timeout", "send_timeout", "body_timeout", "max_body", "on_disconnect", "idle_timeout")
 LISTS: Final = ("middleware", "dependencies", "tags")
+ALL: Final = (*SCALARS, *LISTS, "responses", "origins")
+OF_HTTP: Final = tuple(HTTPOptions.__annotations__)
+OF_SOCKETS: Final = tuple(SocketOptions.__annotations__)
+ROUTE: Final = "route"
+SOCKET: Final = "WebSocket"
+"""Both: owners, as `level` and its messages know them."""
 
 
-def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = "route") -> Level:
+def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = ROUTE) -> Level:
     """Check `options` and take the common ones; `known` are further names that the owner reads itself.
 
     Raises:
         RegistrationError: an unknown option, or a value that the option does not take.
     """
-    allowed = (*SCALARS, *LISTS, "responses", *known)
+    allowed = (*{ROUTE: OF_HTTP, SOCKET: OF_SOCKETS}.get(owner, ALL), *known)
     for name in options:
         if name not in allowed:
             raise RegistrationError(_unknown(name, allowed, owner))
-    for name in ("timeout", "send_timeout", "body_timeout"):
+    for name in ("timeout", "send_timeout", "body_timeout", "idle_timeout"):
         _check_seconds(name, options.get(name))
     _check_bytes(options.get("max_body"))
     policy = options.get("on_disconnect", UNSET)
@@ -180,6 +219,8 @@ def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = "r
         )
     given: dict[str, Any] = {name: options.get(name, UNSET) for name in SCALARS}
     taken = Level(**given)
+    if "origins" in options:
+        taken.origins = checked_origins(options["origins"])
     for name in LISTS:
         values = options.get(name, ())
         if isinstance(values, str) or not isinstance(values, Iterable):
@@ -201,7 +242,7 @@ def _checked_responses(value: object) -> Mapping[int, str]:
 
 
 def _unknown(name: str, allowed: Sequence[str], owner: str) -> str:
-    close = suggest(name, allowed)
+    close = None if name in ALL else suggest(name, allowed)
     ported = instead_of_option(name)
     if ported:
         hint = ported
@@ -209,6 +250,11 @@ def _unknown(name: str, allowed: Sequence[str], owner: str) -> str:
         hint = f"Did you mean {close!r}?"
     elif name in OF_APPLICATION:
         hint = f"It is one of the whole application:  App({name}=...)"
+    elif name == "middleware":
+        hint = "Middleware is HTTP's alone. What goes around a WebSocket is a dependency:  dependencies=[Depends(f)]"
+    elif name in ALL and owner in (ROUTE, SOCKET):
+        others = "HTTP" if owner == SOCKET else "WebSockets"
+        hint = f"It is one of {others} alone: of such a route, of a router, or of the App."
     else:
         hint = f"There are {', '.join(sorted(allowed))}."
     return f"unknown option {name!r} of {'an' if owner[0] == 'a' else 'a'} {owner}.\n{hint}"

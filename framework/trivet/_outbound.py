@@ -1,14 +1,19 @@
-"""What goes out for one request: this is the only module that calls `send` for it.
+"""What goes out for one request, or one WebSocket: this is the only module that calls `send` for it.
 
     unstarted --start--> started --body*--> started --end--> finished
         |                    `--cut--> finished (truncated)
         `--whole--> finished
 
 This file owns that order and what is done when a response fails midway: it is *cut*, so that the client sees a broken
-connection and never takes half a body for a whole one.
+connection and never takes half a body for a whole one. A WebSocket's end is a message of its own:
+
+    handshake --accept--> open --message*--> open --close--> closed
+        `--refuse--> closed
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable
 
 import trio
 
@@ -49,6 +54,32 @@ class Outbound:
         """Send a part of the body, the last one with `more=False`."""
         self.sent += len(chunk)
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+
+class SocketOutbound:
+    """The outgoing half of one WebSocket. Who may call what, and when, is the caller's to know."""
+
+    __slots__ = ("_send",)
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        """Accept the handshake."""
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
+
+    def message(self, data: str | bytes) -> Awaitable[None]:
+        """Send a message. Returns the server's own awaitable: a room calls this for each of its members."""
+        return self._send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close; before it was accepted, refuse the handshake with 403."""
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def refuse(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        """Refuse the handshake, on a server that lets us say how: the extension `websocket.http.response`."""
+        await self._send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "websocket.http.response.body", "body": body, "more_body": False})
 
 
 class Cut:

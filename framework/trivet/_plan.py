@@ -24,6 +24,12 @@ from ._markers import FormLimits
 from ._modes import Call, Mode
 from ._shared import Shared
 
+REQUEST: Final = "request"
+"""The key of the request; in a WebSocket's plan it is the handshake."""
+
+SOCKET: Final = "socket"
+"""The key of the WebSocket."""
+
 NURSERY: Final = "nursery"
 """The key of the injected nursery: only a handler may ask for it (it opens after the dependencies)."""
 

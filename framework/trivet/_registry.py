@@ -20,9 +20,11 @@ from ._override import Compiled, Override, Overrides
 from ._path_types import path_types
 from ._pattern import parse, parse_mount
 from ._plan import Plan
-from ._router import INJECTABLE, MountedApp, Registered, Router
+from ._registered import INJECTABLE, MountedApp, Registered
+from ._router import Router
 from ._routes import Table
 from ._shared import Shared, SharedPlaces
+from ._sockets import SocketEndpoint
 from ._urls import Urls
 from .asgi import ASGIApp
 from .errors import RegistrationError
@@ -48,6 +50,8 @@ class Registry(Router):
     ) -> None:
         super().__init__(**options)
         self._table: Table[Endpoint | Mounted] = Table()
+        # WebSockets have one of their own: they share paths with HTTP's, and no request may find one.
+        self._socket_table: Table[Endpoint | Mounted] = Table()
         self._urls = Urls()
         self._mounted: list[Mounted] = []
         self._wrappers: list[Callable[[ASGIApp], ASGIApp]] = []
@@ -69,6 +73,7 @@ class Registry(Router):
             prefix = parse_mount(path)
             mounted = Mounted(entry, prefix.text)
             self._table.add(prefix, ANY_METHOD, mounted, entry.where)
+            self._socket_table.add(prefix, ANY_METHOD, mounted, entry.where)
             self._mounted.append(mounted)
             return
         dependencies = [each for level in (self._level, *levels, entry.level) for each in level.dependencies]
@@ -76,12 +81,19 @@ class Registry(Router):
 
         def compiled(overrides: Mapping[Any, Callable[..., Any]]) -> Plan:
             return compile_plan(
-                entry.handler, pattern.fields, INJECTABLE, dependencies, shared=self._shared, overrides=overrides
+                entry.handler,
+                pattern.fields,
+                INJECTABLE,
+                dependencies,
+                shared=self._shared,
+                overrides=overrides,
+                socket=entry.socket,
             )
 
         plan = compiled(self._overrides.current)
-        endpoint = Endpoint(entry, pattern, plan, (self._level, *levels, entry.level))
-        self._table.add(pattern, entry.methods, endpoint, entry.where)
+        place, table = (SocketEndpoint, self._socket_table) if entry.socket else (Endpoint, self._table)
+        endpoint = place(entry, pattern, plan, (self._level, *levels, entry.level))
+        table.add(pattern, entry.methods, endpoint, entry.where)
         self._urls.add(endpoint)
         self._overrides.know(Compiled(endpoint, compiled))
 

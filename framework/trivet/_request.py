@@ -77,6 +77,9 @@ class Request(RequestHead):
     _sweep: DisconnectSweep | None = None
     """Who watches for the disconnect, where the server does not tell."""
 
+    _socket: object = None
+    """The WebSocket that it opens, if it is the handshake of one."""
+
     watcher: trio.CancelScope | None = None
     """Written by the disconnect sweep: around the task that watches this request, if there is one."""
 

@@ -21,7 +21,7 @@ from ._form import FormData
 from ._headers import Headers
 from ._inbound import too_large
 from ._modes import Call, Mode
-from ._plan import FormPlan, Plan, Step
+from ._plan import REQUEST, FormPlan, Plan, Step
 from ._query import EMPTY as NO_QUERY
 from ._query import QueryParams
 from ._request import Request
@@ -106,8 +106,8 @@ def fill_from_head(
         slots[slot] = path_params[name]
     for slot, place in plan.shared:
         slots[slot] = place.get()
-    for slot, _ in plan.injected:
-        slots[slot] = request  # the only key so far; the nursery has a place of its own
+    for slot, key in plan.injected:  # the nursery has a place of its own
+        slots[slot] = request if key is REQUEST or request is None else request._socket
     if not plan.head:
         return
     faults: list[Fault] = []

@@ -8,30 +8,18 @@ matches nothing and runs nothing.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeAlias, TypeVar, Unpack
 
-import trio
-
 from . import _options
-from ._checks import (
-    check_catcher,
-    check_middleware,
-    check_middlewares,
-    check_path,
-    checked_methods,
-    checked_status,
-    placing,
-)
+from ._checks import check_catcher, check_middleware, check_middlewares, check_path, placing
 from ._collect import collecting
-from ._options import CommonOptions, Level, RouteOptions
-from ._plan import NURSERY
+from ._options import CommonOptions, Level, RouteOptions, WebSocketOptions
+from ._registered import MountedApp, Registered, http_route, socket_route
 from ._request import Request
 from ._response import Response
-from ._signature import UPLOAD
 from ._source import caller, locate
-from ._upload import UploadFile
 from .asgi import ASGIApp
 from .errors import Location, RegistrationError
 
@@ -41,33 +29,6 @@ M = TypeVar("M", bound=Callable[[Any, Any], Awaitable[Any]])
 Next: TypeAlias = Callable[[Request], Awaitable[Response]]
 """The type of `call_next` in a middleware."""
 
-# What a handler may ask for by type, and the key that `_resolve` knows it by.
-INJECTABLE: Mapping[Any, str] = {Request: "request", trio.Nursery: NURSERY, UploadFile: UPLOAD}
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A route as it was registered on one router; its prefix and options depend on where that is mounted."""
-
-    path: str
-    methods: frozenset[str]
-    handler: Callable[..., Any]
-    name: str
-    level: Level
-    status: int | None
-    summary: str
-    include_in_schema: bool
-    where: Location
-
-
-@dataclass(frozen=True, slots=True)
-class MountedApp:
-    """An ASGI application as it was mounted on one router."""
-
-    prefix: str
-    app: ASGIApp
-    where: Location
-
 
 class Router:
     """A group of routes with options in common, to be mounted: `app.mount("/api", router)`.
@@ -75,8 +36,9 @@ class Router:
     Args:
         options: `timeout`, `send_timeout`, `body_timeout` (seconds up to the response's head, without progress of a
             write, without progress of the body), `max_body` (bytes), `on_disconnect` (`"cancel"` or `"finish"`),
-            `middleware`, `dependencies`, `tags`. They apply to all its routes, whatever the order of registration; a
-            route's own value wins.
+            `middleware`, `dependencies`, `tags`; of WebSockets `idle_timeout` (seconds without a message either way)
+            and `origins` (of pages that may open them, beside their own; `None`: any). They apply to all its routes,
+            whatever the order of registration; a route's own value wins.
 
     Raises:
         RegistrationError: an unknown option or a value that it does not take.
@@ -145,33 +107,46 @@ class Router:
 
         def register(handler: H) -> H:
             with collecting():
-                self._register(path, methods, handler, options)
+                self._register(path, handler, partial(http_route, methods=methods, options=options))
             return handler
 
         return register
 
-    def _register(self, path: str, methods: Sequence[str], handler: Callable[..., Any], options: RouteOptions) -> None:
+    def _register(
+        self, path: str, handler: Callable[..., Any], make: Callable[[str, Callable[..., Any]], Registered]
+    ) -> None:
         self._check_open(f"the route {path!r}")
         with placing(handler):
-            registered = self._registered(path, methods, handler, options)
+            registered = make(path, handler)
         self._add(path, registered, ())
 
-    def _registered(
-        self, path: str, methods: Sequence[str], handler: Callable[..., Any], options: RouteOptions
-    ) -> Registered:
-        level = _options.level(options, ("status", "name", "summary", "include_in_schema"))
-        check_middlewares(level)
-        return Registered(
-            path=path,
-            methods=checked_methods(methods, handler),
-            handler=handler,
-            name=options.get("name") or str(getattr(handler, "__name__", type(handler).__name__)),
-            level=level,
-            status=checked_status(options.get("status"), handler),
-            summary=options.get("summary", ""),
-            include_in_schema=options.get("include_in_schema", True),
-            where=locate(handler),
-        )
+    def websocket(self, path: str, **options: Unpack[WebSocketOptions]) -> Callable[[H], H]:
+        """Register a handler for WebSockets: `async def room(ws: WebSocket, name: str)`.
+
+        It is bound as a request's handler is, but that there is no body, and shares no path with one: a WebSocket and
+        a `get` may have the same. Dependencies and catchers apply to it; middleware does not, but for ASGI's.
+
+        Args:
+            path: as for `route`.
+            options: those of `Router` but for HTTP's (`middleware`, `body_timeout`, `max_body`, `responses`), where
+                `timeout` ends with the acceptance; and `name` (for `url_for`), `summary`.
+
+        Returns:
+            A decorator that returns the handler unchanged, types and all.
+
+        Raises:
+            RegistrationError, RouteConflict: as `route`.
+        """
+
+        with collecting():
+            check_path(path, "websocket")
+
+        def register(handler: H) -> H:
+            with collecting():
+                self._register(path, handler, partial(socket_route, options=options))
+            return handler
+
+        return register
 
     # ---- mounting
 

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar, TypeVarTuple, final, overload
+from typing import Any, TypeVar, TypeVarTuple, overload
 
 import trio
 
@@ -54,7 +54,6 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-@final
 class RequestScope:
     """One request's deadline, its reason for ending, and what it has entered.
 

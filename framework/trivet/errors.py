@@ -4,6 +4,7 @@
     ├── TrivetError                     base of all below
     │   ├── HTTPError                   raise it to answer with a status; 4xx: the client's fault, 5xx: ours
     │   │   └── InvalidInput            400, 413, 415, 422: what the client sent cannot be bound; carries each fault
+    │   │       └── InvalidMessage      a WebSocket's message is not what was asked for; closes it with 1003 or 1007
     │   ├── RegistrationError           the application's fault, at import: shows what came, where, and the remedy
     │   │   ├── PatternError            a path that does not parse
     │   │   └── RouteConflict           two routes match the same request and neither is more specific
@@ -12,6 +13,7 @@
     │   └── RequestCancelled            what an entered dependency sees at its `yield` when the request was cancelled
     └── OSError
         └── ClientDisconnected          the client left while we read its body or wrote to it
+            └── WebSocketClosed         the WebSocket is closed, by whichever side: nothing more to receive, nor to send
 
 Nothing here formats a response: `_problem` maps exceptions to statuses. Nothing here imports Trio.
 """
@@ -29,6 +31,7 @@ __all__ = [
     "Fault",
     "HTTPError",
     "InvalidInput",
+    "InvalidMessage",
     "Location",
     "NoResponse",
     "PatternError",
@@ -37,6 +40,7 @@ __all__ = [
     "ResponseError",
     "RouteConflict",
     "TrivetError",
+    "WebSocketClosed",
 ]
 
 
@@ -110,6 +114,22 @@ class InvalidInput(HTTPError):
         self.faults = tuple(faults)
 
 
+class InvalidMessage(InvalidInput):
+    """A WebSocket's message is not what was asked for. The WebSocket goes on, unless this leaves the handler.
+
+    Args:
+        code: what the WebSocket is closed with then: 1003, a kind of message that was not asked for; 1007, one whose
+            content does not fit (RFC 6455 section 7.4.1).
+        status: as for any other input: 400 or 422.
+        detail: what is wrong; the reason that goes with the code.
+        faults: each place where the content does not fit.
+    """
+
+    def __init__(self, code: int, status: int, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(status, detail, faults)
+        self.code = code
+
+
 class RegistrationError(TrivetError):
     """The application registered something that cannot work.
 
@@ -159,3 +179,23 @@ class ClientDisconnected(OSError):
 
     An `OSError`, as the ASGI specification (2.4) has it for `send`.
     """
+
+
+class WebSocketClosed(ClientDisconnected):
+    """The WebSocket is closed: raised when it is received from or sent to all the same.
+
+    Let out of a handler it is no error: the client has left, or the handler itself has closed.
+
+    Args:
+        code: what it was closed with (RFC 6455 section 7.4): 1000, all is done; 1001, the page or the server went away;
+            1005, no code was given; 1006, the connection broke.
+        reason: as it was given with the code; often empty.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.reason}".rstrip()

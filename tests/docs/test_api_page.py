@@ -59,9 +59,11 @@ def test_the_table_of_names_is_what_is_exported() -> None:
 def test_the_table_of_options_is_what_is_taken() -> None:
     """Every option of apps, routers and routes has its line, which says where it may stand."""
     common = set(_options.CommonOptions.__annotations__)
+    sockets = common - set(_options.HTTPOptions.__annotations__)
     route = set(_options.RouteOptions.__annotations__) - common
     app = set(inspect.signature(trivet.App).parameters) - {"options"}
     expected = dict.fromkeys(common, "app, router, route") | dict.fromkeys(route, "route") | dict.fromkeys(app, "app")
+    expected |= dict.fromkeys(sockets, "app, router, WebSocket")
     assert {name: row["where"] for name, row in OPTIONS.items()} == expected
 
 

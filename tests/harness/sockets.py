@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import h11
 import httpx
 import trio
+
+from tests.harness.websockets import SocketWebSocket
 
 __all__ = ["Address", "Peer", "SocketClient", "SocketExchange", "connect"]
 
@@ -162,6 +164,23 @@ class SocketClient(httpx.AsyncClient):
             exchange = SocketExchange(peer)
             await exchange.begin(request, raw or request.url.raw_path, upload=upload)
             yield exchange
+
+    @asynccontextmanager
+    async def websocket(
+        self,
+        path: str,
+        *,
+        headers: dict[str, str] | None = None,
+        params: dict[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        small_buffer: bool = False,
+    ) -> AsyncGenerator[SocketWebSocket]:
+        """A WebSocket, as `TestClient.websocket` gives it."""
+        request = self.build_request("GET", path, headers=headers, params=params)
+        with trio.fail_after(5):
+            stream = await _open(self.address, small_buffer=small_buffer)
+        async with SocketWebSocket(stream, request, subprotocols) as ws:
+            yield ws
 
 
 class SocketExchange:

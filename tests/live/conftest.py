@@ -7,7 +7,14 @@ import pytest
 from tests.live import _inprocess
 from trivet.server import _serve
 
-BOTH = {"test_http1_drain", "test_server_life", "test_server_link", "test_server_websocket", "test_server_writes"}
+BOTH = {
+    "test_app_websocket_drain",
+    "test_http1_drain",
+    "test_server_life",
+    "test_server_link",
+    "test_server_websocket",
+    "test_server_writes",
+}
 """The server's own tests: on both of its HTTP/1.1 protocols."""
 
 BOTH_WAYS = {

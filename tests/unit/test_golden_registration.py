@@ -16,7 +16,21 @@ import pydantic
 import pytest
 
 from tests.harness import Golden
-from trivet import App, Body, Cookie, Depends, Form, Header, Next, Query, Request, Response, Router, UploadFile
+from trivet import (
+    App,
+    Body,
+    Cookie,
+    Depends,
+    Form,
+    Header,
+    Next,
+    Query,
+    Request,
+    Response,
+    Router,
+    UploadFile,
+    WebSocket,
+)
 from trivet.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -31,7 +45,8 @@ WITHOUT_PLACE = {
     "option_slash", "option_patience", "mount_prefix", "mount_itself", "mount_something", "mount_without_prefix",
     "docs_without_document", "docs_url", "openapi_url", "title", "version", "responses",
     "catch_status", "catch_something", "form_limit", "depends_scope", "override_with_nothing",
-    "wrap_something", "handler_something", "ported_prefix",
+    "wrap_something", "handler_something", "ported_prefix", "option_origins", "option_origins_any",
+    "option_origins_url", "option_idle_timeout",
 }  # fmt: skip
 
 
@@ -840,6 +855,98 @@ def ported_option() -> None:
 @case
 def ported_prefix() -> None:
     Router(prefix="/api")  # type: ignore[call-arg]
+
+
+# ---- WebSockets
+
+
+@case
+def socket_conflict() -> None:
+    app = App()
+
+    @app.websocket("/rooms/{name}")
+    async def room(ws: WebSocket, name: str) -> None: ...
+
+    @app.websocket("/{kind}/tea")
+    async def tea(ws: WebSocket, kind: str) -> None: ...
+
+
+@case
+def socket_not_taken() -> None:
+    @App().websocket("/rooms/{name}")
+    async def room(name: str) -> None: ...
+
+
+@case
+def socket_not_async() -> None:
+    @App().websocket("/")
+    def room(ws: WebSocket) -> None: ...
+
+
+@case
+def socket_with_body() -> None:
+    @App().websocket("/")
+    async def order(ws: WebSocket, item: Item) -> None: ...
+
+
+@case
+def socket_with_form_of_provider() -> None:
+    async def upload(file: UploadFile) -> None: ...
+
+    @App().websocket("/")
+    async def order(ws: WebSocket, file: Annotated[None, Depends(upload)]) -> None: ...
+
+
+@case
+def socket_in_route() -> None:
+    @App().get("/")
+    async def room(ws: WebSocket) -> None: ...
+
+
+@case
+def socket_without_path() -> None:
+    @App().websocket  # type: ignore[arg-type]
+    async def room(ws: WebSocket) -> None: ...
+
+
+@case
+def socket_with_middleware() -> None:
+    App().websocket("/", middleware=[plain])(plain)  # type: ignore[call-arg]
+
+
+@case
+def socket_with_option_of_http() -> None:
+    App().websocket("/", max_body=5)(plain)  # type: ignore[call-arg]
+
+
+@case
+def socket_with_unknown_option() -> None:
+    App().websocket("/", idle_timeuot=5)(plain)  # type: ignore[call-arg]
+
+
+@case
+def route_with_option_of_sockets() -> None:
+    App().get("/", idle_timeout=5)(plain)  # type: ignore[call-arg]
+
+
+@case
+def option_origins() -> None:
+    App(origins="https://example.com")
+
+
+@case
+def option_origins_any() -> None:
+    App(origins=["*"])
+
+
+@case
+def option_origins_url() -> None:
+    App(origins=["https://example.com/"])
+
+
+@case
+def option_idle_timeout() -> None:
+    App(idle_timeout=0)
 
 
 # ---- after the start

@@ -14,9 +14,11 @@ from ._load import LoadError
 
 
 def entries(app: App, prefix: str = "") -> Iterator[tuple[str, Entry[Endpoint | Mounted]]]:
-    """The routes of an application and of the trivet applications mounted in it, each with its prefix; not the pages
-    that each has by itself."""
-    for entry in app._table.entries():
+    """The routes of an application and of the trivet applications mounted in it, WebSockets among them, each with its
+    prefix; not the pages that each has by itself."""
+    # What is mounted is in both tables.
+    sockets = [entry for entry in app._socket_table.entries() if isinstance(entry.value, Endpoint)]
+    for entry in (*app._table.entries(), *sockets):
         if isinstance(entry.value, Mounted) and isinstance(entry.value.app, App):
             yield from entries(entry.value.app, prefix + entry.value.prefix)
         elif isinstance(entry.value, Mounted) or not is_page(entry.value):

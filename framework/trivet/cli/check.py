@@ -51,6 +51,8 @@ def check(reference: str) -> list[str]:
             print(report(error), file=sys.stderr)
             return [*map(str, collected), f"importing it raised {type(error).__name__}: {error}"]
     unreachable = [
-        f"no request can reach {entry.pattern.text}, {entry.where}: {why}" for entry, why in app._table.unreachable()
+        f"no request can reach {entry.pattern.text}, {entry.where}: {why}"
+        for table in (app._table, app._socket_table)
+        for entry, why in table.unreachable()
     ]
     return [*map(str, collected), *unreachable]

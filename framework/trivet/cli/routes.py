@@ -7,6 +7,7 @@ import math
 
 from trivet._endpoint import Endpoint, Mounted
 from trivet._options import SAFE_METHODS
+from trivet._registered import WEBSOCKET
 from trivet._routes import Entry
 
 from ._app import app_in, entries
@@ -49,10 +50,13 @@ def row(entry: Entry[Endpoint | Mounted], prefix: str = "") -> tuple[str, ...]:
     if isinstance(entry.value, Mounted):
         return ("*", f"{prefix}{entry.value.prefix}/...", entry.where.name, where, "its own", "its own")
     options = entry.value.resolve()
+    timeout = "none" if options.timeout == math.inf else f"{options.timeout:g} s"
+    if entry.value.registered.socket:
+        after_close = options.on_disconnect or "grace"
+        return (WEBSOCKET, prefix + entry.value.path, entry.where.name, where, timeout, after_close)
     methods = set(entry.methods or ())
     if "GET" in methods:
         methods.add("HEAD")
-    timeout = "none" if options.timeout == math.inf else f"{options.timeout:g} s"
     policies = {method: "cancel" if options.cancels(method) else "finish" for method in sorted(methods)}
     distinct = set(policies.values())
     policy = distinct.pop() if len(distinct) == 1 else ", ".join(f"{m}: {p}" for m, p in policies.items())

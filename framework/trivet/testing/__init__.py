@@ -16,7 +16,17 @@ from ._exchange import Exchange as Exchange
 from ._leaks import TaskLeak as TaskLeak
 from ._lifespan import LifespanFailed as LifespanFailed
 from ._rules import ProtocolViolation as ProtocolViolation
+from ._socket import TestWebSocket as TestWebSocket
+from ._socket import WebSocketRefused as WebSocketRefused
 
-__all__ = ["Exchange", "LifespanFailed", "ProtocolViolation", "TaskLeak", "TestClient"]
+__all__ = [
+    "Exchange",
+    "LifespanFailed",
+    "ProtocolViolation",
+    "TaskLeak",
+    "TestClient",
+    "TestWebSocket",
+    "WebSocketRefused",
+]
 
 del _httpx

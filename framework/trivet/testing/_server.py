@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import trio
 from trio.testing import MockClock
@@ -22,10 +22,15 @@ from ._clock import HoldClock
 from ._connection import Connection
 from ._leaks import SERVER_NURSERIES, LeakDetector, Lineage
 from ._lifespan import Lifespan
+from ._socket_connection import SocketConnection
 
 __all__ = ["MemoryServer"]
 
 T = TypeVar("T")
+
+C = TypeVar("C", Connection, SocketConnection)
+
+AnyConnection: TypeAlias = Connection | SocketConnection
 
 
 class MemoryServer:
@@ -53,8 +58,8 @@ class MemoryServer:
         self._leaks = LeakDetector(self._background)
         self._hold: HoldClock | None = None
         # Those whose call is not over; those that are over but hold something the test has not seen.
-        self._live: set[Connection] = set()
-        self._unreported: list[Connection] = []
+        self._live: set[AnyConnection] = set()
+        self._unreported: list[AnyConnection] = []
         self._changed = trio.lowlevel.ParkingLot()
         self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._nursery: trio.Nursery | None = None
@@ -151,11 +156,16 @@ class MemoryServer:
         Raises:
             RuntimeError: the server does not run.
         """
-        nursery = self.nursery
-        scope["state"] = dict(self.state)
-        connection = Connection(scope, self.draining, linked=self.linked)
+        return self._begin(Connection(scope, self.draining, linked=self.linked))
+
+    def connect_socket(self, scope: Scope) -> SocketConnection:
+        """Begin a WebSocket, likewise."""
+        return self._begin(SocketConnection(scope, self.draining, linked=self.linked))
+
+    def _begin(self, connection: C) -> C:
+        connection.scope["state"] = dict(self.state)
+        self.nursery.start_soon(self._call, connection, name=connection.label)
         self._live.add(connection)
-        nursery.start_soon(self._call, connection, name=connection.label)
         return connection
 
     @property
@@ -172,7 +182,7 @@ class MemoryServer:
             )
         return self._nursery
 
-    async def _call(self, connection: Connection) -> None:
+    async def _call(self, connection: AnyConnection) -> None:
         lineage = self._leaks.adopt(connection.label)
         error: Exception | None = None
         try:
@@ -227,7 +237,7 @@ class MemoryServer:
         return _attribute(_attribute(self.app, "tasks", object), "nursery", trio.Nursery)
 
 
-async def _escaped(app: ASGIApp, connection: Connection) -> Exception | None:
+async def _escaped(app: ASGIApp, connection: AnyConnection) -> Exception | None:
     """Call the application and return the error that escaped it, less any cancellation.
 
     KeyboardInterrupt and SystemExit go on: they are not the application's to raise, and end the test as they
