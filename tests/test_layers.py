@@ -50,7 +50,7 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("operations", {"_openapi_inputs", "_openapi_results"}),
     ("openapi", {"_openapi"}),
     # ---- the Trio line: nothing in the floors before this one imports trio
-    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads"}),
+    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow"}),
     ("frames", {"_bounds", "_dependency", "_middleware", "_upload"}),
     ("scope", {"_scope", "_watch", "_form"}),
     ("request", {"_owner", "_bodystream", "_request_head"}),
