@@ -121,6 +121,13 @@ class SlowQueue(Generic[T]):
             self._producers.unpark()
         return item
 
+    def take_all(self) -> list[T]:
+        """What is in it, without waiting."""
+        items = list(self._items)
+        self._items.clear()
+        self._producers.unpark_all()
+        return items
+
     def close(self) -> None:
         """Take no more items; the consumer has what is left. Idempotent."""
         self._closed = True
