@@ -146,7 +146,10 @@ def _milliseconds(seconds: object) -> int:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         raise TypeError(f"the retry of an event is seconds, not {type(seconds).__name__}.\nWrite  Event(retry=2.5)")
     if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"the retry of an event is seconds until the client comes back, not {seconds!r}.")
+        raise ValueError(
+            f"the retry of an event is seconds until the client comes back, not {seconds!r}.\nWrite  Event(retry=2.5)\n"
+            "To send a client away for good, answer it with None (204):  return None"
+        )
     return round(seconds * 1000)
 
 
@@ -155,7 +158,7 @@ def _as_json(data: object) -> str:
         raise TypeError(
             f"the data of an event is text, or a value for JSON, not {type(data).__name__}.\n"
             "Decode it:  Event(data.decode())\n"
-            "What is JSON already, or the lines of an event, is not sent as it is:  Event(msgspec.Raw(encoded))"
+            "If it is JSON already, wrap it:  Event(msgspec.Raw(data))"
         )
     try:
         return encode(data).decode()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -400,3 +401,94 @@ async def test_head_does_not_begin_it_and_none_sends_the_client_away() -> None:
         head = await client.head("/")
         assert (head.headers["content-type"], begun) == ("text/event-stream", [])
         assert (await client.get("/?done=true")).status_code == 204
+
+
+# ---- the test client's end
+
+
+@both_servers
+async def test_the_client_reads_events_as_they_come(link: bool, autojump_clock: MockClock) -> None:
+    """Parsed, with what a client keeps; the end of the stream is the end of the loop."""
+    app = App()
+
+    @app.get("/")
+    async def handler(request: Request, count: int) -> EventStream:
+        async def feed(sink: EventSink) -> None:
+            for number in range(count):
+                await sink.send(Event({"n": number}, id=number, event="n"))
+                await trio.sleep(20)
+            await sink.send(Event(retry=3, id="last"))
+
+        return EventStream(feed, headers={"X-Seen": str(request.headers.get("last-event-id"))})
+
+    async with TestClient(app, link=link) as client:
+        async with client.events("/", params={"count": 2}, last_event_id="7") as events:
+            assert (events.status, events.headers["x-seen"], events.last_event_id) == (200, "7", "")
+            got = [event async for event in events]
+        assert got == [Event({"n": 0}, id="0", event="n"), Event({"n": 1}, id="1", event="n")]
+        assert (events.last_event_id, events.retry, events.comments) == ("last", 3, ["", ""])
+
+
+@both_servers
+async def test_the_client_may_leave(link: bool) -> None:
+    """With `leave`, or with the end of the block: the source is stopped."""
+    app, left = App(), list[str]()
+
+    @app.get("/")
+    async def handler(request: Request) -> EventStream:
+        async def feed(sink: EventSink) -> None:
+            try:
+                await sink.send("x")
+                await trio.sleep_forever()
+            finally:
+                left.append(str(request.ended))
+
+        return EventStream(feed)
+
+    async with TestClient(app, link=link) as client:
+        async with client.events("/") as events:
+            assert await anext(events) == Event("x")
+            events.leave()
+            await events.exchange.wait_returned()
+            with pytest.raises(trio.ClosedResourceError):
+                await anext(events)
+        async with client.events("/") as events:
+            assert await anext(events) == Event("x")
+        await events.exchange.wait_returned()
+    assert left == ["disconnected"] * 2
+
+
+async def test_the_client_says_what_is_no_event_stream(caplog: pytest.LogCaptureFixture) -> None:
+    """An error status, another type, a stream that breaks off; 204 is an answer, and has no events."""
+    app = App()
+
+    @app.get("/none")
+    async def none() -> None: ...
+
+    @app.get("/text")
+    async def text() -> str:
+        return "data: x\n\n"
+
+    @app.get("/broken")
+    async def broken() -> EventStream:
+        async def feed(sink: EventSink) -> None:
+            await sink.send("x")
+            raise ValueError("bug")
+
+        return EventStream(feed)
+
+    async with TestClient(app) as client:
+        async with client.events("/none") as events:
+            assert (events.status, [event async for event in events]) == (204, [])
+        with pytest.raises(httpx.HTTPStatusError, match="404, where an event stream was expected") as missing:
+            async with client.events("/missing"):
+                pass
+        assert missing.value.response.json()["status"] == 404
+        with pytest.raises(httpx.DecodingError, match="'text/plain; charset=utf-8' is no event stream"):
+            async with client.events("/text"):
+                pass
+        async with client.events("/broken") as events:
+            assert await anext(events) == Event("x")
+            with pytest.raises(httpx.RemoteProtocolError):
+                await anext(events)
+    assert "bug" in caplog.text

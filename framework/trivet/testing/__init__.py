@@ -12,11 +12,12 @@ except ImportError as error:
     raise ImportError('trivet.testing needs httpx:  pip install "trivet[test]"') from error
 
 from ._client import TestClient as TestClient
+from ._events import Events as Events
 from ._exchange import Exchange as Exchange
 from ._leaks import TaskLeak as TaskLeak
 from ._lifespan import LifespanFailed as LifespanFailed
 from ._rules import ProtocolViolation as ProtocolViolation
 
-__all__ = ["Exchange", "LifespanFailed", "ProtocolViolation", "TaskLeak", "TestClient"]
+__all__ = ["Events", "Exchange", "LifespanFailed", "ProtocolViolation", "TaskLeak", "TestClient"]
 
 del _httpx
