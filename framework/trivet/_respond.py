@@ -193,7 +193,7 @@ async def _stream(
     except BaseException as failure:  # noqa: BLE001 - dependencies see it, then it is logged and the stream cut
         error = failure
     error = await scope.leave(error)
-    await _end_stream(error, request, outbound, None if events is None else events.last_words())
+    await _end_stream(error, request, outbound, events)
     return None
 
 
@@ -251,15 +251,15 @@ async def _instead(error: BaseException, request: Request, answerer: Answerer, c
 
 
 async def _end_stream(
-    error: BaseException | None, request: Request, outbound: Outbound, last_words: bytes | None
+    error: BaseException | None, request: Request, outbound: Outbound, events: LiveEventSink | None
 ) -> None:
-    """End a stream, or cut it; `last_words`: of one that is whole wherever it ends."""
+    """End a stream, or cut it. One of events is whole wherever it ends."""
     scope = request._scope
     if error is None:
         scope.cancel("returned")
         if scope.reason == "disconnected":
             return
-        if last_words:
+        if events is not None and (last_words := events.last_words()):
             await outbound.body(last_words)
         if request._unread:
             await scope.alongside(request._incoming.discard, _end_after_upload, request, outbound)
@@ -275,8 +275,10 @@ async def _end_stream(
             request.method, ascii(request.path), request.id, exc_info=error,
         )  # fmt: skip
     ended = False
-    if last_words is not None and scope.reason == "drained" and not fatal(error):
-        ended = await scope.shielded(PARTING, partial(outbound.body, last_words, more=False))
+    if events is not None and scope.reason == "drained" and not fatal(error):
+        last_words = events.last_words()
+        if last_words is not None:
+            ended = await scope.shielded(PARTING, partial(outbound.body, last_words, more=False))
     if outside or fatal(error):
         if not ended:
             _cut_quietly(request)
