@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar, final, overload
 
 import msgspec
 
-from ._results import UNENCODABLE, encode, explain
+from ._encode import encode
+from ._results import UNENCODABLE, explain
 from .errors import ResponseError
 
 T = TypeVar("T")

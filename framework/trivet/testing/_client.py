@@ -5,7 +5,7 @@ This file owns what a test can ask for. How what httpx knows becomes an exchange
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack
 
