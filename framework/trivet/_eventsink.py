@@ -35,7 +35,9 @@ SPREAD: Final = 0.5
 class LiveEventSink:
     """The sink of an `EventStream`, as a request has it; see `trivet.EventSink`. The rest is for `_respond`."""
 
-    __slots__ = ("_idle_since", "_lock", "_midway", "_queue", "_request", "_retry", "_sink", "_stream", "_written")
+    __slots__ = (
+        "_idle_since", "_lock", "_midway", "_over", "_queue", "_request", "_retry", "_sink", "_stream", "_written"
+    )  # fmt: skip
 
     def __init__(self, stream: EventStream, request: Request, sink: StreamSink) -> None:
         self._stream = stream
@@ -45,6 +47,7 @@ class LiveEventSink:
         self._lock = trio.Lock()
         self._idle_since = trio.current_time()
         self._midway = False
+        self._over = False
         self._retry = RETRY
         self._written = trio.Event()
 
@@ -70,6 +73,8 @@ class LiveEventSink:
     async def send(self, event: object) -> None:
         """Send an event, or let it wait for a slow client."""
         each = event if isinstance(event, Event) else Event(event)
+        if self._over or self._request._gone:
+            raise ClientDisconnected("the stream is over" if self._over else "the client left")
         if each.retry is not None:
             self._retry = each.retry
         queue = self._queue
@@ -78,8 +83,6 @@ class LiveEventSink:
                 await self._write(each.wire)
             return
         await trio.lowlevel.checkpoint()
-        if self._request._gone:
-            raise ClientDisconnected("the client left")
         if not queue.overflowed:
             queue.offer(each.wire)
         if queue.overflowed:
@@ -88,11 +91,13 @@ class LiveEventSink:
 
     async def run(self) -> None:
         """Run the source to its end, and write all that it sends."""
-        scope = self._request._scope
-        if self._stream.heartbeat is None and self._stream.on_drain == "finish":
-            await self._run()
-        else:
-            await scope.alongside(self._tend, self._run)
+        try:
+            if self._stream.heartbeat is None and self._stream.on_drain == "finish":
+                await self._run()
+            else:
+                await self._request._scope.alongside(self._tend, self._run)
+        finally:
+            self._over = True  # whoever has kept the sink and sends from elsewhere is told
 
     def last_words(self) -> bytes | None:
         """What is still to be sent when the source is over, or was stopped; `None`: the stream broke off in an event.
@@ -131,9 +136,10 @@ class LiveEventSink:
         assert self._queue is not None
         try:
             while True:
-                wire = await self._queue.get()
-                async with self._lock:
-                    await self._write(wire)
+                await self._queue.ready()
+                async with self._lock:  # first, for a drain ends the stream while we wait for it
+                    if self._queue:  # what it discards meanwhile, when it overflows, is gone
+                        await self._write(self._queue.take())
         except trio.EndOfChannel:
             self._written.set()
 

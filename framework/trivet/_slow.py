@@ -111,11 +111,25 @@ class SlowQueue(Generic[T]):
 
         Cancellation: a checkpoint; no item is lost.
         """
+        await self.ready()
+        return self.take()
+
+    async def ready(self) -> None:
+        """Wait until there is something to `take`: for a consumer that must wait for something else too.
+
+        Raises:
+            trio.EndOfChannel: as `get`.
+
+        Cancellation: a checkpoint.
+        """
         await trio.lowlevel.checkpoint()
         while not self._items:
             if self._closed:
                 raise trio.EndOfChannel
             await self._consumer.park()
+
+    def take(self) -> T:
+        """The next item, which must be there."""
         item = self._items.popleft()
         if self._producers:
             self._producers.unpark()

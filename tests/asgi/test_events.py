@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -170,6 +171,90 @@ async def test_a_drain_ends_the_stream_and_says_when_to_come_back(link: bool) ->
     field, _, value = rest.decode().strip().partition(": ")
     assert (field, 20000 <= int(value) <= 60000) == ("retry", True)
     assert log == ["drained"]
+
+
+@pytest.mark.parametrize(("end", "told"), [(0, b"retry: 1000\n\n"), (1, b"retry: 3000\n\n")])
+async def test_each_client_of_a_drain_comes_back_in_a_time_of_its_own(
+    end: int, told: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between half and one and a half of two seconds, or of what the application has said last."""
+    app = App()
+    monkeypatch.setattr(random, "uniform", lambda *ends: ends[end])
+
+    @app.get("/")
+    async def handler() -> EventStream:
+        async def feed(sink: EventSink) -> None:
+            await sink.send("begun")
+            await trio.sleep_forever()
+
+        return EventStream(feed)
+
+    async with TestClient(app) as client, client.open("GET", "/") as exchange:
+        await exchange.receive()
+        client.drain()
+        assert await exchange.read() == told
+
+
+@pytest.mark.parametrize("slow", ["drop_oldest", "drop_new"])
+async def test_what_waits_for_a_slow_client_is_sent_before_a_drain_ends_the_stream(slow: Any) -> None:
+    """It was taken, so it is not lost; and no event is cut in two, however slowly the client reads."""
+    app, sent = App(), trio.Event()
+
+    @app.get("/")
+    async def handler() -> EventStream:
+        async def feed(sink: EventSink) -> None:
+            await sink.send("first")
+            await wait_all_tasks_blocked()  # it was written, and read
+            for number in range(3):
+                await sink.send(f"{number} {'x' * 100_000}")
+            sent.set()
+            await trio.sleep_forever()
+
+        return EventStream(feed, slow=slow)
+
+    async with TestClient(app) as client, client.open("GET", "/") as exchange:
+        assert await exchange.receive() == b"data: first\n\n"
+        exchange.stop_reading()
+        await sent.wait()
+        await wait_all_tasks_blocked()
+        client.drain()
+        await wait_all_tasks_blocked()
+        exchange.start_reading()
+        blocks = (await exchange.read()).decode().split("\n\n")
+        assert exchange.complete
+    assert [block[:7] for block in blocks] == ["data: 0", "data: 1", "data: 2", "retry: ", ""]
+    assert {len(block) for block in blocks[:3]} == {100_008}
+
+
+@pytest.mark.parametrize("slow", ["block", "drop_oldest"])
+async def test_a_sink_that_was_kept_says_that_the_stream_is_over(slow: Any) -> None:
+    """Whoever sends from outside of the source is told, when its client has left and when it has ended."""
+    app, sinks, said = App(), list[EventSink](), list[str]()
+
+    @app.get("/")
+    async def handler(ends: bool = False) -> EventStream:
+        async def feed(sink: EventSink) -> None:
+            sinks.append(sink)
+            await sink.send("x")
+            if not ends:
+                with trio.CancelScope(shield=True):
+                    try:
+                        while True:
+                            await sink.send("y")
+                    except ClientDisconnected as error:
+                        said.append(str(error))
+
+        return EventStream(feed, slow=slow)
+
+    async with TestClient(app) as client:
+        await client.get("/?ends=true")
+        async with client.events("/") as events:
+            await anext(events)
+        await events.exchange.wait_returned()
+        for sink in sinks:
+            with pytest.raises(ClientDisconnected, match="the stream is over"):
+                await sink.send("late")
+    assert (len(sinks), said) == (2, ["the client left"])
 
 
 @both_servers
