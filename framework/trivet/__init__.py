@@ -5,6 +5,9 @@ Names only: each is defined and documented in the module that it is imported fro
 
 from ._app import App as App
 from ._describe import Description as Description
+from ._event import Event as Event
+from ._eventstream import EventSink as EventSink
+from ._eventstream import EventStream as EventStream
 from ._file import File as File
 from ._markers import Body as Body
 from ._markers import Cookie as Cookie
@@ -38,6 +41,9 @@ __all__ = [
     "Cookie",
     "Depends",
     "Description",
+    "Event",
+    "EventSink",
+    "EventStream",
     "File",
     "Form",
     "HTTPError",

@@ -11,12 +11,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 import trio
 
 from ._answer import Answerer, Catchers
 from ._delivery import open_file
+from ._eventsink import LiveEventSink
+from ._eventstream import EventStream
 from ._file import File
 from ._groups import fatal, leaves
 from ._options import Resolved
@@ -24,7 +27,7 @@ from ._outbound import CUT, Cut, Outbound, ResponseCut
 from ._request import Request
 from ._response import Response
 from ._scope import TooLate, bounded, cancelled_from_outside
-from ._sink import StreamSink, declared_length
+from ._sink import StreamSink, declared_length, feed
 from ._stream import Stream
 from .asgi import RawHeaders
 from .errors import HTTPError, RequestCancelled, ResponseError
@@ -39,6 +42,10 @@ A_WHILE: Final = 0.1
 LINGER: Final = 2.0
 """Seconds that we go on reading an upload that is not wanted after its answer was sent. Closing at once would make the
 client's kernel discard the answer (RFC 9112 section 9.6); nginx's `lingering_timeout` is 5 s between two reads."""
+
+
+PARTING: Final = 1.0
+"""Seconds for the last words of an event stream that a drain has stopped: the server is about to go."""
 
 
 class Target:
@@ -175,14 +182,18 @@ async def _stream(
     request._status = status
     request._streaming()
     sink = StreamSink(request, outbound, declared_length(headers))
+    events = LiveEventSink(stream, request, sink) if isinstance(stream, EventStream) else None
     try:
         await outbound.start(status, headers)
-        await scope.feed(stream.feed, sink)
+        if events is None:
+            await scope.feed(feed, stream, sink)
+        else:
+            await scope.feed(events.run)
         sink.check_complete()
     except BaseException as failure:  # noqa: BLE001 - dependencies see it, then it is logged and the stream cut
         error = failure
     error = await scope.leave(error)
-    await _end_stream(error, request, outbound)
+    await _end_stream(error, request, outbound, events)
     return None
 
 
@@ -239,12 +250,17 @@ async def _instead(error: BaseException, request: Request, answerer: Answerer, c
     return answerer.plain(error, request)
 
 
-async def _end_stream(error: BaseException | None, request: Request, outbound: Outbound) -> None:
+async def _end_stream(
+    error: BaseException | None, request: Request, outbound: Outbound, events: LiveEventSink | None
+) -> None:
+    """End a stream, or cut it. One of events is whole wherever it ends."""
     scope = request._scope
     if error is None:
         scope.cancel("returned")
         if scope.reason == "disconnected":
             return
+        if events is not None and (last_words := events.last_words()):
+            await outbound.body(last_words)
         if request._unread:
             await scope.alongside(request._incoming.discard, _end_after_upload, request, outbound)
         else:
@@ -258,10 +274,16 @@ async def _end_stream(error: BaseException | None, request: Request, outbound: O
             "%s %s failed after its head was sent: the response is cut, request %s",
             request.method, ascii(request.path), request.id, exc_info=error,
         )  # fmt: skip
+    ended = False
+    if events is not None and scope.reason == "drained" and not fatal(error):
+        last_words = events.last_words()
+        if last_words is not None:
+            ended = await scope.shielded(PARTING, partial(outbound.body, last_words, more=False))
     if outside or fatal(error):
-        _cut_quietly(request)
+        if not ended:
+            _cut_quietly(request)
         raise error
-    if scope.reason != "disconnected":
+    if not ended and scope.reason != "disconnected":
         _cut(request)
 
 

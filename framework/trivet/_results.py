@@ -63,7 +63,7 @@ class JSON(Response, Generic[T_co]):
         try:
             self.body = encode(value)
         except UNENCODABLE as error:
-            raise ResponseError(_explain(value, error)) from error
+            raise ResponseError(explain(value, error)) from error
         self.status = checked_status(status)
         self._headers = None
         self._type = JSON_TYPE if media_type == "application/json" else content_type(media_type)
@@ -136,7 +136,8 @@ def _from_tuple(value: tuple[object, ...]) -> Response:
     return response
 
 
-def _explain(value: object, error: BaseException) -> str:
+def explain(value: object, error: BaseException) -> str:
+    """What to say about a value that cannot be encoded."""
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return f"a value of type {name} cannot be sent as JSON: {error}.\n{_remedy(value)}"

@@ -1,16 +1,20 @@
 """Where the source of a stream sends to: the sink, as a request has it.
 
-This file owns what a sink takes, and that a body is as long as its head has promised. What becomes of a stream that
-fails is `_respond`'s to say.
+This file owns what a sink takes, that a body is as long as its head has promised, and how an iterable is looped over.
+What becomes of a stream that fails is `_respond`'s to say.
 """
 
 from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 
 import trio
 
 from ._outbound import Outbound
 from ._request import Request
+from ._results import JSON
 from ._scope import TooLate, bounded
+from ._stream import Stream
 from .asgi import RawHeaders
 from .errors import ClientDisconnected, ResponseError
 
@@ -48,6 +52,14 @@ class StreamSink:
         if not data:
             await trio.lowlevel.checkpoint()
             return
+        await self._write(data)
+
+    async def flush(self) -> None:
+        """Let the head out, if a server holds it back for the first part of the body."""
+        await self._write(b"")
+
+    async def _write(self, data: bytes) -> None:
+        request, outbound = self._request, self._outbound
         if request._link is not None or request._options.send_timeout is None:
             await outbound.body(data)  # a server with a Link sees to the time that a write takes
             return
@@ -57,12 +69,49 @@ class StreamSink:
             request._scope.cancel("disconnected")
             raise ClientDisconnected(f"the client has not read for {request._options.send_timeout:g} seconds") from None
 
+    async def send_json(self, value: object) -> None:
+        """Send a value as a line; JSON has no line break outside of a string, and none in one. Otherwise as `send`."""
+        await self.send(JSON(value).body + b"\n")
+
     def check_complete(self) -> None:
         """Refuse to end a body short of its `Content-Length`."""
         if self._declared is not None and self._outbound.sent != self._declared:
             raise ResponseError(
                 f"the stream ended after {self._outbound.sent} of its Content-Length of {self._declared} bytes."
             )
+
+
+async def feed(stream: Stream, sink: StreamSink) -> None:
+    """Write the body of a stream.
+
+    Raises:
+        BaseException: what its source raised.
+    """
+    if isinstance(stream.source, AsyncIterable):
+        await pour(stream.source, sink.send_json if stream.lines else sink.send)
+    else:
+        await stream.feed(sink)
+
+
+async def pour(source: AsyncIterable[object], give: Callable[..., Awaitable[object]]) -> None:
+    """Give away each item of `source`, and close it if that can be done.
+
+    What takes it runs in this task. A generator runs in another one: the scopes and the nurseries that it holds over a
+    `yield` are so around nothing of ours, and it is closed where it was opened.
+    """
+    iterator = aiter(source)
+    if isinstance(iterator, AsyncGenerator):
+        async with trio.as_safe_channel(lambda: iterator)() as items:
+            async for item in items:
+                await give(item)
+        return
+    try:
+        async for item in iterator:
+            await give(item)
+    finally:
+        aclose: Callable[[], Awaitable[object]] | None = getattr(source, "aclose", None)
+        if aclose is not None:
+            await aclose()
 
 
 def declared_length(headers: RawHeaders) -> int | None:
@@ -81,5 +130,6 @@ def _octets(chunk: object) -> bytes:
         return chunk.tobytes()
     raise ResponseError(  # bytes() would take a number for a length, and send that many zeros
         f"sink.send() takes str or bytes, not {type(chunk).__name__}.\n"
-        "Encode a value first:  await sink.send(msgspec.json.encode(value))"
+        "To send a value as a line of JSON:  await sink.send_json(value)\n"
+        'Of an iterable, each item is one with:  Stream(source, media_type="application/jsonl")'
     )

@@ -1,25 +1,29 @@
 """A response whose body is written bit by bit.
 
-This file owns what may be the source of a stream: an async function that is given a sink. A generator is
-    refused,
-because what it opens (a nursery, a cancel scope, a file) would be left whenever the garbage collector comes
-around, in another task (PEP 525, PEP 789); a function is called, and returns. It calls nothing by itself and
-does not know how a sink sends.
+This file owns what may be the source of a stream: an async function that is given a sink, or something to iterate over
+with `async for`. It calls nothing by itself, and does not know how a sink sends or who iterates.
+
+A function is the better source of the two: what it opens (a nursery, a cancel scope, a file) is left where it was
+opened, in the same task. A generator would be left whenever the garbage collector comes around, in another task (PEP
+525, PEP 789); so one that is given here runs in a task of its own, and is closed there.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeAlias
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from ._response import Response
 from ._response_head import content_type, final_head
 from .asgi import RawHeaders
 
+LINES: Final = frozenset({"application/jsonl", "application/x-ndjson"})
+"""The media types of JSON Lines: what FastAPI sends, and what axum does."""
+
 _REMEDY = """
-    async def feed(sink: Sink) -> None:
-        await sink.send(chunk)
+    async def feed(sink: {sink}) -> None:
+        await sink.send({item})
 
     return {name}(feed)"""
 
@@ -39,44 +43,61 @@ class Sink(Protocol):
         """
         ...
 
+    async def send_json(self, value: object) -> None:
+        """Send a value as one line of JSON Lines; otherwise as `send`.
 
-Source: TypeAlias = Callable[[Sink], Awaitable[object]]
+        Raises:
+            ResponseError: msgspec cannot encode the value.
+        """
+        ...
+
+
+Source: TypeAlias = Callable[[Any], Awaitable[object]] | AsyncIterable[object]
+"""Of any stream: what the sink is, or what may come out of the iterable, is for the class of the stream to say."""
 
 
 class Stream(Response):
-    """A response whose body is written by an async function.
+    """A response whose body is written by an async function, or comes out of an async iterable.
 
-    The source is called when the head has been sent, in the request's task. When it returns the body is
-    complete; when it raises, or is cancelled, the response is cut so that the client can see that something
-    is missing. It is not called for HEAD.
+    A function is called when the head is ready, in the request's task. When it returns the body is complete; when it
+    raises, or is cancelled, the response is cut so that the client can see that something is missing. It is not called
+    for HEAD. An iterable is looped over, with the same ends; its `aclose` is called, if it has one. An async generator
+    runs in a task of its own meanwhile.
 
     Args:
-        source: `async def feed(sink: Sink) -> None`. To give it more, use a closure or `functools.partial`.
+        source: `async def feed(sink: Sink) -> None`. To give it more, use a closure or `functools.partial`. Or an async
+            iterable of chunks; of values, if `media_type` is that of JSON Lines.
         status: 200 to 599, but not 204, 205 or 304.
         headers: the header fields. A `Content-Length` must be the number of bytes that will be written.
-        media_type: of the content; `charset=utf-8` is added to a `text/` type.
+        media_type: of the content; `charset=utf-8` is added to a `text/` type. With `application/jsonl` or
+            `application/x-ndjson` each item of an iterable is encoded as a line, text too; a function calls
+            `sink.send_json`.
 
     Raises:
-        TypeError: the source is a generator, an iterable, a coroutine that was called already, or cannot be
-            called.
+        TypeError: the source is a function with a `yield` in it, an iterable that is not async, a coroutine that was
+            called already, or cannot be called.
         ResponseError, ValueError: as `Response`.
     """
 
-    __slots__ = ("source",)
+    __slots__ = ("lines", "source")
 
     source: Source
 
+    lines: bool
+    """Each item of an iterable is a value, and becomes a line of JSON."""
+
     def __init__(
         self,
-        source: Source,
+        source: Callable[[Sink], Awaitable[object]] | AsyncIterable[object],
         *,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
         media_type: str = "application/octet-stream",
     ) -> None:
-        self.source = checked_source(source, "Stream")
+        self.source = checked_source(source, "Stream", "Sink")
         super().__init__(status=status)
         self._type = content_type(media_type, text=True)
+        self.lines = media_type.partition(";")[0].strip().lower() in LINES
         if headers is not None:
             self._update(headers)
 
@@ -87,27 +108,30 @@ class Stream(Response):
         """The head as it goes out; `Content-Length` only if it was set by hand. See `Response.start`."""
         return final_head(self.status, self._fields(), None, method)
 
-    def feed(self, sink: Sink) -> Awaitable[object]:
-        """Call the source, and make sure of getting something to wait for.
+    def feed(self, sink: Any) -> Awaitable[object]:
+        """Call the source, a function, and make sure of getting something to wait for.
 
         Raises:
             TypeError: the source is a plain function.
         """
-        feeding: object = self.source(sink)
+        source = cast("Callable[[Any], Awaitable[object]]", self.source)
+        feeding: object = source(sink)
         if not isinstance(feeding, Awaitable):
+            name = type(self).__name__
             raise TypeError(
-                f"the source of a stream must be an async function; {_name(self.source)} returned "
-                f"{type(feeding).__name__}.{_REMEDY.format(name=type(self).__name__)}"
+                f"the source of a stream must be an async function; {_name(source)} returned "
+                f"{type(feeding).__name__}.{_remedy(name, 'EventSink' if name == 'EventStream' else 'Sink')}"
             )
         return feeding  # pyright: ignore[reportUnknownVariableType]
 
 
-def checked_source(source: Source, name: str) -> Source:
+def checked_source(source: Source, name: str, sink: str) -> Source:
     """The source, if it may be one.
 
     Args:
         source: what the user gave.
         name: of the response class, for the message.
+        sink: of the class of its sink.
 
     Raises:
         TypeError: it may not; the message shows the remedy.
@@ -117,8 +141,13 @@ def checked_source(source: Source, name: str) -> Source:
         return source
     _close(source)
     raise TypeError(
-        f"the source of {name} is an async function of one argument, the sink; {came}.{_REMEDY.format(name=name)}"
+        f"the source of {name} is an async function of one argument, the sink, or an async iterable; {came}."
+        f"{_remedy(name, sink)}"
     )
+
+
+def _remedy(name: str, sink: str) -> str:
+    return _REMEDY.format(name=name, sink=sink, item="chunk" if sink == "Sink" else "event")
 
 
 def _refusal(source: object) -> str | None:
@@ -126,14 +155,21 @@ def _refusal(source: object) -> str | None:
     code = getattr(source, "__code__", None)
     if code is not None and code.co_flags & inspect.CO_COROUTINE:
         return None
-    if inspect.isasyncgenfunction(source) or inspect.isgeneratorfunction(source):
-        return f"{_name(source)} is a generator: it has a `yield`, where it should call `await sink.send(chunk)`"
+    if inspect.isasyncgenfunction(source):
+        return (
+            f"{_name(source)} is a generator: it has a `yield`, where it should call `await sink.send(...)`.\n"
+            "Or call it, and pass what that gives"
+        )
+    if inspect.isgeneratorfunction(source):
+        return f"{_name(source)} is a generator: it has a `yield`, where it should call `await sink.send(...)`"
     if inspect.iscoroutine(source):
         return f"{_name(source)} was called already: pass the function itself, without parentheses"
-    if inspect.isasyncgen(source) or inspect.isgenerator(source):
-        return f"{_name(source)} is a generator: loop over it in such a function, and send each chunk"
+    if isinstance(source, AsyncIterable):
+        return None
+    if inspect.isgenerator(source):
+        return f"{_name(source)} is a generator: loop over it in such a function, and send each item"
     if not callable(source):
-        return f"this is {type(source).__name__}: loop over it in such a function, and send each chunk"
+        return f"this is {type(source).__name__}: loop over it in such a function, and send each item"
     return None
 
 

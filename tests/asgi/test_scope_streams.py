@@ -334,3 +334,226 @@ async def test_a_client_that_leaves_its_refused_upload_leaves_nothing(link: bool
         exchange.leave()
         await exchange.wait_returned()
         assert trio.current_time() - began < 1
+
+
+class Rows:
+    """An async iterable that is no generator: a cursor, say."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = list(rows)
+        self.closed = 0
+
+    def __aiter__(self) -> Rows:
+        return self
+
+    async def __anext__(self) -> Any:
+        await trio.lowlevel.checkpoint()
+        if not self.rows:
+            raise StopAsyncIteration
+        return self.rows.pop(0)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+        await trio.lowlevel.checkpoint()
+
+
+@both_servers
+async def test_an_async_iterable_is_a_source(link: bool) -> None:
+    """Each item is a chunk; it is closed at the end, and not begun for HEAD."""
+    app, made = App(), list[Rows]()
+
+    @app.get("/")
+    async def handler() -> Stream:
+        made.append(Rows(["a", b"b", "", "c"]))
+        return Stream(made[-1], media_type="text/plain")
+
+    async with TestClient(app, link=link) as client:
+        assert (await client.get("/")).text == "abc"
+        assert (await client.head("/")).content == b""
+    assert [(len(rows.rows), rows.closed) for rows in made] == [(0, 1), (4, 0)]
+
+
+@both_servers
+async def test_a_memory_channel_is_a_source(link: bool) -> None:
+    """A producer further out learns from its channel that nobody listens any more."""
+    app, log = App(), list[str]()
+    sender, receiver = trio.open_memory_channel[str](0)
+
+    @app.get("/")
+    async def handler() -> Stream:
+        return Stream(receiver)
+
+    async with TestClient(app, link=link) as client, client.open("GET", "/") as exchange:
+        await exchange.head()
+        await sender.send("x")
+        assert await exchange.receive() == b"x"
+        exchange.leave()
+        await exchange.wait_returned()
+        with pytest.raises(trio.BrokenResourceError):
+            await sender.send("y")
+        log.append("told")
+    assert log == ["told"]
+
+
+@both_servers
+async def test_a_generator_runs_in_a_task_of_its_own(link: bool, autojump_clock: MockClock) -> None:
+    """So it may hold a nursery and a deadline over its `yield`, and is left where they were opened (PEP 789)."""
+    app, log = App(send_timeout=None), list[str]()
+
+    async def ticks() -> AsyncIterator[str]:
+        try:
+            async with trio.open_nursery() as nursery:
+                with trio.move_on_after(3):
+                    for tick in "abcdef":
+                        yield tick
+                        await trio.sleep(1.2)
+                log.append("late")
+                nursery.start_soon(trio.sleep, 60)
+                yield "end"
+                nursery.cancel_scope.cancel()
+        finally:
+            log.append("left")
+
+    @app.get("/")
+    async def handler() -> Stream:
+        return Stream(ticks())
+
+    async with TestClient(app, link=link) as client:
+        assert (await client.get("/")).text == "abcend"
+        assert log == ["late", "left"]
+        async with client.open("GET", "/") as exchange:
+            assert await exchange.receive() == b"a"
+            exchange.leave()
+            await exchange.wait_returned()
+        assert log == ["late", "left", "left"]
+
+
+@both_servers
+async def test_a_generator_that_fails_cuts_the_stream(link: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Its own error is logged, not a group around it; the id of the request stands beside it."""
+    app, requests = App(), list[Request]()
+
+    async def rows() -> AsyncIterator[str]:
+        yield "part"
+        raise ValueError("bug")
+
+    @app.get("/")
+    async def handler(request: Request) -> Stream:
+        requests.append(request)
+        return Stream(rows())
+
+    async with (
+        TestClient(app, link=link, raise_app_exceptions=False) as client,
+        client.open("GET", "/") as exchange,
+    ):
+        assert await exchange.read() == b"part"
+        assert exchange.truncated
+    [record] = [record for record in caplog.records if "failed after its head" in record.message]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ValueError)
+    assert record.message.endswith(f"request {requests[0].id}")
+
+
+@pytest.mark.parametrize("media_type", ["application/jsonl", "application/x-ndjson; charset=utf-8"])
+@both_servers
+async def test_json_lines_from_a_function_and_from_an_iterable(media_type: str, link: bool) -> None:
+    """Each value is a line, text too; what is sent with `send` goes out as it is."""
+    app, values = App(), [{"a": "x\ny"}, "text", None, [1, 2.5]]
+
+    @app.get("/function")
+    async def function() -> Stream:
+        async def feed(sink: Sink) -> None:
+            for value in values:
+                await sink.send_json(value)
+            await sink.send(b'{"made": 1}\n')
+
+        return Stream(feed, media_type=media_type)
+
+    @app.get("/iterable")
+    async def iterable() -> Stream:
+        return Stream(Rows(values), media_type=media_type)
+
+    async with TestClient(app, link=link) as client:
+        response = await client.get("/iterable")
+        assert response.headers["content-type"] == media_type
+        lines = b'{"a":"x\\ny"}\n"text"\nnull\n[1,2.5]\n'
+        assert response.content == lines
+        assert (await client.get("/function")).content == lines + b'{"made": 1}\n'
+
+
+async def test_a_value_where_bytes_are_wanted_shows_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
+    """JSON Lines have a media type, and a method of the sink."""
+    app = App()
+
+    @app.get("/")
+    async def handler() -> Stream:
+        return Stream(Rows([{"a": 1}]))
+
+    async with TestClient(app, raise_app_exceptions=False) as client, client.open("GET", "/") as exchange:
+        await exchange.read()
+        assert exchange.truncated
+    assert 'Stream(source, media_type="application/jsonl")' in caplog.text
+    assert "await sink.send_json(value)" in caplog.text
+
+
+@both_servers
+async def test_nurseries_and_deadlines_nest_inside_of_a_source(link: bool, autojump_clock: MockClock) -> None:
+    """A deadline around children that send: each chunk is whole, and the stream goes on behind it."""
+    app = App(timeout=1)
+
+    @app.get("/")
+    async def handler() -> Stream:
+        async def feed(sink: Sink) -> None:
+            async def child(letter: str) -> None:
+                while True:
+                    await sink.send(letter * 10_000 + "\n")
+                    await trio.sleep(1)
+
+            with trio.move_on_after(9.5):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(child, "a")
+                    nursery.start_soon(child, "b")
+            await sink.send("end\n")
+
+        return Stream(feed)
+
+    async with TestClient(app, link=link) as client:
+        lines = (await client.get("/")).text.splitlines()
+    assert lines[-1] == "end"
+    assert sorted(lines[:-1]) == ["a" * 10_000] * 10 + ["b" * 10_000] * 10
+
+
+@both_servers
+async def test_a_child_that_fails_ends_its_siblings_and_cuts_the_stream(
+    link: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A nursery in a source is a nursery: the failure is the stream's, whoever was sending."""
+    app, log = App(), list[str]()
+
+    @app.get("/")
+    async def handler() -> Stream:
+        async def feed(sink: Sink) -> None:
+            async def waits() -> None:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    log.append("sibling")
+
+            async def fails() -> None:
+                await sink.send("part")
+                raise ValueError("bug")
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(waits)
+                nursery.start_soon(fails)
+
+        return Stream(feed)
+
+    async with (
+        TestClient(app, link=link, raise_app_exceptions=False) as client,
+        client.open("GET", "/") as exchange,
+    ):
+        assert await exchange.read() == b"part"
+        assert exchange.truncated
+    assert log == ["sibling"]
+    assert "bug" in caplog.text

@@ -18,7 +18,21 @@ import apps.notes
 import apps.sleepers
 import apps.tour
 from tests.openapi import everything
-from trivet import App, Body, Depends, Form, Header, Query, Request, Response, Router, Text, UploadFile
+from trivet import (
+    App,
+    Body,
+    Depends,
+    EventStream,
+    Form,
+    Header,
+    Query,
+    Request,
+    Response,
+    Router,
+    Stream,
+    Text,
+    UploadFile,
+)
 from trivet._describe import Description
 from trivet.contrib.security import APIKey, Bearer
 from trivet.errors import RegistrationError
@@ -233,6 +247,9 @@ async def as_empty_tuple() -> tuple[Literal[202], None, dict[str, str]]: ...
 async def as_tuple() -> tuple[int, str]: ...
 async def as_response() -> Response: ...
 async def as_own_response() -> Csv: ...
+async def as_stream() -> Stream: ...
+async def as_events() -> EventStream: ...
+async def as_events_or_nothing() -> EventStream | None: ...
 async def as_anything() -> Any: ...
 async def as_literal() -> Literal["a", "b"]: ...
 async def as_unknown() -> Callable[[], None]: ...  # what nobody can describe
@@ -266,6 +283,9 @@ NOTE = {"$ref": "#/components/schemas/Note"}
         (as_tuple, None, {"default": {"text/plain": {"type": "string"}}}),
         (as_response, None, {"default": {}}),
         (as_own_response, None, {"200": {"text/plain": {"type": "string"}}}),
+        (as_stream, None, {"200": {"*/*": {}}}),
+        (as_events, 201, {"200": {"text/event-stream": {"type": "string"}}}),
+        (as_events_or_nothing, None, {"200": {"text/event-stream": {"type": "string"}}, "204": {}}),
         (as_anything, None, {"default": {}}),
         (as_literal, None, {"200": {"text/plain": {"enum": ["a", "b"], "type": "string"}}}),
         (as_unknown, None, {"200": {"application/json": {}}}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,9 @@ from trivet import (
     Body,
     Cookie,
     Depends,
+    Event,
+    EventSink,
+    EventStream,
     File,
     Form,
     Header,
@@ -255,6 +258,32 @@ async def feed(sink: Sink) -> None:
 @app.get("/stream")
 async def streaming() -> Stream:
     return Stream(feed, media_type="text/plain")
+
+
+async def rows() -> AsyncIterator[Item]:
+    yield Item("x")
+
+
+async def feed_events(sink: EventSink) -> None:
+    await sink.send("text")
+    await sink.send(Item("x"))
+    await sink.send(Event(Item("x"), event="e", id=7, retry=2.5, comment="c"))
+    assert_type(sink.last_event_id, str | None)
+    assert_type(sink.dropped, int)
+    sink.dropped = 0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    Event("x", id=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(Event("x").json(Item), Item)
+
+
+@app.get("/events")
+async def streaming_events() -> EventStream | None:
+    Stream(feed_events)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    EventStream(feed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    EventStream(feed_events, slow="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    EventStream(rows)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    EventStream(rows(), slow="drop_oldest", buffer=1, heartbeat=None, on_drain="finish")
+    Stream(rows(), media_type="application/jsonl")
+    return EventStream(feed_events)
 
 
 def errors() -> None:

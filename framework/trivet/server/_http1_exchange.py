@@ -156,7 +156,7 @@ class Exchange(RequestInput):
             # A half-closing client still reads. Who is told by the Link decides alone; nobody else streams for ever.
             await self._nobody_there()
             return
-        if connection.blocked is not None:
+        while connection.blocked is not None:  # several may wait for it: the children of a stream's nursery
             await connection.blocked.wait()
         if self._complete:
             raise ResponseFault("the application sent a part of a response that is complete")

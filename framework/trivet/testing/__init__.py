@@ -12,6 +12,7 @@ except ImportError as error:
     raise ImportError('trivet.testing needs httpx:  pip install "trivet[test]"') from error
 
 from ._client import TestClient as TestClient
+from ._events import Events as Events
 from ._exchange import Exchange as Exchange
 from ._leaks import TaskLeak as TaskLeak
 from ._lifespan import LifespanFailed as LifespanFailed
@@ -20,6 +21,7 @@ from ._socket import TestWebSocket as TestWebSocket
 from ._socket import WebSocketRefused as WebSocketRefused
 
 __all__ = [
+    "Events",
     "Exchange",
     "LifespanFailed",
     "ProtocolViolation",

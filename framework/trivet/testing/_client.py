@@ -14,6 +14,7 @@ import httpx
 
 from trivet.asgi import ASGIApp
 
+from ._events import Events
 from ._exchange import Exchange
 from ._server import MemoryServer
 from ._socket import TestWebSocket
@@ -150,6 +151,32 @@ class TestClient(httpx.AsyncClient):
             await self._server.__aexit__(exc_type, exc_value, traceback)
         finally:
             await super().__aexit__(exc_type, exc_value, traceback)
+
+    def events(
+        self,
+        path: str,
+        *,
+        headers: types.HeaderTypes | None = None,
+        params: types.QueryParamTypes | None = None,
+        last_event_id: str = "",
+    ) -> Events:
+        """Read server-sent events: `async with client.events("/news") as events: async for event in events`.
+
+        Args:
+            path: a URL as for `client.get`.
+            headers: added to the client's own, and to what an `EventSource` sends.
+            params: the query.
+            last_event_id: of the last event that the client has seen, if it comes back.
+
+        Returns:
+            The stream, which has begun; its events are `trivet.Event`.
+        """
+        request = self.build_request("GET", path, headers={"accept": "text/event-stream"}, params=params)
+        request.headers["cache-control"] = "no-store"
+        if last_event_id:
+            request.headers = httpx.Headers([*request.headers.raw, (b"last-event-id", last_event_id.encode())])
+        request.headers.update(headers)
+        return Events(self._memory.begin(request), request)
 
     def open(self, method: str, target: str | bytes, *, upload: bool = False, **parts: Unpack[Parts]) -> Exchange:
         """Begin a request by hand.
