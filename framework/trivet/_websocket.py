@@ -120,7 +120,8 @@ class WebSocket(SocketLife):
         """
         if self._state is not OPEN:
             await self._ready(sending=True)
-        if type(data) is not str and type(data) is not bytes:
+        kind = type(data)
+        if kind is not str and kind is not bytes:
             data = _sendable(data)
         try:
             if self._patience is None:
