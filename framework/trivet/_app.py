@@ -154,6 +154,8 @@ class App(Registry):
             await logged(stack, scope, receive, send)
         elif stack is self._bare and scope["type"] == "http":
             await self._http(scope, receive, send)
+        elif stack is self._bare and scope["type"] == "websocket":  # a frame less for as long as it is open
+            await self._sockets.serve(self, scope, receive, send)
         else:
             await stack(scope, receive, send)
 

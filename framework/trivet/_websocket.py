@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Self, TypeVar, final, overload
 
+from ._encode import encode
 from ._handshake import Handshake
 from ._outbound import SocketOutbound
-from ._results import JSON, UNENCODABLE, encode
+from ._results import JSON, UNENCODABLE
 from ._scope import TooLate, bounded
 from ._ws_close import UNSUPPORTED
 from ._ws_json import JSONMessages, from_json
@@ -119,7 +120,8 @@ class WebSocket(SocketLife):
         """
         if self._state is not OPEN:
             await self._ready(sending=True)
-        if type(data) is not str and type(data) is not bytes:
+        kind = type(data)
+        if kind is not str and kind is not bytes:
             data = _sendable(data)
         try:
             if self._patience is None:

@@ -29,7 +29,10 @@ class SocketScope(RequestScope):
         log: as of `RequestScope`.
     """
 
-    __slots__ = ("_due_for", "_idle", "_moved")
+    __slots__ = ("_due_for", "_idle", "_moved", "watches_silence")
+
+    watches_silence: bool
+    """Whether it wants to be told of messages."""
 
     def __init__(self, deadline: float, grace: float, log: Log) -> None:
         super().__init__(deadline, grace, log)
@@ -38,17 +41,14 @@ class SocketScope(RequestScope):
         # Seconds; infinite: silence ends nothing.
         self._idle = inf
         self._moved = 0.0
-
-    @property
-    def watches_silence(self) -> bool:
-        """Whether it wants to be told of messages."""
-        return self._idle < inf
+        self.watches_silence = False
 
     def accepted(self, idle_timeout: float | None) -> None:
         """The handshake is over, and with it the time for it; from now on silence counts."""
         if self._due_for != "disconnected":  # else it was closed meanwhile
             # A part more than was asked for, as the timer may be a part behind the last message.
             self._idle = inf if idle_timeout is None else idle_timeout * (1 + 1 / SLACK)
+            self.watches_silence = idle_timeout is not None
             self._move(trio.current_time() + self._idle)
 
     def active(self) -> None:
@@ -59,7 +59,7 @@ class SocketScope(RequestScope):
 
     def closed(self) -> None:
         """It is closed, by whichever side: what still runs has the grace to end by itself."""
-        self._idle = inf
+        self.watches_silence = False
         self._due_for = "disconnected"
         self._move(trio.current_time() + self.grace)
 

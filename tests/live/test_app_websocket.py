@@ -114,7 +114,7 @@ async def test_messages_come_and_go(serve: Serve) -> None:
                 await ws.send(octets)
                 assert await ws.receive() == octets
             await ws.close(4002, "bye")
-            assert await ws.wait_closed() == (4002, "bye")
+            assert (await ws.wait_closed())[0] == 4002  # a server may repeat the reason, or not
         with trio.fail_after(5):
             await site.over.wait()
     # Stock hypercorn loses both.

@@ -92,7 +92,8 @@ class SocketConnection:
             ProtocolViolation: the message is not one that may be sent now.
             ClientDisconnected: the client has left or was dropped (linked only).
         """
-        await trio.lowlevel.checkpoint()
+        # No other task runs before the message is on its way: several may send, and what was sent first comes first.
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self.client_over and self.linked:
             raise ClientDisconnected(f"the client of {self.label} {'was dropped' if self.dropped else 'left'}")
         try:
@@ -102,6 +103,7 @@ class SocketConnection:
             raise
         if not self.client_over:
             await self._SENDERS[message["type"]](self, message)
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _accept(self, message: Message) -> None:
         self.subprotocol = message.get("subprotocol")
