@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Self, TypeVar, final, overload
 
+from ._encode import encode
 from ._handshake import Handshake
 from ._outbound import SocketOutbound
-from ._results import JSON, UNENCODABLE, encode
+from ._results import JSON, UNENCODABLE
 from ._scope import TooLate, bounded
 from ._ws_close import UNSUPPORTED
 from ._ws_json import JSONMessages, from_json
@@ -139,7 +140,7 @@ class WebSocket(SocketLife):
         """Send a value as JSON, in a text.
 
         Raises:
-            ResponseError: msgspec cannot encode it.
+            ResponseError: it cannot be encoded.
             WebSocketClosed: as `send`.
         """
         try:
