@@ -71,7 +71,7 @@ async def serve(run: Run, ws: WebSocket, answerer: Answerer) -> None:
 
 def _check_origin(ws: WebSocket) -> None:
     headers = ws.headers
-    if not may_open(headers.get("origin"), headers.get("host"), ws._handshake._options.origins):
+    if not may_open(headers.get("origin"), ws._handshake._host, ws._handshake._options.origins):
         raise HTTPError(403, "pages of this origin may not open this WebSocket")
 
 
