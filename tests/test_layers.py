@@ -36,7 +36,18 @@ FLOORS: list[tuple[str, set[str]]] = [
     ),
     (
         "values",
-        {"_constraints", "_relate", "_cookies", "_query", "_groups", "_response_head", "_body", "_options", "_encode"}
+        {
+            "_constraints",
+            "_relate",
+            "_cookies",
+            "_query",
+            "_groups",
+            "_response_head",
+            "_body",
+            "_options",
+            "_encode",
+            "_forwarded",
+        }
         | {"_validators", "_ranges", "_disposition", "_mediatype", "_descriptor"},
     ),
     ("scalars, response", {"_convert", "_response", "_checks", "_document", "_modes", "_multipart", "_ws_close"}),

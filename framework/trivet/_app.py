@@ -7,7 +7,7 @@ lifespan startup or the first request on nothing can be registered, and everythi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeAlias, Unpack
@@ -21,6 +21,7 @@ from ._checks import check_lifespan
 from ._delivery import release
 from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
+from ._forwarded import Proxies
 from ._instant import Unfinished
 from ._life import life
 from ._lifespan import answer as answer_lifespan
@@ -60,6 +61,8 @@ class App(Registry):
             `app.tasks`.
         title: of the application, for its OpenAPI document.
         version: of the application, for its OpenAPI document; not trivet's.
+        trusted: the proxies in front, whose `Forwarded` or `X-Forwarded-For` counts: addresses, networks, and `"unix"`
+            for whoever connects to a Unix socket. `request.client` and `request.url` are then what they saw.
         openapi_url: where the OpenAPI document is served; by default at `/openapi.json`, unless a route of the
             application takes that path. `None`: nowhere.
         docs_url: where the page is that shows the document, which needs the extra `docs`; by default at `/docs`,
@@ -78,6 +81,7 @@ class App(Registry):
         lifespan: Lifespan | None = None,
         cleanup_grace: float = _options.CLEANUP_GRACE,
         drain_timeout: float = _options.DRAIN_TIMEOUT,
+        trusted: Sequence[str] = (),
         title: str = "API",
         version: str = "0.1.0",
         openapi_url: str | Unset | None = UNSET,
@@ -94,6 +98,7 @@ class App(Registry):
         self.debug = debug
         self.cleanup_grace = cleanup_grace
         self.drain_timeout = drain_timeout
+        self._proxies = Proxies(trusted) or None
         self.tasks = Tasks()
         """Background tasks, which outlive the request that starts them."""
         self.thread_limiter = trio.CapacityLimiter(THREADS)

@@ -56,14 +56,23 @@ def raw_path(scope: Scope) -> bytes:
     return raw
 
 
-def whole_url(scope: Scope, host: str | None) -> str:
-    """The URL as the client sees it; without a `host` field the server's own address stands for it."""
+def whole_url(scope: Scope, host: str | None, scheme: str | None = None) -> str:
+    """The URL as the client sees it; without a `host` field the server's own address stands for it.
+
+    Args:
+        scope: of the request or WebSocket.
+        host: the host that the client asked.
+        scheme: `http` or `https`, if the client's is not the server's.
+    """
     if host is None:
         server = scope.get("server") or ("localhost", None)
         host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
     query: bytes = scope.get("query_string", b"")
     tail = f"?{query.decode('latin-1')}" if query else ""
-    return f"{scope.get('scheme', 'http')}://{host}{raw_path(scope).decode('latin-1')}{tail}"
+    own: str = scope.get("scheme", "http")
+    if scheme is not None:
+        own = scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme
+    return f"{own}://{host}{raw_path(scope).decode('latin-1')}{tail}"
 
 
 def _below(raw: bytes, root: str) -> bytes:

@@ -183,6 +183,7 @@ OF_APPLICATION: Final = (
     "lifespan",
     "cleanup_grace",
     "drain_timeout",
+    "trusted",
     "title",
     "version",
     "openapi_url",

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from ._cookies import parse_cookies
-from ._head import raw_path
+from ._forwarded import NOTHING, Hop, Proxies
+from ._head import raw_path, whole_url
 from ._headers import Headers
 from ._query import QueryParams
 from ._query import parse as parse_query
@@ -36,6 +37,7 @@ class RequestHead:
     _headers: Headers | None = None
     _query: QueryParams | None = None
     _cookies: dict[str, str] | None = None
+    _hop: Hop | None = None
     _id: str | None = None
     """Kept, once asked for."""
 
@@ -51,14 +53,9 @@ class RequestHead:
 
     @property
     def url(self) -> str:
-        """The URL as the client sees it, as far as `Host` and the server's scheme tell: not to be trusted in links."""
-        query: bytes = self.scope.get("query_string", b"")
-        host = self.headers.get("host")
-        if host is None:
-            server = self.scope.get("server") or ("localhost", None)
-            host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
-        tail = f"?{query.decode('latin-1')}" if query else ""
-        return f"{self.scope.get('scheme', 'http')}://{host}{self.raw_path.decode('latin-1')}{tail}"
+        """The URL as the client sees it, as far as `Host` and the server's scheme tell, or the application's `trusted`
+        proxies: not to be trusted in links."""
+        return whole_url(self.scope, self._host, self._seen.scheme)
 
     @property
     def query(self) -> QueryParams:
@@ -87,9 +84,24 @@ class RequestHead:
 
     @property
     def client(self) -> Address | None:
-        """The peer; `None` where there is none to tell (a Unix socket)."""
-        client = self.scope.get("client")
+        """The peer, or whom the application's `trusted` proxies saw; `None` where there is none to tell (a Unix
+        socket). A port of 0 was not told."""
+        client = self._seen.client or self.scope.get("client")
         return None if client is None else Address(client[0], client[1])
+
+    @property
+    def _host(self) -> str | None:
+        """The host that the client asked, with its port."""
+        return self._seen.host or self.headers.get("host")
+
+    @property
+    def _seen(self) -> Hop:
+        """What trusted proxies say."""
+        if self._hop is None:
+            proxies: Proxies | None = self.app._proxies
+            peer = self.scope.get("client")
+            self._hop = NOTHING if proxies is None else proxies.seen(peer and (peer[0], peer[1]), self.headers)
+        return self._hop
 
     @property
     def id(self) -> str:

@@ -141,7 +141,7 @@ class WebSocket(SocketLife):
         """Send a value as JSON, in a text.
 
         Raises:
-            ResponseError: msgspec cannot encode it.
+            ResponseError: it cannot be encoded.
             WebSocketClosed: as `send`.
         """
         try:

@@ -73,7 +73,7 @@ def _check_origin(ws: WebSocket) -> None:
     if not any(name == b"origin" for name, _ in ws.scope["headers"]):
         return  # and nothing is kept of the headers that a handler may never ask for
     headers = ws.headers
-    if not may_open(headers.get("origin"), headers.get("host"), ws._handshake._options.origins):
+    if not may_open(headers.get("origin"), ws._handshake._host, ws._handshake._options.origins):
         raise HTTPError(403, "pages of this origin may not open this WebSocket")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import trio
@@ -12,12 +12,12 @@ from trio.testing import MockClock
 
 from tests.harness import Golden, Serve
 from trivet import App, Depends, Request, Router
-from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, Quota, RateLimit, take
+from trivet.contrib.ratelimit import Backend, Decision, Quota, RateLimit, take
 from trivet.testing import TestClient
 
 
-def limited(limit: RateLimit) -> App:
-    app = App()
+def limited(limit: RateLimit, **options: Any) -> App:
+    app = App(**options)
 
     @app.get("/", dependencies=[Depends(limit)])
     async def handler() -> str:
@@ -81,8 +81,8 @@ async def test_never_more_than_burst_and_rate_whatever_clients_do(autojump_clock
 
 
 async def test_clients_are_counted_by_their_own_address() -> None:
-    """By default the peer; behind a trusted proxy, whom it names."""
-    app = limited(RateLimit(1, per=60, key=ClientAddress(trusted=("127.0.0.1",))))
+    """By default the peer; behind a proxy that the application trusts, whom it names."""
+    app = limited(RateLimit(1, per=60), trusted=["127.0.0.1"])
     async with TestClient(app) as client:
         for name in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
             headers = {"x-forwarded-for": f"6.6.6.6, {name}"}

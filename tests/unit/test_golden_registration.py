@@ -46,7 +46,8 @@ WITHOUT_PLACE = {
     "docs_without_document", "docs_url", "openapi_url", "title", "version", "responses",
     "catch_status", "catch_something", "form_limit", "depends_scope", "override_with_nothing",
     "wrap_something", "handler_something", "ported_prefix", "option_origins", "option_origins_any",
-    "option_origins_url", "option_idle_timeout",
+    "option_origins_url", "option_idle_timeout", "option_trusted", "option_trusted_anybody", "option_trusted_bits",
+    "option_trusted_name",
 }  # fmt: skip
 
 
@@ -639,6 +640,26 @@ def option_slash() -> None:
 @case
 def option_patience() -> None:
     App(cleanup_grace=None)  # type: ignore[arg-type]
+
+
+@case
+def option_trusted() -> None:
+    App(trusted="10.0.0.0/8")
+
+
+@case
+def option_trusted_anybody() -> None:
+    App(trusted=["*"])
+
+
+@case
+def option_trusted_bits() -> None:
+    App(trusted=["127.0.0.1", "10.1.2.3/8"])
+
+
+@case
+def option_trusted_name() -> None:
+    App(trusted=["proxy.internal"])
 
 
 # ---- mounting
