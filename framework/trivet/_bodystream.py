@@ -46,12 +46,23 @@ class BodyStream:
         try:
             taken = await bounded(self._body_timeout, self._inbound.read)
         except TooLate:
-            raise HTTPError(
-                408, f"the body made no progress for {self._body_timeout:g} seconds", headers={"connection": "close"}
-            ) from None
+            raise self._stuck() from None
         if taken is None:
             raise StopAsyncIteration
         return taken
+
+    async def peek(self) -> bool:
+        """Whether there is more: waits for it, and leaves it where it is."""
+        if self._kept is not None:
+            return bool(self._kept)
+        try:
+            return await bounded(self._body_timeout, self._inbound.peek)
+        except TooLate:
+            raise self._stuck() from None
+
+    def _stuck(self) -> HTTPError:
+        detail = f"the body made no progress for {self._body_timeout:g} seconds"
+        return HTTPError(408, detail, headers={"connection": "close"})
 
     def _check_length(self) -> None:
         """Refuse a body that says that it is too large before any of it is read."""

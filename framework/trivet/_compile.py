@@ -98,6 +98,9 @@ class _Compiler:
             self._done[key] = marker, len(self.sources) - 1, Needs(False, False)
             return len(self.sources) - 1, Needs(False, False)
         provider = self.overrides.get(key, provider)
+        if self._chain and provider is self._chain[-1] is not marker.provider:
+            # A replacement that depends on what it replaces, to look at its value or to change it, means the original.
+            provider, key = marker.provider, ("original", key)
         if provider in self._chain:
             raise circle([*self._chain[self._chain.index(provider) :], provider])
         mode = provider_mode(provider, user)
@@ -253,7 +256,9 @@ def compile_plan(
         inner=tuple(step for step, needs in compiler.steps if needs.inner),
         nursery=next((slot for slot, key in injected if key == NURSERY), None),
         path_only=path_only,
-        providers=tuple(each for each in compiler.sources if not isinstance(each, Source | Shared)),
+        providers=tuple(
+            {identity(each): each for each in compiler.sources if not isinstance(each, Source | Shared)}.values()
+        ),
     )
 
 

@@ -116,3 +116,17 @@ def expects_body(scope: Scope) -> bool:
         if name in _ANNOUNCING:
             return bool(value != b"0")
     return scope["http_version"] in ("2", "3") and scope["method"] not in ("GET", "HEAD", "OPTIONS", "DELETE")
+
+
+def announces_body(scope: Scope) -> bool | None:
+    """Whether the head says that there is a body; `None`: one that is not empty shows only when it is read.
+
+    That is so of a transfer coding (RFC 9112 section 7.1), and of HTTP/2 and 3 where no length is told: there any
+    method may have a body (RFC 9113 section 8.1), and none needs to say so.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return bool(value != b"0")
+        if name == b"transfer-encoding":
+            return None
+    return None if scope["http_version"] in ("2", "3") else False

@@ -140,6 +140,24 @@ class Inbound(Reader):
 
         Cancellation: nothing is lost; the next call goes on where this one was.
         """
+        await self._ready()
+        if not self._slot:
+            return None
+        chunk = self._slot.popleft()
+        self._buffered -= len(chunk)
+        self._notify()
+        self._received += len(chunk)
+        if self._max_body is not None and self._received > self._max_body:
+            raise too_large(self._max_body)
+        return chunk
+
+    async def peek(self) -> bool:
+        """Whether there is more of the body: waits for it, and leaves it to `read`, whose errors are this one's too."""
+        await self._ready()
+        return bool(self._slot)
+
+    async def _ready(self) -> None:
+        """Wait until there is something to hand out, or the body has ended."""
         if self._busy:
             # As Trio's streams do; else each has a part, and one waits for a message that never comes.
             raise trio.BusyResourceError(
@@ -148,32 +166,15 @@ class Inbound(Reader):
             )
         self._busy = True
         try:
-            return await self._read()
+            while not (self._slot or self._complete):
+                if self.gone:
+                    raise ClientDisconnected("the client left before the end of its request body")
+                await (self._wait() if self._watched else self._take())
+        except trio.Cancelled:
+            self.interrupted = trio.current_time()
+            raise
         finally:
             self._busy = False
-
-    async def _read(self) -> bytes | None:
-        while True:
-            if self._slot:
-                chunk = self._slot.popleft()
-                self._buffered -= len(chunk)
-                self._notify()
-            elif self._complete:
-                return None
-            elif self.gone:
-                raise ClientDisconnected("the client left before the end of its request body")
-            else:
-                try:
-                    await (self._wait() if self._watched else self._take())
-                except trio.Cancelled:
-                    self.interrupted = trio.current_time()
-                    raise
-                continue
-            if chunk:
-                self._received += len(chunk)
-                if self._max_body is not None and self._received > self._max_body:
-                    raise too_large(self._max_body)
-                return chunk
 
     async def discard(self) -> None:
         """Throw away what is left of the body; return at its end, or when the client has left."""

@@ -17,6 +17,7 @@ from ._answer import Answerer
 from ._endpoint import Mounted
 from ._lifespan import mounted as run_mounted
 from ._modes import Mode
+from ._override import Overrides
 from ._shared import NOT_ENTERED, Shared, in_order
 from ._tasks import Tasks
 from ._threads import InThread, in_thread
@@ -41,9 +42,7 @@ class Application(Protocol):
     @property
     def _mounted(self) -> Sequence[Mounted]: ...
 
-    def _wanted(self) -> Sequence[Shared]:
-        """The app-scoped dependencies that some route asks for."""
-        ...
+    _overrides: Overrides
 
 
 @asynccontextmanager
@@ -61,7 +60,7 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         if app._lifespan is not None:
             _keep_state(app, await stack.enter_async_context(app._lifespan(app)), scope)
-        for place in in_order(app._wanted()):
+        for place in in_order(stack.enter_context(app._overrides.running())):
             await stack.enter_async_context(_entered(place, app.thread_limiter))
         for each in app._mounted:
             each.state = dict(await stack.enter_async_context(run_mounted(each.app, scope, each.prefix)))

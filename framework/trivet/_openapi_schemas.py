@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 import msgspec
+from msgspec import inspect as inspection
 
 from ._convert import Converter
 from ._document import holds_pydantic, is_pydantic
@@ -26,6 +27,14 @@ Mode: TypeAlias = Literal["validation", "serialization"]
 """What comes, or what goes: a model of pydantic's may have a form for each."""
 
 REF: Final = "#/components/schemas/{}"
+
+_COMPONENTS: Final = (
+    inspection.StructType,
+    inspection.TypedDictType,
+    inspection.DataclassType,
+    inspection.NamedTupleType,
+    inspection.EnumType,
+)
 
 PROBLEM: Final[Schema] = {
     "title": "Problem",
@@ -105,9 +114,7 @@ class Schemas:
     def finish(self) -> Mapping[str, Schema]:
         """Fill in all schemas that were handed out, and return the components that they name."""
         known = [(annotation, schema) for annotation, schema in self._asked if _describable(annotation)]
-        found, components = msgspec.json.schema_components(
-            [annotation for annotation, _ in known], schema_hook=self._foreign, ref_template=REF.format("{name}")
-        )
+        found, components = self._msgspec([annotation for annotation, _ in known])
         for each in (*components.values(), *found):
             _type_of_enum(each)
         defined = self._pydantic(components)
@@ -123,6 +130,37 @@ class Schemas:
         for fn in self._later:
             fn()
         return dict(sorted(components.items()))
+
+    def _msgspec(self, annotations: Sequence[Any]) -> tuple[list[Schema], dict[str, Schema]]:
+        """The schemas of these types, and the components that they name.
+
+        msgspec cannot tell types apart that have one qualified name, made by a function for example, or generics whose
+        arguments have one name: it raises KeyError. They are asked for in different calls then.
+        """
+        found: list[Schema] = []
+        components: dict[str, Schema] = {}
+        called: dict[Any, str] = {}
+        waiting = [list(annotations)]
+        while waiting:
+            together = waiting.pop()
+            classes = _named(together)
+            try:
+                schemas, defined = msgspec.json.schema_components(
+                    [*together, *classes], schema_hook=self._foreign, ref_template=REF.format("{name}")
+                )
+            except KeyError:
+                half = len(together) // 2
+                waiting += [together[half:], together[:half]]
+                continue
+            refs = schemas[len(together) :]
+            here = {each: ref["$ref"].rpartition("/")[2] for each, ref in zip(classes, refs, strict=True)}
+            for each, name in here.items():
+                if each not in called:
+                    called[each] = _free(name, {**components, **dict.fromkeys(called.values())})
+            names = {name: called[each] for each, name in here.items()}
+            found += [_renamed(each, names) for each in schemas[: len(together)]]
+            components.update({names[name]: _renamed(each, names) for name, each in defined.items()})
+        return found, components
 
     def _pydantic(self, taken: Mapping[str, Schema]) -> dict[str, Schema]:
         if not self._of_pydantic:
@@ -145,6 +183,23 @@ class Schemas:
         if annotation not in self._within:
             self._within[annotation] = (f"pydantic:{len(self._within)}", self.of(annotation, "serialization"))
         return {"$ref": REF.format(self._within[annotation][0])}
+
+
+def _named(annotations: Iterable[Any]) -> list[Any]:
+    """The classes within these types that become components of their own."""
+    found: dict[Any, None] = {}
+    seen: set[int] = set()
+    waiting: list[object] = list(inspection.multi_type_info(annotations))
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, tuple):
+            waiting.extend(each)
+        elif isinstance(each, (inspection.Type, inspection.Field)) and id(each) not in seen:
+            seen.add(id(each))
+            if isinstance(each, _COMPONENTS):
+                found[each.cls] = None
+            waiting.extend(getattr(each, name) for name in each.__struct_fields__)
+    return list(found)
 
 
 def _adapter(pydantic: Any, annotation: Any, mode: Mode) -> Any:
@@ -180,7 +235,8 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
 def _describable(annotation: Any) -> bool:
     try:
         msgspec.json.schema(annotation, schema_hook=lambda each: {"title": ""} if is_pydantic(each) else {})
-    except (TypeError, ValueError, NameError, RecursionError):
+    except (TypeError, ValueError, NameError, RecursionError, KeyError):
+        # KeyError: it has two types of one name in itself, see `Schemas._msgspec`.
         return False  # a handler may return what no body could be read as; that is no reason to have no document
     return True
 

@@ -6,7 +6,7 @@ kept. It serves no request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from ._plan import Plan
 from ._registered import INJECTABLE, MountedApp, Registered
 from ._router import Router
 from ._routes import Table
-from ._shared import Shared, SharedPlaces
+from ._shared import SharedPlaces
 from ._sockets import SocketEndpoint
 from ._urls import Urls
 from .asgi import ASGIApp
@@ -126,8 +126,9 @@ class Registry(Router):
         """Let `replacement` provide what `provider` does, for tests: `with app.override(database, fake): ...`.
 
         It is in force at once, for requests that begin from now on, until the block ends or `undo()` is called. The
-        replacement is any provider: what it takes is bound, and it is left like any other. An app-scoped provider can
-        be overridden only before the application starts.
+        replacement is any provider: what it takes is bound, and it is left like any other; where it depends on
+        `provider`, it is given what that makes. An app-scoped provider can be overridden only before the application
+        starts.
 
         Args:
             provider: what stands in `Depends(...)`.
@@ -136,10 +137,17 @@ class Registry(Router):
         Raises:
             RegistrationError: no route depends on `provider`, or `replacement` cannot provide.
         """
-        return self._overrides.put(provider, replacement)
+        return self._overrides.put(provider, replacement, self._mounted_user)
 
-    def _wanted(self) -> Sequence[Shared]:
-        return self._overrides.wanted()
+    def _mounted_user(self, provider: Callable[..., Any]) -> str | None:
+        """The prefix of a mounted application that depends on `provider`, or mounts one that does."""
+        for each in self._mounted:
+            inner: object = each.app
+            if isinstance(inner, Registry) and (
+                inner._overrides.uses(provider) or inner._mounted_user(provider) is not None
+            ):
+                return each.prefix
+        return None
 
     def url_for(self, target: Callable[..., Any] | str, /, **params: object) -> str:
         """The path of a route, by handler or name, percent-encoded. `request.url_for` puts the root path before it.

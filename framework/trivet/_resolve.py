@@ -153,8 +153,14 @@ async def _reading(scope: RequestScope, read: Callable[[], Awaitable[T]]) -> T:
         raise
 
 
+async def _has_body(request: Request, scope: RequestScope) -> bool:
+    """Whether there is a body, where there need not be one: an empty one is none, however it was sent."""
+    announced = request._announced
+    return await _reading(scope, request._has_body) if announced is None else announced
+
+
 async def _read(parameter: BodyParam | RawParam, request: Request, scope: RequestScope) -> Any:
-    if parameter.default is not REQUIRED and not request._announced:
+    if parameter.default is not REQUIRED and not await _has_body(request, scope):
         return copy.deepcopy(parameter.default)  # no request changes another's
     decode = _decoder(parameter, request.headers)
     return decode(await _reading(scope, request.body))
@@ -181,7 +187,7 @@ def _decoder(parameter: BodyParam | RawParam, headers: Headers) -> Callable[[byt
 
 async def _read_form(plan: FormPlan, request: Request, scope: RequestScope, slots: list[Any]) -> None:
     form = FormData()
-    if request._announced or any(part.required for _, part in plan.fields):
+    if any(part.required for _, part in plan.fields) or await _has_body(request, scope):
         limits = plan.limits
         form = await _reading(
             scope, partial(request.form, **{each: getattr(limits, each) for each in limits.__slots__})

@@ -7,7 +7,7 @@ entered and left is `_life`'s business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 from ._modes import Call, Mode, provider_mode
 from ._parameter import Parameter, dependency_of, parameters_of
@@ -45,6 +45,10 @@ class Shared:
         return self.value
 
 
+Needs: TypeAlias = tuple[Shared, ...]
+"""What a call takes, in the order of its slots."""
+
+
 class SharedPlaces:
     """The app-scoped dependencies of one application, each once, whichever routes ask for them."""
 
@@ -63,13 +67,23 @@ class SharedPlaces:
         """
         return self._place(provider, user, [])
 
-    def override(self, place: Shared, replacement: Callable[..., Any]) -> None:
-        """Let `replacement` make the value.
+    def at(self, key: Any) -> Shared | None:
+        """The same, by the provider's identity."""
+        return self._places.get(key)
+
+    def compiled(self, place: Shared, replacement: Callable[..., Any] | None) -> tuple[Call, Needs]:
+        """What fills the place if `replacement` makes the value; `None`: the original, which a replacement may need.
 
         Raises:
             RegistrationError: it needs a request, or is no provider.
         """
-        place.call, place.needs = self._compiled(replacement, provider_mode(replacement, None), [place.provider])
+        provider = place.provider
+        own = self._compiled(provider, provider_mode(provider, None), [provider])
+        if replacement is None:
+            return own
+        original = Shared(provider)
+        original.call, original.needs = own
+        return self._compiled(replacement, provider_mode(replacement, None), [provider], original)
 
     def _place(self, provider: Callable[..., Any], user: Callable[..., Any] | None, chain: list[Any]) -> Shared:
         if provider in chain:
@@ -83,7 +97,9 @@ class SharedPlaces:
             self._places[key] = found
         return found
 
-    def _compiled(self, fn: Callable[..., Any], mode: Mode, chain: list[Any]) -> tuple[Call, tuple[Shared, ...]]:
+    def _compiled(
+        self, fn: Callable[..., Any], mode: Mode, chain: list[Any], original: Shared | None = None
+    ) -> tuple[Call, Needs]:
         needs: list[Shared] = []
         positional: list[int] = []
         keyword: list[tuple[str, int]] = []
@@ -101,7 +117,10 @@ class SharedPlaces:
                 positional.append(len(needs))
             else:
                 keyword.append((parameter.name, len(needs)))
-            needs.append(self._place(marker.provider, fn, chain))
+            if original is not None and identity(marker.provider) == identity(original.provider):
+                needs.append(original)
+            else:
+                needs.append(self._place(marker.provider, fn, chain))
         return Call(fn, mode, tuple(positional), tuple(keyword), locate(fn)), tuple(needs)
 
 

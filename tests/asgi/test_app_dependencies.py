@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -438,6 +438,161 @@ async def test_a_route_that_is_registered_later_is_overridden_too() -> None:
         @app.get("/later")
         async def later(db: Annotated[str, Depends(database)]) -> str:
             return db
+
+        async with TestClient(app) as client:
+            assert (await client.get("/later")).text == "fake"
+
+
+async def test_a_provider_of_two_scopes_is_overridden_in_both() -> None:
+    """Made once for one route and for each request for another, it is replaced in both, or in neither."""
+    app = App()
+
+    def real() -> str:
+        return "real"
+
+    def of_the_request(request: Request) -> str:
+        return request.path
+
+    @app.get("/app")
+    async def of_app(value: Annotated[str, Depends(real, scope="app")]) -> str:
+        return value
+
+    @app.get("/request")
+    async def of_request(value: Annotated[str, Depends(real)]) -> str:
+        return value
+
+    async def both() -> list[str]:
+        async with TestClient(app) as client:
+            return [(await client.get(path)).text for path in ("/app", "/request")]
+
+    with app.override(real, lambda: "fake"):
+        assert await both() == ["fake", "fake"]
+    with pytest.raises(RegistrationError, match="of an app-scoped provider needs a request"):
+        app.override(real, of_the_request)
+    assert await both() == ["real", "real"]
+    async with TestClient(app):
+        with pytest.raises(RegistrationError, match="in use already"):
+            app.override(real, lambda: "fake")
+
+
+@pytest.mark.parametrize("scope", ["request", "app"])
+@pytest.mark.parametrize(
+    ("order", "seen"),
+    [
+        ("abc", ["c", "c", "real"]),
+        ("cba", ["b", "a", "real"]),
+        ("bac", ["c", "c", "real"]),
+        ("cab", ["b", "b", "real"]),
+    ],
+)
+async def test_overrides_are_taken_back_in_any_order(
+    scope: Literal["request", "app"], order: str, seen: list[str]
+) -> None:
+    """The last of those that are left is in force, and in the end the original."""
+    app = App()
+
+    def real() -> str:
+        return "real"
+
+    @app.get("/")
+    async def handler(value: Annotated[str, Depends(real, scope=scope)]) -> str:
+        return value
+
+    async def in_force() -> str:
+        async with TestClient(app) as client:
+            return (await client.get("/")).text
+
+    overrides = {"a": app.override(real, lambda: "a"), "b": app.override(real, lambda: "b")}
+    overrides["c"] = app.override(real, lambda: "c")
+    assert await in_force() == "c"
+    found: list[str] = []
+    for name in order:
+        overrides[name].undo()
+        found.append(await in_force())
+    assert found == seen
+
+
+async def test_what_a_replacement_needs_is_entered_at_startup() -> None:
+    """Later is too late: it is refused, and all stays as it was; so is an end that needs what was not entered."""
+    app = App()
+
+    def settings() -> str:
+        return "settings"
+
+    def needs_settings(settings: Annotated[str, Depends(settings, scope="app")]) -> str:
+        return settings
+
+    def user() -> str:
+        return "user"
+
+    @app.get("/user")
+    async def as_user(user: Annotated[str, Depends(user)]) -> str:
+        return user
+
+    async with TestClient(app) as client:
+        with pytest.raises(RegistrationError, match="by no route when the application started"):
+            app.override(user, needs_settings)
+        assert (await client.get("/user")).text == "user"
+    outer, inner = app.override(user, needs_settings), app.override(user, lambda: "inner")
+    async with TestClient(app) as client:
+        assert (await client.get("/user")).text == "inner"
+        with pytest.raises(RegistrationError, match="Take the override back when the application has stopped"):
+            inner.undo()
+        assert (await client.get("/user")).text == "inner"
+        outer.undo()
+        inner.undo()
+        assert (await client.get("/user")).text == "user"
+
+
+@pytest.mark.parametrize("scope", ["request", "app"])
+async def test_a_replacement_may_need_what_it_replaces(scope: Literal["request", "app"]) -> None:
+    """A spy: it is given the original's value, whatever else is in force; what would need the spy is a circle."""
+    app = App()
+
+    def real() -> list[str]:
+        return ["real"]
+
+    def spy(value: Annotated[list[str], Depends(real, scope=scope)]) -> list[str]:
+        return [*value, "seen"]
+
+    def between(value: Annotated[list[str], Depends(real, scope=scope)]) -> list[str]:
+        return value
+
+    def far(value: Annotated[list[str], Depends(between, scope=scope)]) -> list[str]:
+        return value
+
+    @app.get("/")
+    async def handler(
+        value: Annotated[list[str], Depends(real, scope=scope)], same: Annotated[list[str], Depends(real, scope=scope)]
+    ) -> list[str]:
+        assert value is same
+        return value
+
+    with app.override(real, lambda: ["fake"]), app.override(real, spy):
+        async with TestClient(app) as client:
+            assert (await client.get("/")).json() == ["real", "seen"]
+    with pytest.raises(RegistrationError, match="in a circle"):
+        app.override(real, far)
+    async with TestClient(app) as client:
+        assert (await client.get("/")).json() == ["real"]
+
+
+async def test_an_app_scoped_provider_that_comes_later_is_overridden_too() -> None:
+    """Like one of a request: the override says what the provider is."""
+    app = App()
+
+    def real() -> str:
+        return "real"
+
+    @app.get("/")
+    async def first(value: Annotated[str, Depends(real)]) -> str:
+        return value
+
+    with app.override(real, lambda: "fake"):
+
+        @app.get("/later")
+        async def later(value: Annotated[str, Depends(real, scope="app")]) -> str:
+            return value
 
         async with TestClient(app) as client:
             assert (await client.get("/later")).text == "fake"

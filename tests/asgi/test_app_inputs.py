@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -18,7 +18,8 @@ import pytest
 import trio
 import trio.testing
 
-from trivet import App, Depends, HTTPError, Next, Request, Response, Sink, Stream
+from trivet import App, Body, Depends, Form, HTTPError, Next, Request, Response, Sink, Stream
+from trivet.asgi import ASGIApp, Receive, Scope, Send
 from trivet.errors import RegistrationError
 from trivet.testing import TestClient
 
@@ -452,6 +453,106 @@ async def test_all_faults_of_a_body_are_in_one_422() -> None:
         ("body", "/1/y"),
         ("body", "/2/x"),
     ]
+
+
+def as_http2(app: ASGIApp) -> ASGIApp:
+    """The application, as it is served where a head need not say that a body follows."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = [field for field in scope["headers"] if field[0] not in (b"content-length", b"transfer-encoding")]
+            scope = {**scope, "http_version": "2", "headers": headers}
+        await app(scope, receive, send)
+
+    return served
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+@pytest.mark.parametrize("served", [None, as_http2], ids=["chunked", "http2"])
+@pytest.mark.parametrize("middleware", [False, True], ids=["", "read-before"])
+@both_servers
+async def test_an_empty_body_is_no_body(
+    served: Callable[[ASGIApp], ASGIApp] | None, middleware: bool, link: bool
+) -> None:
+    """Where only reading tells, a default stands for a body that turns out to be empty, and for no other."""
+    app = bodies()
+    for method in ("DELETE", "POST"):
+
+        @app.route("/any", methods=[method])
+        async def optional(point: Point | None = None) -> str:
+            return repr(point)
+
+    @app.post("/form")
+    async def form(name: Annotated[str, Form()] = "nobody") -> str:
+        return name
+
+    @app.post("/octets")
+    async def octets(data: Annotated[bytes, Body()] = b"none") -> bytes:
+        return data
+
+    if middleware:
+
+        @app.middleware
+        async def reads(request: Request, call_next: Next) -> Response:
+            await request.body()
+            return await call_next(request)
+
+    table: list[tuple[str, str, tuple[bytes, ...], dict[str, str], str | int]] = [
+        ("DELETE", "/any", (), {}, "None"),
+        ("DELETE", "/any", (b'{"x"', b": 1}"), JSON, "Point(x=1, y=0)"),
+        ("POST", "/any", (), {}, "None"),
+        ("POST", "/any", (b"", b""), JSON, "None"),
+        ("POST", "/any", (b'{"x"', b": 1}"), JSON, "Point(x=1, y=0)"),
+        ("POST", "/any", (b"1",), {}, 415),
+        ("POST", "/any", (b" ",), JSON, 400),
+        ("POST", "/form", (), {}, "nobody"),
+        ("POST", "/form", (b"name=", b"a"), {"content-type": "application/x-www-form-urlencoded"}, "a"),
+        ("POST", "/form", (b"name=a",), {}, 415),
+        ("POST", "/octets", (), {}, "none"),
+        ("POST", "/octets", (b"", b"a", b"b"), {}, "ab"),
+        ("POST", "/point", (), JSON, 400),
+    ]
+    async with TestClient(served(app) if served else app, link=link) as client:
+        for method, path, parts, headers, expected in table:
+            response = await client.request(method, path, content=chunks(*parts), headers=headers)
+            seen = response.text if isinstance(expected, str) else response.status_code
+            assert (method, path, parts, seen) == (method, path, parts, expected)
+
+
+@both_servers
+async def test_a_body_that_may_come_is_waited_for_within_bounds(
+    link: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """408 by `body_timeout`, and by the deadline; the client that leaves meanwhile is noticed."""
+    ended: list[str | None] = []
+
+    @asynccontextmanager
+    async def watched(request: Request) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            ended.append(request.ended)
+
+    app = App(timeout=5, body_timeout=2, on_disconnect="cancel", dependencies=[Depends(watched)])
+
+    @app.post("/")
+    async def optional(point: Point | None = None) -> None: ...
+
+    app.post("/patient", body_timeout=None)(optional)
+
+    async with TestClient(app, link=link) as client:
+        for path in ("/", "/patient"):
+            async with client.open("POST", path, headers={"transfer-encoding": "chunked"}, upload=True) as exchange:
+                assert (await exchange.head())[0] == 408
+        async with client.open("POST", "/", headers={"transfer-encoding": "chunked"}, upload=True) as exchange:
+            await trio.testing.wait_all_tasks_blocked()
+            exchange.leave()
+        await trio.sleep(10)
+    assert ended == [None, "deadline", "disconnected"]
 
 
 async def test_a_body_that_a_middleware_has_read_is_there_for_the_handler() -> None:

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import pytest
 import trio
 
-from tests.harness import Serve
+from tests.harness import Serve, serving
+from tests.harness.serving import Server
 from trivet import App, Depends, HTTPError, Redirect, Request, Response, Router, Sink, Stream, Text
 
 
@@ -97,6 +99,10 @@ def application() -> App:
     async def items(item: Item) -> Item:
         return item
 
+    @api.route("/optional", methods=["POST", "DELETE"])
+    async def optional(item: Item | None = None) -> str:
+        return "none" if item is None else item.name
+
     @api.post("/echo")
     async def echo(request: Request) -> bytes:
         return await request.body()
@@ -165,3 +171,21 @@ async def test_the_same_answers_everywhere(serve: Serve) -> None:
             if seen != wanted:
                 different.append(f"{method} {target}: {seen} instead of {wanted}")
     assert different == []
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("server", ["hypercorn", "trivet"])
+async def test_a_body_that_the_head_does_not_tell_of(server: Server, version: int) -> None:
+    """Chunked, or over HTTP/2, only reading tells whether there is one: a default stands for one that is empty."""
+
+    async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    async with serving(server, application(), client={"http1": version == 1, "http2": version == 2}) as client:
+        for method in ("POST", "DELETE"):
+            for parts, expected in (((), "none"), ((b'{"name": "a"', b', "price": 1}'), "a")):
+                response = await client.request(
+                    method, "/api/optional", content=chunks(*parts), headers={"content-type": "application/json"}
+                )
+                assert (response.http_version, response.text) == (f"HTTP/{version}" + ".1" * (version == 1), expected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 import pydantic
@@ -36,6 +36,8 @@ from trivet import (
 from trivet._describe import Description
 from trivet.contrib.security import APIKey, Bearer
 from trivet.errors import RegistrationError
+
+T = TypeVar("T")
 
 EVERYTHING = everything.app.openapi()
 
@@ -587,6 +589,45 @@ def test_types_of_one_name_are_two_components() -> None:
     assert list(schema("Thing_", document)["properties"]) == ["a"]
     body = operation("/one", "post", document)["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/Thing_"}
+
+
+class Boxed(msgspec.Struct, Generic[T]):
+    value: T
+
+
+def test_types_that_msgspec_cannot_tell_apart_are_two_components() -> None:
+    """Classes that a function makes have one qualified name, and generics of them too; each keeps its own schema."""
+    first, second = msgspec.defstruct("Twin", [("a", int)]), msgspec.defstruct("Twin", [("b", int)])
+    app = App()
+
+    def add(path: str, given: Any) -> None:
+        async def handler(body: Any) -> None: ...
+
+        handler.__annotations__["body"] = Annotated[given, Body()]
+        app.post(path)(handler)
+
+    add("/one", Boxed[first])  # type: ignore[valid-type]
+    add("/two", Boxed[second])  # type: ignore[valid-type]
+    add("/three", second)
+    add("/four", list[Boxed[first]])  # type: ignore[valid-type]
+    add("/both", tuple[first, second])  # type: ignore[valid-type]
+    document = app.openapi()
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+    def body(path: str) -> dict[str, Any]:
+        media = operation(path, "post", document)["requestBody"]["content"]["application/json"]
+        found: dict[str, Any] = media["schema"]
+        return found
+
+    def referred(found: dict[str, Any]) -> dict[str, Any]:
+        return schema(found["$ref"].rpartition("/")[2], document)
+
+    assert list(referred(referred(body("/one"))["properties"]["value"])["properties"]) == ["a"]
+    assert list(referred(referred(body("/two"))["properties"]["value"])["properties"]) == ["b"]
+    assert body("/three") == referred(body("/two"))["properties"]["value"]
+    assert body("/four")["items"] == body("/one")
+    assert body("/both") == {}, "two of them in one type are more than msgspec can say"
+    assert len(document["components"]["schemas"]) == 5
 
 
 # ---- when it is made

@@ -529,6 +529,41 @@ def override_of_nothing() -> None:
 
 
 @case
+def override_of_mounted() -> None:
+    async def provider() -> None: ...
+
+    inner, outer = App(), App()
+    inner.get("/", dependencies=[Depends(provider)])(plain)
+    outer.mount("/inner", inner)
+    outer.override(provider, plain)
+
+
+def shared() -> int:
+    return 1
+
+
+async def needs_shared(shared: Annotated[int, Depends(shared, scope="app")]) -> int:
+    return shared
+
+
+@case
+def override_that_needs_too_late() -> None:
+    app = App(dependencies=[Depends(plain)])
+    app.get("/")(plain)
+    with app._overrides.running():
+        app.override(plain, needs_shared)
+
+
+@case
+def override_taken_back_too_early() -> None:
+    app = App(dependencies=[Depends(needs_shared)])
+    app.get("/")(plain)
+    override = app.override(needs_shared, plain)
+    with app._overrides.running():
+        override.undo()
+
+
+@case
 def override_with_nothing() -> None:
     App().override(plain, 5)  # type: ignore[arg-type]
 

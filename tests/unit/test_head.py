@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet._head import expects_body, redirect_target, root_prefix, target_path, toggled_slash
+from trivet._head import announces_body, expects_body, redirect_target, root_prefix, target_path, toggled_slash
 from trivet.errors import InvalidInput
 
 
@@ -144,3 +144,23 @@ def test_no_redirect_ever_leaves_the_site(root: str, path: bytes, query: bytes) 
 def test_whether_a_body_follows(headers: Any, version: str, method: str, expected: bool) -> None:
     """HTTP/1.1 announces it, HTTP/2 and 3 need not."""
     assert expects_body({"headers": headers, "http_version": version, "method": method}) is expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "version", "expected"),
+    [
+        ([], "1.1", False),
+        ([], "1.0", False),
+        ([(b"x", b"y"), (b"content-length", b"0")], "1.1", False),
+        ([(b"content-length", b"0")], "2", False),
+        ([(b"content-length", b"5")], "1.1", True),
+        ([(b"content-length", b"5")], "2", True),
+        ([(b"x", b"y"), (b"transfer-encoding", b"chunked")], "1.1", None),
+        ([(b"x", b"y")], "2", None),
+        ([], "3", None),
+    ],
+)
+def test_whether_a_body_is_announced(headers: Any, version: str, expected: bool | None) -> None:
+    """A length says it; a transfer coding may hold nothing, and HTTP/2 and 3 need say nothing, whatever the method."""
+    for method in ("GET", "DELETE", "POST"):
+        assert announces_body({"headers": headers, "http_version": version, "method": method}) is expected
