@@ -183,6 +183,8 @@ class HTTP1Service:
         except trio.Cancelled:
             transport.receiver.close()
             raise
+        finally:
+            del transport.receiver  # which refers to it: only the collector would free them
 
     # Time --------------------------------------------------------------------------------------------------------
 

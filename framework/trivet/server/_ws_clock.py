@@ -47,12 +47,17 @@ class Clocked(Wire):
         """Write, behind what waits; whether the kernel has all of it, or nobody will. Never blocks."""
         raise NotImplementedError
 
+    def lost(self) -> None:
+        """The client is gone, though its connection is not broken: close, behind what has been written."""
+        raise NotImplementedError
+
     # Time ------------------------------------------------------------------------------------------------------------
 
     def opened(self) -> None:
         """The handshake is over: pings from now on."""
         interval = self.server.ping_interval
         if interval is not None:
+            self.heard = trio.current_time()
             self.deadline = self.heard + interval
 
     def await_close(self) -> None:
@@ -79,7 +84,7 @@ class Clocked(Wire):
         elif self._pinged is not None and self.heard <= self._pinged:
             log.info("dropped %s: nothing heard for %g s", self._peer(), now - self.heard)
             self.put(closing(INTERNAL_ERROR, "no pong"))
-            self.broken()
+            self.lost()
         elif now - self.heard < interval:
             self._pinged = None
             self.deadline = self.heard + interval

@@ -45,15 +45,16 @@ class WebSocketConnection(Clocked):
         now: on Trio's clock.
     """
 
-    __slots__ = ("_after", "_crowd", "_decoder", "_scope", "_working", "_written", "exchange")
+    __slots__ = ("_after", "_crowd", "_decoder", "_pongs", "_scope", "_working", "_written", "exchange")
 
     def __init__(self, server: HTTP1Service, transport: Transport, head: RequestHead, offer: Offer, now: float) -> None:
         super().__init__(server, transport, now)
         self.exchange = WebSocketExchange(self, head, offer)
         self._decoder: Decoder | None = None  # from our answer on
         self._written: trio.Event | None = None  # while somebody waits for that
-        self._crowd = 0  # bytes of control frames in it
-        self._after = False  # whether the connection ends behind it
+        self._pongs = b""  # that are about to be written
+        self._crowd = 0  # bytes of pongs that wait to be written
+        self._after: bool | None = None  # the connection ends behind what waits; whether the client may still send
         self._working = False
         self._scope: trio.CancelScope | None = None  # of the application's task
 
@@ -61,6 +62,11 @@ class WebSocketConnection(Clocked):
     def answering(self) -> bool:
         """See `Answering`."""
         return self._working
+
+    @property
+    def _ending(self) -> bool:
+        """Whether all has been said, so that what comes is thrown away."""
+        return self.closing or self._after is not None
 
     # The application -------------------------------------------------------------------------------------------------
 
@@ -105,11 +111,9 @@ class WebSocketConnection(Clocked):
     def end(self, *, sending: bool = True) -> None:
         """All has been said: close, once it is written, with regard for a client that still sends (`Wire.finish`)."""
         if self.pending is not None:
-            self._after = True
+            self._after = sending
             return
         self._unpause()
-        if self.gone:
-            return
         self.finish(sending=sending)
 
     # Reading ---------------------------------------------------------------------------------------------------------
@@ -121,7 +125,7 @@ class WebSocketConnection(Clocked):
             self.eof = True
             self._gone()
             return
-        if self.closing or self._after:
+        if self._ending:
             self.throw_away(data)
             return
         decoder = self._decoder
@@ -136,17 +140,18 @@ class WebSocketConnection(Clocked):
     def _read(self) -> None:
         """Take messages out of what has arrived, as far as there is room for them."""
         decoder, exchange = self._decoder, self.exchange
-        if decoder is None or self.closing or self._after:
+        if decoder is None or self._ending:
             return
         inbox = exchange.inbox
         try:
-            while not inbox.full and self._crowd < CROWD:
+            while not inbox.full and (self._crowd < CROWD or self.gone):
                 event = decoder.next()
                 if isinstance(event, str):
                     inbox.feed({"type": "websocket.receive", "text": event, "bytes": None}, len(event))
                 elif isinstance(event, bytes):
                     inbox.feed({"type": "websocket.receive", "text": None, "bytes": event}, len(event))
                 elif event is None:
+                    self._answer()
                     self._unpause()
                     if self.gone:
                         exchange.vanished()
@@ -156,6 +161,7 @@ class WebSocketConnection(Clocked):
         except Violation as violation:
             self._fail(violation)
             return
+        self._answer()
         inbox.room = self._read
         if not self.paused and not self.gone:
             self.paused = True
@@ -172,9 +178,13 @@ class WebSocketConnection(Clocked):
         """Whether it was the last frame."""
         opcode, payload = event
         if opcode == PING:
-            self._answer(control(PONG, payload))
+            # Written together: a flood of pings is no flood of system calls.
+            self._pongs += control(PONG, payload)
+            if len(self._pongs) >= CROWD:
+                self._answer()
         elif opcode == CLOSE:
             code, reason = close_of(payload)
+            self._answer()
             if not self.exchange.said_goodbye:
                 self.put(control(CLOSE) if code == NO_CODE else closing(code))
             self.exchange.closed(code, reason)
@@ -182,12 +192,14 @@ class WebSocketConnection(Clocked):
             return True
         return False
 
-    def _answer(self, frame: bytes) -> None:
-        if not self.put(frame):
-            self._crowd += len(frame)
+    def _answer(self) -> None:
+        pongs, self._pongs = self._pongs, b""
+        if pongs and not self.exchange.said_goodbye and not self.put(pongs):
+            self._crowd += len(pongs)
 
     def _fail(self, violation: Violation) -> None:
         """The client has broken the protocol: say so, and close."""
+        self._answer()
         if not self.exchange.said_goodbye:
             self.put(closing(violation.code, violation.reason))
         self.exchange.closed(violation.code, violation.reason)
@@ -227,9 +239,8 @@ class WebSocketConnection(Clocked):
                 self._written = None
         if self.gone:
             return
-        if self._after:
-            self._after = False
-            self.end()
+        if self._after is not None:
+            self.finish(sending=self._after)
         elif self.paused:
             self._read()
 
@@ -244,15 +255,21 @@ class WebSocketConnection(Clocked):
     def _gone(self) -> None:
         """The client has left. What came before may still lie unread."""
         self.close()
-        if self._decoder is not None and self._decoder.holds and self.paused:
-            self.exchange.client_left()
-        else:
+        self.exchange.client_left()
+        if self._decoder is None or self._ending:
             self.exchange.vanished()
+        else:
+            self._read()
 
     def broken(self) -> None:
         """See `Receiver`."""
         self.eof = True
         self._gone()
+
+    def lost(self) -> None:
+        """See `Clocked`."""
+        self.exchange.vanished()
+        self.end(sending=False)
 
     def hung_up(self) -> None:
         """See `Receiver`: told, no more, for there is still something to read."""

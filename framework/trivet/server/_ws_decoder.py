@@ -71,11 +71,6 @@ class Decoder:
         self._inflater: Inflater | None = None
         self._text: codecs.IncrementalDecoder | None = None
 
-    @property
-    def holds(self) -> bool:
-        """Whether there is something that has not been looked at, or waits for more."""
-        return self._at < len(self._buffer)
-
     def feed(self, data: bytes) -> None:
         """Bytes have arrived."""
         self._buffer = self._buffer[self._at :] + data if self._at < len(self._buffer) else data

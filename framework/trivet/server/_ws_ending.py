@@ -58,11 +58,6 @@ class WebSocketEnding(RequestLink):
 
     # What the connection says ----------------------------------------------------------------------------------------
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing of the application's goes out any more."""
-        return self._state == OVER
-
     def closed(self, code: int, reason: str) -> None:
         """The client has closed, or has had to be closed."""
         self._end_with(code, reason)
@@ -84,8 +79,8 @@ class WebSocketEnding(RequestLink):
         if self._state != CONNECTING:
             return
         self._outcome = "failed"
-        self._refuse(status, detail)
         self.client_left()
+        self._refuse(status, detail)
         self.inbox.end({"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""})
 
     def release(self) -> None:

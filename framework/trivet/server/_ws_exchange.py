@@ -145,6 +145,8 @@ class WebSocketExchange(WebSocketEnding):
         if self._entry is not None:
             self._entry.head(101, trio.current_time())
         connection.open(answer, Decoder(server.limits.websocket_message, deflates=bits is not None))
+        while connection.pending is not None:
+            await connection.drained()
         await trio.lowlevel.checkpoint()
 
     async def _close(self, message: Message) -> None:
