@@ -115,7 +115,11 @@ async def test_full_and_room(size: int) -> None:
         count += 1
     assert count == -(-10_000 // (size + OVERHEAD))
     calls: list[int] = []
-    inbox.room = lambda: calls.append(inbox._size)
+
+    def room() -> None:
+        calls.append(inbox._size)
+
+    inbox.room = room
     for _ in range(count):
         await inbox.receive()
     assert len(calls) == 1
