@@ -207,9 +207,9 @@ Each connection was also closed as the standard says.
 
 NON-STRICT: {", ".join(loose) or "none"}.
 
-In these cases valid messages come in one packet with a protocol error. We close as soon as we see the error, so that the
-echo of a message before it does not always go out any more; which of the cases that hits depends on how the packet is
-split, and differs from run to run. INFORMATIONAL are cases that no behaviour fails.
+In these cases valid messages come in one packet with a protocol error. We close as soon as we see the error, so that
+the echo of a message before it does not always go out any more; which of the cases that hits depends on how the packet
+is split, and differs from run to run. INFORMATIONAL are cases that no behaviour fails.
 """
 
 

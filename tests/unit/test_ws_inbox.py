@@ -99,7 +99,7 @@ async def test_others_have_their_turn() -> None:
                 turns.append(len(inbox._messages or ()))
                 await trio.lowlevel.checkpoint()
 
-        for _ in range(5 * AT_ONCE):
+        for _turn in range(5 * AT_ONCE):
             await inbox.receive()
         nursery.cancel_scope.cancel()
     assert len(turns) >= 2
@@ -124,7 +124,8 @@ async def test_full_and_room(size: int) -> None:
         await inbox.receive()
     assert len(calls) == 1
     assert 5000 - size - OVERHEAD < calls[0] <= 5000
-    while not inbox.full:
+    for _ in range(count):
         inbox.feed(message(0), size)
+    held = inbox.full
     inbox.end(END)
-    assert not inbox.full
+    assert (held, inbox.full) == (True, False)
