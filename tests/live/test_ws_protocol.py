@@ -857,9 +857,9 @@ async def test_a_client_that_leaves_while_nobody_receives(make: MakeSite) -> Non
 # Many ----------------------------------------------------------------------------------------------------------------
 
 
-@only_plain
+@pytest.mark.parametrize("make", ["poller"], indirect=True)
 async def test_abrupt_ends_leave_nothing(make: MakeSite) -> None:
-    """Two hundred clients that break their connections in the middle of something; the site counts what is left."""
+    """A thousand clients that break their connections in the middle of something; the site counts what is left."""
     room: set[Any] = set()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -878,11 +878,11 @@ async def test_abrupt_ends_leave_nothing(make: MakeSite) -> None:
             room.discard(send)
 
     async with make(app) as served:
-        for _ in range(4):
+        for _ in range(10):
             async with AsyncExitStack() as stack:
-                peers = [await stack.enter_async_context(opened(served)) for _ in range(50)]
+                peers = [await stack.enter_async_context(opened(served)) for _ in range(100)]
                 for number, peer in enumerate(peers):
-                    if number % 10 == 0:
+                    if number % 25 == 0:
                         await peer.send(text("to all"))
                     elif number % 3 == 0:
                         await peer.send(frame(BINARY, bytes(1000))[:500])
