@@ -50,7 +50,7 @@ RAW: dict[str, tuple[bytes, bytes | None]] = {
         b"HTTP/1.1 101",
     ),
     "ws-connection-not-ascii": (websocket().replace(b": Upgrade", b": Upgrade, \xff"), b"HTTP/1.1 400"),
-    "ws-version": (websocket().replace(b"Version: 13", b"Version: 12"), b"HTTP/1.1 400"),
+    "ws-version": (websocket().replace(b"Version: 13", b"Version: 12"), b"HTTP/1.1 4"),
     "ws-subprotocol-not-offered": (websocket(path=b"/badsub"), b"HTTP/1.1 500"),
     "ws-accept-with-bad-header": (websocket(path=b"/badheader"), b"HTTP/1.1 500"),
     "ws-data-before-accept": (websocket(path=b"/slowaccept") + text_frame(b"hi"), None),

@@ -6,6 +6,9 @@ import trio
 
 from trivet.server._crew import Crew
 from trivet.server._http1_connection import HTTP1Connection
+from trivet.server._ws_connection import WebSocketConnection
+
+_WORK = {HTTP1Connection.work.__code__, WebSocketConnection.work.__code__}
 
 
 def living() -> int:
@@ -17,5 +20,5 @@ def living() -> int:
         task = pending.pop()
         pending += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
         code = [frame.f_code for frame, _ in task.iter_await_frames()]
-        found += code[:1] != [Crew._live.__code__] or HTTP1Connection.work.__code__ in code
+        found += code[:1] != [Crew._live.__code__] or not _WORK.isdisjoint(code)
     return found

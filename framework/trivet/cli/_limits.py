@@ -95,7 +95,7 @@ def _number(value: object, *, whole: bool) -> float | None:
     return number if math.isfinite(number) else None
 
 
-_EXAMPLES: Final = {"body_size": "10485760", "connections": "10000", "requests": "1000"}
+_EXAMPLES: Final = {"body_size": "10485760", "connections": "10000", "requests": "1000", "websocket_deflate": "1024"}
 
 LIMITS: Final = (
     Limit("request_line", "BYTES", 64, "bytes of the request line; longer: 414"),
@@ -123,6 +123,16 @@ LIMITS: Final = (
         hypercorn="keep_alive_max_requests",
     ),
     Limit("read_ahead", "BYTES", 1024, "bytes read behind the request that is being answered"),
+    Limit(
+        "websocket_message",
+        "BYTES",
+        1,
+        "bytes of a WebSocket's message; larger: closed with 1009",
+        hypercorn="websocket_max_message_size",
+    ),
+    Limit("websocket_deflate", "BYTES", 0, "bytes from which messages are compressed; none: never", optional=True),
+    Limit("websocket_pong", "SECONDS", 0, "seconds in which a pinged WebSocket has to be heard of", above=True),
+    Limit("websocket_close", "SECONDS", 0, "seconds for a client to answer our close frame", above=True),
 )
 BY_NAME: Final[Mapping[str, Limit]] = {limit.name: limit for limit in LIMITS}
 

@@ -131,7 +131,12 @@ GROUPS: Mapping[str, tuple[Option, ...]] = {
             "how long a read of the socket may take, while we answer too (hypercorn's protocols only)",
             _seconds,
         ),
-        Option("--websocket-ping-interval", "websocket_ping_interval", "between pings of a WebSocket", _seconds),
+        Option(
+            "--websocket-ping-interval",
+            "websocket_ping_interval",
+            "how long a WebSocket may be silent before it is pinged; 0: for ever (default 20, hypercorn's: none)",
+            _seconds,
+        ),
     ),
     "limits of what a client may take": tuple(_limit(limit) for limit in LIMITS),
     "processes": (

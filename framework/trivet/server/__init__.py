@@ -22,6 +22,13 @@ HTTP/1.1, ours, from the socket upwards
     _http1_request _http1_scope     a head as a value; as a scope
     _http1_refusal _http1_response  the strict grammar, and why not; the bytes of a response
     _http1_handover                 what goes on as another protocol
+WebSockets on HTTP/1.1, ours
+    _ws_handshake                   what a client asks for, and how it is told yes
+    _ws_frames _ws_deflate          a frame as bytes; a message compressed, within bounds
+    _ws_decoder                     from bytes to messages, pings and closes; limits, UTF-8, order
+    _ws_connection _ws_clock        reads and writes, and when it stops; pings, and how long a client may be silent
+    _ws_exchange _ws_ending         what an application says; how it ends, and who is told what
+    _ws_inbox                       what `receive` returns
 The others, hypercorn's, made safe
     _connection _handshake          the tasks of one connection, containment of what goes wrong; TLS
     _seam                           what a protocol owes its connection

@@ -23,7 +23,7 @@ import trio
 from trivet.asgi import Answer, ASGIApp, Scope
 
 from ._http1_exchange import Exchange
-from ._http1_handover import becomes_another, begins_http2
+from ._http1_handover import becomes_another, begins_http2, open_websocket
 from ._http1_head import Begun, Refused, RequestHead, find_end
 from ._http1_intake import Intake
 from ._http1_response import ResponseFault, answer_of
@@ -133,7 +133,7 @@ class HTTP1Connection(Intake):
                 self._refuse(refused.status, refused.detail, data)
             return None
         if head.upgrade and becomes_another(head):
-            self._hand_over(data)
+            self._open_websocket(head)
             return None
         return head
 
@@ -272,6 +272,17 @@ class HTTP1Connection(Intake):
         self.gone = True
         self.deadline = inf
         self.server.hand_over(self.transport, data)
+        self.server.left(self)
+
+    def _open_websocket(self, head: RequestHead) -> None:
+        self._served += 1
+        refusal = open_websocket(self.server, self.transport, head, self._buffer, paused=self._paused, eof=self.eof)
+        if refusal is not None:
+            status, detail, fields = refusal
+            self._refuse(status, detail, head, fields)
+            return
+        self.gone = True
+        self.deadline = inf
         self.server.left(self)
 
     def tick(self, now: float, seconds: float) -> None:

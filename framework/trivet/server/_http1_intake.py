@@ -148,13 +148,14 @@ class Intake(Wire):
 
     # The end --------------------------------------------------------------------------------------------------------
 
-    def _refuse(self, status: int, detail: str, head: RequestHead | bytes = b"") -> None:
+    def _refuse(self, status: int, detail: str, head: RequestHead | bytes = b"", fields: bytes = b"") -> None:
         """Answer in the place of the application, and close.
 
         Args:
             status: of the answer.
             detail: what came, and what would be right.
             head: of the request that is no application's yet, or what came of it.
+            fields: that the answer has beside the usual ones.
         """
         current, service = self.current, self.server
         if current is not None:
@@ -173,7 +174,7 @@ class Intake(Wire):
             if isinstance(head, RequestHead)
             else line_of(head, service.limits.request_line)
         )
-        data, size = refusal(status, detail, service.tails()[0], line[0])
+        data, size = refusal(status, detail, fields + service.tails()[0], line[0])
         if current is not None:
             current.refused(status, size)
         elif service.access is not None:

@@ -45,7 +45,7 @@ class Refused(Exception):
     """The bytes of a client are no request that we serve. The connection is closed after the answer.
 
     Attributes:
-        status: of the answer: 400, 413, 414, 431, 501 or 505.
+        status: of the answer: 400, 413, 414, 426, 431, 501 or 505.
         detail: what came and what would be right, for the body of the answer.
     """
 

@@ -13,7 +13,7 @@ back until the first part of the body is known, a head gets the best framing: a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -84,6 +84,17 @@ def _line(field: Any) -> tuple[bytes, int, int]:
     if len(_LINES) < _LINES_KEPT and len(line) <= _LINE_KEPT:
         _LINES[name, value] = made
     return made
+
+
+def lines_of(headers: Iterable[Any]) -> Iterator[tuple[bytes, bytes]]:
+    """Fields of the application's: name in lower case, and line.
+
+    Raises:
+        ResponseFault: one cannot be sent.
+    """
+    for field in headers:
+        line = _line(field)[0]
+        yield line.partition(b":")[0].lower(), line
 
 
 def check_status(status: object) -> None:

@@ -1,4 +1,5 @@
-"""The ASGI scope of a request of HTTP/1.1. This file owns what is in it (ASGI HTTP 2.4, "HTTP Connection Scope")."""
+"""The ASGI scope of a request of HTTP/1.1. This file owns what is in it (ASGI HTTP & WebSocket 2.4, "HTTP Connection
+Scope" and "WebSocket Connection Scope")."""
 
 from __future__ import annotations
 
@@ -45,3 +46,26 @@ def scope_of(service: HTTP1Service, transport: Transport, head: RequestHead) -> 
     if transport.tls:
         scope["scheme"] = "https"
     return scope
+
+
+def websocket_scope_of(
+    service: HTTP1Service, transport: Transport, head: RequestHead, subprotocols: list[str]
+) -> dict[str, Any]:
+    """The same for a WebSocket. `subprotocols`: those that the client offers."""
+    scope = {**service.template}
+    del scope["method"]
+    return {
+        **scope,
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "scheme": "wss" if transport.tls else "ws",
+        "path": unquote(head.raw_path.decode("ascii")),
+        "raw_path": head.raw_path,
+        "query_string": head.query_string,
+        "headers": head.headers,
+        "client": transport.client,
+        "server": transport.local,
+        "subprotocols": subprotocols,
+        "state": service.lifespan_state.copy(),
+        "extensions": {"websocket.http.response": {}},
+    }

@@ -29,6 +29,10 @@ from ._state import Open, Server, log
 from ._tls_handshake import Handshake
 from ._tls_transport import SecureTransport
 from ._transport import StreamTransport, Transport
+from ._ws_connection import WebSocketConnection
+
+PING_INTERVAL: Final = 20.0
+"""Seconds that a WebSocket is silent before it is pinged, unless it is configured: uvicorn's."""
 
 TICK: Final = 0.5
 """Seconds between two sweeps: how much later than its limit something may be ended."""
@@ -67,6 +71,8 @@ class HTTP1Service:
         self.send_timeout = server.send_timeout
         self.lifespan_state = server.lifespan_state
         self.root_path: str = config.root_path
+        chosen = "websocket_ping_interval" in vars(config)
+        self.ping_interval: float | None = config.websocket_ping_interval if chosen else PING_INTERVAL
         self.requests = inf if limits.requests is None else limits.requests
         self._server_names = [name.lower() for name in config.server_names]
         self.watchful = bool(self._server_names) or server.context.max_requests is not None
@@ -129,6 +135,10 @@ class HTTP1Service:
         if self.poller is not None:
             self.poller.woken = True
 
+    def joined(self, connection: Open) -> None:
+        """A connection goes on as another."""
+        self._server.joined(connection)
+
     def left(self, connection: Open) -> None:
         """A connection is over."""
         self._server.left(connection)
@@ -169,10 +179,12 @@ class HTTP1Service:
             await transport.run(connection)
         except Exception:  # noqa: BLE001 - whatever it is, it costs nobody else anything
             log.exception("a connection ended by an error")
-            connection.broken()
+            transport.receiver.broken()
         except trio.Cancelled:
-            connection.close()
+            transport.receiver.close()
             raise
+        finally:
+            del transport.receiver  # which refers to it: only the collector would free them
 
     # Time --------------------------------------------------------------------------------------------------------
 
@@ -184,7 +196,7 @@ class HTTP1Service:
             now = trio.current_time()
             self.now = now
             for connection in list(self._server.connections):
-                if isinstance(connection, (HTTP1Connection, Handshake)):
+                if isinstance(connection, (HTTP1Connection, WebSocketConnection, Handshake)):
                     connection.tick(now, now - before)
             before = now
             self.entrance.admit()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of trivet's HTTP/1.1 protocol.
+    """The limits of trivet's HTTP/1.1 and WebSocket protocols.
 
     Attributes:
         request_line: bytes of the request line; longer: 414. nginx's `large_client_header_buffers` holds lines of
@@ -30,8 +30,15 @@ class Limits:
             many as the process may have descriptors.
         requests: on one connection, which is closed after that many; `None`: no bound. hypercorn's
             `keep_alive_max_requests` is 1,000, as nginx's.
-        read_ahead: bytes that are read behind the request being answered (pipelined requests, or a body nobody reads
-            yet); then the client has to wait. uvicorn's high-water mark.
+        read_ahead: bytes that are read behind the request being answered (pipelined requests, or a body or messages
+            that nobody reads yet); then the client has to wait. uvicorn's high-water mark.
+        websocket_message: bytes of a message, inflated if it is compressed; larger: 1009. hypercorn's and uvicorn's
+            16 MiB.
+        websocket_deflate: bytes from which a message is compressed, if the client can (permessage-deflate); `None`: no
+            message is, either way. Off as in `ws` (Node) and gorilla (Go); `ws` starts at 1,024 where it is on.
+        websocket_pong: seconds in which something has to be heard after a ping; else the client is dropped. uvicorn's
+            `ws_ping_timeout`.
+        websocket_close: seconds for a client to answer our close frame with its own; RFC 6455 names none.
     """
 
     request_line: int = 8192
@@ -45,3 +52,7 @@ class Limits:
     connections: int | None = None
     requests: int | None = None
     read_ahead: int = 65_536
+    websocket_message: int = 16_777_216
+    websocket_deflate: int | None = None
+    websocket_pong: float = 20.0
+    websocket_close: float = 5.0

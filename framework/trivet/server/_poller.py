@@ -141,6 +141,10 @@ class Poller:
         """Hand what arrives to `receiver` from now on."""
         self._readers[sock.fileno()] = sock, receiver
 
+    def receiver_of(self, sock: socket.socket) -> Receiver:
+        """Who gets what arrives."""
+        return self._readers[sock.fileno()][1]
+
     def pause(self, sock: socket.socket) -> None:
         """Read no more, but notice the end of the stream."""
         self._epoll.modify(sock.fileno(), select.EPOLLRDHUP)

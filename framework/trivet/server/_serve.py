@@ -78,9 +78,10 @@ async def serve(
             else 10.
         cleanup_grace: seconds they may clean up after being told to stop. None: as above, else 5.
         send_timeout: seconds a write may make no progress, where the request has not set its own; None: no bound.
-        limits: what a client may take. None: the defaults, with `idle_timeout` and `requests` as `config` has them.
+        limits: what a client may take. None: the defaults, with those that are hypercorn's too as `config` has them.
             Only of trivet's own protocol.
-        protocol: whose HTTP/1.1 to speak: trivet's own, or hypercorn's. HTTP/2, HTTP/3 and WebSockets are hypercorn's.
+        protocol: whose HTTP/1.1, and WebSocket on it, to speak: trivet's own, or hypercorn's. HTTP/2 and HTTP/3 are
+            hypercorn's.
         sockets: bound sockets to use instead of those of `config`. They are closed at the end.
         debug: passed on to the application on its `LifespanLink`.
         watchdog: what ends the process if a handler cannot be ended (see `Watchdog`).
@@ -108,7 +109,11 @@ async def serve(
     )
     lifespan = Lifespan(server, link)
     if limits is None:
-        limits = Limits(idle_timeout=config.keep_alive_timeout, requests=_requests_of(config))
+        limits = Limits(
+            idle_timeout=config.keep_alive_timeout,
+            requests=_requests_of(config),
+            websocket_message=config.websocket_max_message_size,
+        )
     own = limits if protocol == "trivet" else None
     service = _Service(server, link, lifespan, hurry_trigger, watchdog, own)
     failure: LifespanFailed | None = None

@@ -41,6 +41,8 @@ def effective(config: Config) -> Config:
         config.backlog = BACKLOG
     if "include_server_header" not in chosen:
         config.include_server_header = False  # it tells an attacker what to try (ASVS 13.4.6)
+    if not config.websocket_ping_interval and "websocket_ping_interval" in chosen:
+        config.websocket_ping_interval = None  # hypercorn's protocols would ping without a pause
     config.set_statsd_logger_class(StatsdLogger)
     config.accesslog = None  # hypercorn's own is not written: see `_access_log`
     return config

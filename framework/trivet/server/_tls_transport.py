@@ -20,7 +20,7 @@ import trio
 from ._poller import Poller, Receiver
 from ._stream import BoundedStream
 from ._tls_stream import adopt
-from ._transport import PolledTransport, Take
+from ._transport import Answering, PolledTransport, Take
 
 RECORD: Final = 16_384
 """Plain bytes in a record (RFC 8446 section 5.1). BIOs never shrink, so that nothing larger goes through them."""
@@ -172,6 +172,12 @@ class SecureTransport(PolledTransport):
                 self._say_goodbye()
             super().close(reset=reset)
 
+    def pass_on(self, receiver: Answering) -> None:
+        """See `Transport`."""
+        records = self._poller.receiver_of(self.sock)
+        assert isinstance(records, Records)
+        records.receiver = receiver
+
     def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
         """See `Transport`."""
         self._poller.remove(self.sock)
@@ -186,14 +192,14 @@ class Records:
 
     Args:
         transport: whose session reads.
-        receiver: the connection.
+        receiver: the connection; it may be another later.
     """
 
-    __slots__ = ("_ended", "_receiver", "_transport")
+    __slots__ = ("_ended", "_transport", "receiver")
 
     def __init__(self, transport: SecureTransport, receiver: Receiver) -> None:
         self._transport = transport
-        self._receiver = receiver
+        self.receiver = receiver
         self._ended = False  # the peer has said close_notify: whatever follows, anybody may have sent
 
     def received(self, data: bytes, now: float) -> None:
@@ -202,7 +208,7 @@ class Records:
             self.feed(data, now)
         elif not self._ended:
             self._ended = True
-            self._receiver.received(b"", now)
+            self.receiver.received(b"", now)
 
     def feed(self, data: bytes, now: float) -> None:
         """Decrypt all of it at once, so that nothing is left here when reading is paused."""
@@ -214,13 +220,12 @@ class Records:
             self._transport.flush()  # the alert
             self.broken()
             return
-        receiver = self._receiver
         if len(plain) == 1:
-            receiver.received(plain[0], now)
+            self.receiver.received(plain[0], now)
         elif plain:
-            receiver.received(b"".join(plain), now)
+            self.receiver.received(b"".join(plain), now)
         if self._ended:
-            receiver.received(b"", now)
+            self.receiver.received(b"", now)
         elif self._transport.outgoing.pending and self._goes_too_far():
             self.broken()
 
@@ -260,8 +265,8 @@ class Records:
 
     def hung_up(self) -> None:
         """See `Receiver`."""
-        self._receiver.hung_up()
+        self.receiver.hung_up()
 
     def broken(self) -> None:
         """See `Receiver`."""
-        self._receiver.broken()
+        self.receiver.broken()

@@ -83,6 +83,10 @@ class Transport(Protocol):
         """Close; `reset`: with RST, dropping what has not been sent."""
         ...
 
+    def pass_on(self, receiver: Answering) -> None:
+        """Hand what arrives to another connection from now on."""
+        ...
+
     def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
         """Stop reading, and let another protocol go on: in the task that has read so far, or else in `nursery`."""
         ...
@@ -136,6 +140,10 @@ class PolledTransport:
         self._poller.notify_closing(sock)
         close_now(sock, reset=reset)
 
+    def pass_on(self, receiver: Answering) -> None:
+        """See `Transport`."""
+        self._poller.pass_on(self.sock, receiver)
+
     def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
         """See `Transport`."""
         self._poller.remove(self.sock)
@@ -170,6 +178,10 @@ class Answering(Receiver, Protocol):
         """Whether there is a task that answers a request, and that closes the transport when it is cancelled."""
         ...
 
+    def close(self) -> None:
+        """Close at once."""
+        ...
+
 
 class StreamTransport:
     """A Trio stream; `run` is the task that reads it.
@@ -195,6 +207,7 @@ class StreamTransport:
         local: tuple[str, int] | None,
     ) -> None:
         self.stream = stream
+        self._lower = getattr(stream, "transport_stream", stream)  # below TLS
         self.tls = tls
         self.client = client
         self.local = local
@@ -205,6 +218,7 @@ class StreamTransport:
         self._surplus = b""  # read by the time it was handed over
         self._reset = False
         self._closed = trio.Event()  # by the connection
+        self.receiver: Answering  # from `run` on
 
     async def run(self, receiver: Answering) -> None:
         """Read until the end, until closed, or until handed over; then until that is over.
@@ -212,32 +226,33 @@ class StreamTransport:
         Cancellation: a request in progress is cancelled with us, and has a moment for its last answer.
         """
         take: Take | None = None
+        self.receiver = receiver
         try:
             with self._reading:
-                await self._read(receiver)
+                await self._read()
             take = self._take
         finally:
             if take is None:
-                if receiver.answering and not self._reading.cancel_called:
+                if self.receiver.answering and not self._reading.cancel_called:
                     with trio.CancelScope(shield=True, relative_deadline=CLOSE_SECONDS):
                         await self._closed.wait()
                 await self._close()
         if take is not None:
             await take(self.stream, self._surplus)
 
-    async def _read(self, receiver: Receiver) -> None:
+    async def _read(self) -> None:
         while True:
             while self._resumed is not None:  # it may have been paused again before we run
                 await self._resumed.wait()
             try:
                 data = await self.stream.receive_some(RECEIVE_SIZE)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                receiver.broken()
+                self.receiver.broken()
                 return
             if self._handed_over():
                 self._surplus = bytes(data)
                 return
-            receiver.received(bytes(data), trio.current_time())
+            self.receiver.received(bytes(data), trio.current_time())
             if self._handed_over():
                 return
             if not data:
@@ -250,9 +265,8 @@ class StreamTransport:
         with trio.CancelScope(shield=True, relative_deadline=CLOSE_SECONDS):
             try:
                 if self._reset:
-                    lower = getattr(self.stream, "transport_stream", self.stream)
-                    if isinstance(lower, BoundedStream):
-                        lower.close(reset=True)
+                    if isinstance(self._lower, BoundedStream):
+                        self._lower.close(reset=True)
                     await trio.aclose_forcefully(self.stream)
                 else:
                     await self.stream.aclose()
@@ -287,15 +301,18 @@ class StreamTransport:
 
     def end_writing(self) -> None:
         """See `Transport`. Over TLS without close_notify, for what follows it could not be read any more."""
-        lower = getattr(self.stream, "transport_stream", self.stream)
-        if isinstance(lower, BoundedStream):
-            lower.end_writing()
+        if isinstance(self._lower, BoundedStream):
+            self._lower.end_writing()
 
     def close(self, *, reset: bool = False) -> None:
         """See `Transport`."""
         self._reset = reset
         self._closed.set()
         self._reading.cancel()
+
+    def pass_on(self, receiver: Answering) -> None:
+        """See `Transport`."""
+        self.receiver = receiver
 
     def hand_over(self, take: Take, nursery: trio.Nursery) -> None:
         """See `Transport`. Two cannot read at a time, and who has accepted a stream closes it when its task is over."""

@@ -1,0 +1,1 @@
+"""Autobahn|Testsuite against `trivet run`; see `run`."""
