@@ -142,7 +142,7 @@ class SocketWebSocket:
             if isinstance(event, Message):
                 parts.append(event.data)
                 if event.message_finished:
-                    return ("" if isinstance(parts[0], str) else b"").join(parts)  # type: ignore[no-any-return]
+                    return ("" if isinstance(parts[0], str) else b"").join(parts)
             elif isinstance(event, CloseConnection):
                 self.close_code, self.close_reason = int(event.code), event.reason or ""
                 try:

@@ -5,7 +5,6 @@ This file owns how a test speaks WebSocket to a `_http1.Site`. It shares no code
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -36,9 +35,11 @@ def handshake(*fields: bytes, path: bytes = b"/", version: bytes = b"13", key: b
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = None) -> bytes:
+MASK = bytes.fromhex("37fa213d")  # as in the examples of RFC 6455 section 5.7
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes = MASK) -> bytes:
     """A frame of the client's."""
-    mask = os.urandom(4) if mask is None else mask
     size = len(payload)
     first = fin << 7 | rsv << 4 | opcode
     if size < 126:
