@@ -144,8 +144,7 @@ class LiveEventSink:
             self._written.set()
 
     async def _write(self, wire: bytes) -> None:
-        """Write an event; whoever calls it holds the lock, and may have been cancelled while waiting for that."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        """Write an event; whoever calls it holds the lock."""
         if self._midway:
             raise ResponseError(
                 "an event stream cannot go on: an earlier send was cancelled, and a part of its event may be out.\n"

@@ -7,6 +7,7 @@ What becomes of a stream that fails is `_respond`'s to say.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from contextlib import aclosing
 
 import trio
 
@@ -101,9 +102,7 @@ async def pour(source: AsyncIterable[object], give: Callable[..., Awaitable[obje
     """
     iterator = aiter(source)
     if isinstance(iterator, AsyncGenerator):
-        async with trio.as_safe_channel(lambda: iterator)() as items:
-            async for item in items:
-                await give(item)
+        await _pour_generator(iterator, give)
         return
     try:
         async for item in iterator:
@@ -112,6 +111,29 @@ async def pour(source: AsyncIterable[object], give: Callable[..., Awaitable[obje
         aclose: Callable[[], Awaitable[object]] | None = getattr(source, "aclose", None)
         if aclose is not None:
             await aclose()
+
+
+async def _pour_generator(generator: AsyncGenerator[object], give: Callable[..., Awaitable[object]]) -> None:
+    ended = False
+
+    async def to_its_end() -> AsyncGenerator[object]:
+        nonlocal ended
+        async with aclosing(generator):
+            async for item in generator:
+                yield item
+        ended = True
+
+    async with trio.as_safe_channel(to_its_end)() as items:
+        async for item in items:
+            await give(item)
+    if not ended:  # the channel closes without a word then, and half a body would pass for the whole
+        raise ResponseError(
+            f"the generator {getattr(generator, '__qualname__', generator)}() was cancelled at a `yield`, by a scope of "
+            "its own: a deadline, say, that\npassed while an item was sent. Let a function send, inside of that scope:\n"
+            "    async def feed(sink: Sink) -> None:\n"
+            "        with trio.move_on_after(5):\n"
+            "            await sink.send(chunk)"
+        )
 
 
 def declared_length(headers: RawHeaders) -> int | None:
