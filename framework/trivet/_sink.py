@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
+from typing import cast
 
 import trio
 
@@ -88,8 +89,9 @@ async def feed(stream: Stream, sink: StreamSink) -> None:
     Raises:
         BaseException: what its source raised.
     """
-    if isinstance(stream.source, AsyncIterable):
-        await pour(stream.source, sink.send_json if stream.lines else sink.send)
+    items = stream.items
+    if items is not None:
+        await pour(items, sink.send_json if stream.lines else sink.send)
     else:
         await stream.feed(sink)
 
@@ -102,7 +104,7 @@ async def pour(source: AsyncIterable[object], give: Callable[..., Awaitable[obje
     """
     iterator = aiter(source)
     if isinstance(iterator, AsyncGenerator):
-        await _pour_generator(iterator, give)
+        await _pour_generator(cast("AsyncGenerator[object]", iterator), give)
         return
     try:
         async for item in iterator:
@@ -110,26 +112,27 @@ async def pour(source: AsyncIterable[object], give: Callable[..., Awaitable[obje
     finally:
         aclose: Callable[[], Awaitable[object]] | None = getattr(source, "aclose", None)
         if aclose is not None:
-            await aclose()
+            await aclose()  # noqa: ASYNC102 - cancelled, it closes by force, as all of Trio's do
 
 
 async def _pour_generator(generator: AsyncGenerator[object], give: Callable[..., Awaitable[object]]) -> None:
     ended = False
 
+    @trio.as_safe_channel
     async def to_its_end() -> AsyncGenerator[object]:
         nonlocal ended
         async with aclosing(generator):
             async for item in generator:
-                yield item
+                yield item  # noqa: ASYNC119 - the channel closes it
         ended = True
 
-    async with trio.as_safe_channel(to_its_end)() as items:
+    async with to_its_end() as items:
         async for item in items:
             await give(item)
     if not ended:  # the channel closes without a word then, and half a body would pass for the whole
         raise ResponseError(
-            f"the generator {getattr(generator, '__qualname__', generator)}() was cancelled at a `yield`, by a scope of "
-            "its own: a deadline, say, that\npassed while an item was sent. Let a function send, inside of that scope:\n"
+            f"the generator {getattr(generator, '__qualname__', generator)}() was cancelled at a `yield`, by a scope "
+            "of its own: a deadline that passed\nwhile an item was sent. Let a function send, within that scope:\n"
             "    async def feed(sink: Sink) -> None:\n"
             "        with trio.move_on_after(5):\n"
             "            await sink.send(chunk)"

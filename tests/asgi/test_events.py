@@ -435,7 +435,7 @@ async def items() -> AsyncIterator[object]:
     yield Event("a", id=1)
     async with trio.open_nursery():
         with trio.move_on_after(60):
-            yield {"b": 2}
+            yield {"b": 2}  # noqa: ASYNC119
 
 
 class Items:

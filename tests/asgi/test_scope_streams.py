@@ -405,11 +405,11 @@ async def test_a_generator_runs_in_a_task_of_its_own(link: bool, autojump_clock:
             async with trio.open_nursery() as nursery:
                 with trio.move_on_after(3):
                     for tick in "abcdef":
-                        yield tick
+                        yield tick  # noqa: ASYNC119
                         await trio.sleep(1.2)
                 log.append("late")
                 nursery.start_soon(trio.sleep, 60)
-                yield "end"
+                yield "end"  # noqa: ASYNC101, ASYNC119 - what is tested
                 nursery.cancel_scope.cancel()
         finally:
             log.append("left")
@@ -436,7 +436,7 @@ async def test_a_generators_nursery_does_not_reach_who_sends(autojump_clock: Moc
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.sleep_forever)
-                yield b"x" * 100_000
+                yield b"x" * 100_000  # noqa: ASYNC101, ASYNC119 - what is tested
         finally:
             log.append("left")
 
@@ -456,7 +456,7 @@ async def test_a_generators_nursery_does_not_reach_who_sends(autojump_clock: Moc
 
 async def late() -> AsyncIterator[bytes]:
     with trio.move_on_after(3):
-        yield b"x" * 100_000
+        yield b"x" * 100_000  # noqa: ASYNC101, ASYNC119 - what is tested
     yield b"never"
 
 
@@ -467,7 +467,7 @@ async def failing() -> AsyncIterator[bytes]:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(child)
-        yield b"x" * 100_000
+        yield b"x" * 100_000  # noqa: ASYNC101, ASYNC119 - what is tested
 
 
 @pytest.mark.parametrize(
