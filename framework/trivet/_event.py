@@ -155,9 +155,10 @@ def _milliseconds(seconds: object) -> int:
 
 
 def _as_json(data: object) -> str:
+    kind = type(data).__name__
     if isinstance(data, bytes | bytearray | memoryview):
         raise TypeError(
-            f"the data of an event is text, or a value for JSON, not {type(data).__name__}.\n"
+            f"the data of an event is text, or a value for JSON, not {kind}.\n"
             "Decode it:  Event(data.decode())\n"
             "If it is JSON already, wrap it:  Event(msgspec.Raw(data))"
         )

@@ -7,7 +7,6 @@ source (or, for a slow client, the task that writes what waits for it), the hear
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterable
 from typing import Final, final
 
 import trio
@@ -120,9 +119,9 @@ class LiveEventSink:
             await self._request._scope.alongside(self._write_queue, self._fill_queue)
 
     async def _feed(self) -> None:
-        source = self._stream.source
-        if isinstance(source, AsyncIterable):
-            await pour(source, self.send)
+        items = self._stream.items
+        if items is not None:
+            await pour(items, self.send)
         else:
             await self._stream.feed(self)
 
@@ -144,8 +143,7 @@ class LiveEventSink:
             self._written.set()
 
     async def _write(self, wire: bytes) -> None:
-        """Write an event; whoever calls it holds the lock, and may have been cancelled while waiting for that."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        """Write an event; whoever calls it holds the lock."""
         if self._midway:
             raise ResponseError(
                 "an event stream cannot go on: an earlier send was cancelled, and a part of its event may be out.\n"

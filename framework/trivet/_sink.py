@@ -7,6 +7,8 @@ What becomes of a stream that fails is `_respond`'s to say.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from contextlib import aclosing
+from typing import cast
 
 import trio
 
@@ -87,8 +89,9 @@ async def feed(stream: Stream, sink: StreamSink) -> None:
     Raises:
         BaseException: what its source raised.
     """
-    if isinstance(stream.source, AsyncIterable):
-        await pour(stream.source, sink.send_json if stream.lines else sink.send)
+    items = stream.items
+    if items is not None:
+        await pour(items, sink.send_json if stream.lines else sink.send)
     else:
         await stream.feed(sink)
 
@@ -101,9 +104,7 @@ async def pour(source: AsyncIterable[object], give: Callable[..., Awaitable[obje
     """
     iterator = aiter(source)
     if isinstance(iterator, AsyncGenerator):
-        async with trio.as_safe_channel(lambda: iterator)() as items:
-            async for item in items:
-                await give(item)
+        await _pour_generator(cast("AsyncGenerator[object]", iterator), give)
         return
     try:
         async for item in iterator:
@@ -111,7 +112,31 @@ async def pour(source: AsyncIterable[object], give: Callable[..., Awaitable[obje
     finally:
         aclose: Callable[[], Awaitable[object]] | None = getattr(source, "aclose", None)
         if aclose is not None:
-            await aclose()
+            await aclose()  # noqa: ASYNC102 - cancelled, it closes by force, as all of Trio's do
+
+
+async def _pour_generator(generator: AsyncGenerator[object], give: Callable[..., Awaitable[object]]) -> None:
+    ended = False
+
+    @trio.as_safe_channel
+    async def to_its_end() -> AsyncGenerator[object]:
+        nonlocal ended
+        async with aclosing(generator):
+            async for item in generator:
+                yield item  # noqa: ASYNC119 - the channel closes it
+        ended = True
+
+    async with to_its_end() as items:
+        async for item in items:
+            await give(item)
+    if not ended:  # the channel closes without a word then, and half a body would pass for the whole
+        raise ResponseError(
+            f"the generator {getattr(generator, '__qualname__', generator)}() was cancelled at a `yield`, by a scope "
+            "of its own: a deadline that passed\nwhile an item was sent. Let a function send, within that scope:\n"
+            "    async def feed(sink: Sink) -> None:\n"
+            "        with trio.move_on_after(5):\n"
+            "            await sink.send(chunk)"
+        )
 
 
 def declared_length(headers: RawHeaders) -> int | None:

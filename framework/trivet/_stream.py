@@ -104,6 +104,12 @@ class Stream(Response):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status}>"
 
+    @property
+    def items(self) -> AsyncIterable[object] | None:
+        """What is to be looped over; `None`: the source is a function."""
+        source: object = self.source
+        return cast("AsyncIterable[object]", source) if isinstance(source, AsyncIterable) else None
+
     def start(self, method: str) -> tuple[int, RawHeaders]:
         """The head as it goes out; `Content-Length` only if it was set by hand. See `Response.start`."""
         return final_head(self.status, self._fields(), None, method)

@@ -405,11 +405,11 @@ async def test_a_generator_runs_in_a_task_of_its_own(link: bool, autojump_clock:
             async with trio.open_nursery() as nursery:
                 with trio.move_on_after(3):
                     for tick in "abcdef":
-                        yield tick
+                        yield tick  # noqa: ASYNC119
                         await trio.sleep(1.2)
                 log.append("late")
                 nursery.start_soon(trio.sleep, 60)
-                yield "end"
+                yield "end"  # noqa: ASYNC101, ASYNC119 - what is tested
                 nursery.cancel_scope.cancel()
         finally:
             log.append("left")
@@ -426,6 +426,72 @@ async def test_a_generator_runs_in_a_task_of_its_own(link: bool, autojump_clock:
             exchange.leave()
             await exchange.wait_returned()
         assert log == ["late", "left", "left"]
+
+
+async def test_a_generators_nursery_does_not_reach_who_sends(autojump_clock: MockClock) -> None:
+    """It is left where it was opened, also by a client that goes while an item is being sent."""
+    app, log = App(send_timeout=None), list[str]()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                yield b"x" * 100_000  # noqa: ASYNC101, ASYNC119 - what is tested
+        finally:
+            log.append("left")
+
+    @app.get("/")
+    async def handler() -> Stream:
+        return Stream(chunks())
+
+    async with TestClient(app) as client, client.open("GET", "/") as exchange:
+        await exchange.head()
+        exchange.stop_reading()
+        await trio.sleep(10)
+        exchange.leave()
+        await exchange.wait_returned()
+        assert exchange.error is None
+    assert log == ["left"]
+
+
+async def late() -> AsyncIterator[bytes]:
+    with trio.move_on_after(3):
+        yield b"x" * 100_000  # noqa: ASYNC101, ASYNC119 - what is tested
+    yield b"never"
+
+
+async def failing() -> AsyncIterator[bytes]:
+    async def child() -> None:
+        await trio.sleep(3)
+        raise ValueError("the child's bug")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child)
+        yield b"x" * 100_000  # noqa: ASYNC101, ASYNC119 - what is tested
+
+
+@pytest.mark.parametrize(
+    ("chunks", "logged"),
+    [(late, "late() was cancelled at a `yield`, by a scope of its own"), (failing, "the child's bug")],
+)
+async def test_a_generator_whose_own_scope_ends_it_is_no_whole_body(
+    chunks: Any, logged: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A scope over a `yield` cannot be told that it is over: so the response is cut, and the log says why."""
+    app = App(send_timeout=None)
+
+    @app.get("/")
+    async def handler() -> Stream:
+        return Stream(chunks())
+
+    async with TestClient(app, raise_app_exceptions=False) as client, client.open("GET", "/") as exchange:
+        await exchange.head()
+        exchange.stop_reading()
+        await trio.sleep(10)
+        exchange.start_reading()
+        await exchange.read()
+        assert exchange.truncated
+    assert logged in caplog.text
 
 
 @both_servers

@@ -58,7 +58,7 @@ async def test_chunks_lines_and_items_arrive(server: Server) -> None:
         begun.append("numbers")
         async with trio.open_nursery():
             for number in range(3):
-                yield number
+                yield number  # noqa: ASYNC101, ASYNC119 - what is tested
 
     @app.get("/children")
     async def children() -> Stream:

@@ -69,6 +69,8 @@ def test_an_event_is_written_so_that_it_reads_back(event: Event, wire: bytes) ->
         (b"data\n\ndata\ndata\n\ndata:", [Event(""), Event("\n")], ""),
         (b"data:test\n\ndata: test\n\n", [Event("test"), Event("test")], ""),
         (b"\xef\xbb\xbfdata: a\r\rdata: b\r\n\r\n", [Event("a"), Event("b")], ""),
+        (b"data: a\r\ndata: b\r\nid: 1\r\n\r\n", [Event("a\nb", id="1")], "1"),
+        ("retry: \uff11\ndata: x\n\n".encode(), [Event("x")], ""),
         (b"id: 5\nevent: lost\n\ndata: x\n\n", [Event("x")], "5"),
         (b"id: 5\n\nid: a\0b\nretry: 1x\nretry: -1\nnobody: y\ndata: x\n\n", [Event("x")], "5"),
         (b"id: 5\ndata: never ended\n", [], ""),
