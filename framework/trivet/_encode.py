@@ -6,12 +6,10 @@ pydantic: who returns a model has done so.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 
-def _foreign(value: Any) -> msgspec.Raw:
+def _foreign(value: object) -> msgspec.Raw:
     """What msgspec does not know, wherever it stands; for all else this is never called.
 
     A model is written as itself, not as what an annotation says of it: that only documents. By its aliases, as it is

@@ -34,7 +34,7 @@ END = b"\r\n--X--\r\n"
 HEADERS = {"content-type": "multipart/form-data; boundary=X", "content-length": str(len(BEGIN + END))}
 
 GRACE = 0.3
-DEADLINE = 0.3
+DEADLINE = 0.75
 
 
 def told(error: BaseException) -> str:
@@ -97,7 +97,7 @@ class Journey:
         await sink.send("begun")
         try:
             self.there.set()
-            await trio.sleep(DEADLINE * 2)
+            await trio.sleep(DEADLINE + 0.2)
         except trio.Cancelled:
             self.log.append("stream stopped")
             raise
