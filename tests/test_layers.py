@@ -32,6 +32,7 @@ FLOORS: list[tuple[str, set[str]]] = [
             "_markers",
             "_describe",
             "_origin",
+            "_annotation",
         },
     ),
     (

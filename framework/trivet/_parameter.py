@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._annotation import metadata, resolved
 from ._extract import REQUIRED
 from ._markers import Depends, Marker
 from ._ported import framework_of, instead_of_marker, is_marker
@@ -21,7 +21,7 @@ from .errors import RegistrationError
 
 
 class Parameter:
-    """One parameter of a signature with its resolved annotation."""
+    """One parameter of a signature with its annotation, in which no name and no alias is left to be resolved."""
 
     __slots__ = ("annotation", "default", "fn", "name", "positional")
 
@@ -54,6 +54,13 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
         if parameter.name in filled:
             continue
         taken = Parameter(fn, parameter, hints.get(parameter.name, parameter.empty))
+        try:
+            taken.annotation = resolved(taken.annotation)
+        except NameError as error:
+            raise taken.refuse(
+                f"is annotated with a type alias that names {error.name or str(error)!r}, which cannot be resolved",
+                "Import it at run time, not under `if TYPE_CHECKING:`, in the module of the alias.",
+            ) from None
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise taken.refuse(
                 "collects arguments, but only named ones can be bound",
@@ -91,7 +98,7 @@ def marker_of(parameter: Parameter) -> Depends | Marker | None:
         RegistrationError: it has two, a marker's class instead of a marker, or another framework's.
     """
     found: Depends | Marker | None = None
-    for extra in _metadata(parameter.annotation):
+    for extra in metadata(parameter.annotation):
         if extra is Depends:
             raise parameter.refuse(
                 "is marked with Depends itself, without a provider",
@@ -118,33 +125,10 @@ def marker_of(parameter: Parameter) -> Depends | Marker | None:
     return found
 
 
-def _metadata(annotation: Any) -> list[Any]:
-    """What `Annotated` says, through `| None` too: `Annotated[int, Query()] | None`."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        bare, *extras = typing.get_args(annotation)
-        return [*extras, *_metadata(bare)]
-    inner, optional = split_optional(annotation)
-    return _metadata(inner) if optional else []
-
-
 def dependency_of(parameter: Parameter) -> Depends | None:
     """The `Depends` in the parameter's `Annotated`, if it has one."""
     marker = marker_of(parameter)
     return marker if isinstance(marker, Depends) else None
-
-
-def split_optional(annotation: Any) -> tuple[Any, bool]:
-    """`T | None` as `(T, True)`, inside `Annotated` too; anything else as it is."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        bare, *extras = typing.get_args(annotation)
-        inner, optional = split_optional(bare)
-        return (typing.Annotated[(inner, *extras)], True) if optional else (annotation, False)
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        args = typing.get_args(annotation)
-        others = [arg for arg in args if arg is not type(None)]
-        if len(others) < len(args):
-            return (others[0] if len(others) == 1 else typing.Union[tuple(others)]), True  # noqa: UP007
-    return annotation, False
 
 
 def spell(annotation: Any) -> str:

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from ._annotation import bare, split_optional
 from ._convert import STR, Converter, converter_for
 from ._document import decoder_for
 from ._extract import (
@@ -35,7 +36,7 @@ from ._extract import (
 from ._headers import field_name
 from ._markers import Form, FormLimits, Marker
 from ._models import Field, Shape, shape_of
-from ._parameter import Parameter, marker_of, spell, split_optional
+from ._parameter import Parameter, marker_of, spell
 from ._ported import instead_of_type
 
 CONTAINERS: Final[Mapping[Any, Container]] = {list: list, set: set, frozenset: frozenset, tuple: tuple}
@@ -160,7 +161,7 @@ class _Reader:
 
     def file(self, annotation: Any, name: str, default: Any) -> FileParam | None:
         """The source of an `UploadFile`, an optional one, or a list of them; `None`: it is something else."""
-        inner = _bare(split_optional(annotation)[0])
+        inner = bare(split_optional(annotation)[0])
         container: Container | None = None
         if (found := _items(inner)) is not None:
             inner, container = found
@@ -178,8 +179,8 @@ class _Reader:
         inner, _ = split_optional(annotation)
         converter, container = converter_for(inner), None
         if converter is None:
-            self._check_items(_bare(inner))
-            found = _items(_bare(inner))
+            self._check_items(bare(inner))
+            found = _items(bare(inner))
             if found is None:
                 return None
             converter, container = converter_for(found[0]), found[1]
@@ -195,9 +196,9 @@ class _Reader:
         copied = isinstance(default, list | set | dict)
         return TextParam(where, name, annotation, converter, container, default, copied)
 
-    def _check_items(self, bare: Any) -> None:
-        if bare in (list, set, frozenset, tuple, dict, typing.List, typing.Dict, typing.Set, typing.Tuple):  # noqa: UP006
-            name = getattr(bare, "__name__", str(bare)).lower()
+    def _check_items(self, inner: Any) -> None:
+        if inner in (list, set, frozenset, tuple, dict, typing.List, typing.Dict, typing.Set, typing.Tuple):  # noqa: UP006
+            name = getattr(inner, "__name__", str(inner)).lower()
             example = (
                 f"{name}[str, int]" if "dict" in name else "tuple[str, ...]" if "tuple" in name else f"{name}[str]"
             )
@@ -231,13 +232,13 @@ class _Reader:
             ) from None
 
     def _model(self, where: Where) -> ModelParam | None:
-        bare = _bare(split_optional(self.parameter.annotation)[0])
-        shape = shape_of(bare)
+        model = bare(split_optional(self.parameter.annotation)[0])
+        shape = shape_of(model)
         if shape is None:
             return None
-        members = tuple(ModelField(each.key, self._member(where, bare, shape, each)) for each in shape.fields)
+        members = tuple(ModelField(each.key, self._member(where, model, shape, each)) for each in shape.fields)
         known = frozenset(member.source.name for member in members) if shape.strict and where != "header" else None
-        return ModelParam(where, bare, members, shape.build, self.default, known)
+        return ModelParam(where, model, members, shape.build, self.default, known)
 
     def _member(self, where: Where, model: type[Any], shape: Shape, field: Field) -> TextParam | FileParam:
         name = field.name if field.name != field.key else sent_as(where, field.key)
@@ -246,7 +247,7 @@ class _Reader:
         if where == "form":
             source = self.file(field.annotation, name, default)
         if source is None and shape.texts:  # pydantic converts texts by rules of its own, which its users expect
-            found = _items(_bare(split_optional(field.annotation)[0]))
+            found = _items(bare(split_optional(field.annotation)[0]))
             source = TextParam(where, name, field.annotation, STR, None if found is None else found[1], default)
         if source is None:
             source = self.text(where, name, field.annotation, default)
@@ -262,7 +263,7 @@ class _Reader:
         """The body, as JSON or msgpack of the annotated type, or as it came."""
         parameter = self.parameter
         annotation = parameter.annotation
-        if marked and _bare(split_optional(annotation)[0]) is bytes:
+        if marked and bare(split_optional(annotation)[0]) is bytes:
             return RawParam(parameter.name, self.default)
         remedy = instead_of_type(annotation) or (
             "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or\n"
@@ -286,15 +287,9 @@ def sent_as(where: Literal["query", "header", "cookie", "form"], name: str) -> s
     return name.rstrip("_").replace("_", "-") if where == "header" else name
 
 
-def _bare(annotation: Any) -> Any:
-    while typing.get_origin(annotation) is typing.Annotated:
-        annotation = typing.get_args(annotation)[0]
-    return annotation
-
-
-def _items(bare: Any) -> tuple[Any, Container] | None:
+def _items(inner: Any) -> tuple[Any, Container] | None:
     """The item type of a list, set, frozenset or `tuple[T, ...]`, and what makes the container."""
-    origin, args = typing.get_origin(bare), typing.get_args(bare)
+    origin, args = typing.get_origin(inner), typing.get_args(inner)
     if origin in CONTAINERS and (origin is not tuple or (len(args) == 2 and args[1] is ...)):
         return args[0], CONTAINERS[origin]
     return None

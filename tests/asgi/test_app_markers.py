@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NewType, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
 import attrs
 import msgspec
 import pydantic
 import pytest
+from typing_extensions import TypeAliasType
 
-from trivet import App, Body, Cookie, Depends, Header, Query, Request
+from trivet import App, Body, Cookie, Depends, Form, Header, HTTPError, Query, Request, UploadFile
 from trivet.testing import TestClient
 
 both_doors = pytest.mark.parametrize("link", [True, False], ids=["link", "plain"])
@@ -262,6 +263,88 @@ async def test_providers_read_headers_and_cookies_too() -> None:
     async with TestClient(app) as client:
         assert (await client.get("/", headers={"authorization": "x", "cookie": "s=1"})).text == "xGETx1"
         assert len((await client.get("/")).json()["errors"]) == 1
+
+
+# ---- aliases
+
+
+async def current_user(authorization: Annotated[str | None, Header()] = None) -> str:
+    if authorization is None:
+        raise HTTPError(401)
+    return authorization
+
+
+T = TypeVar("T")
+# `type CurrentUser = Annotated[...]` from Python 3.12 on.
+CurrentUser = TypeAliasType("CurrentUser", Annotated[str, Depends(current_user)])
+Count = TypeAliasType("Count", Annotated[int, Query(alias="n"), msgspec.Meta(ge=1)])
+Tags = TypeAliasType("Tags", list[str])
+Marked = TypeAliasType("Marked", Annotated[list[T], Header(alias="x-many")], type_params=(T,))
+Photo = TypeAliasType("Photo", UploadFile)
+Asked = TypeAliasType("Asked", Request)
+Given = TypeAliasType("Given", Filters)
+Labels = NewType("Labels", list[str])
+
+
+def aliased() -> App:
+    app = App()
+
+    @app.get("/me")
+    async def me(user: CurrentUser) -> str:
+        return f"hello {user}"
+
+    @app.get("/maybe")
+    async def maybe(user: CurrentUser | None, count: Count | None = None) -> str:
+        return repr((user, count))
+
+    @app.get("/count")
+    async def count(count: Count = 7) -> str:
+        return repr(count)
+
+    @app.get("/lists")
+    async def lists(tags: Tags, many: Marked[int], labels: Labels = Labels([])) -> str:  # noqa: B008
+        return repr((tags, many, labels))
+
+    @app.post("/photo")
+    async def photo(photo: Photo, name: Annotated[Tags, Form()]) -> str:
+        return repr((photo.filename, name))
+
+    @app.get("/asked")
+    async def asked(request: Asked, given: Annotated[Given, Query()]) -> str:
+        return f"{request.method} {given.limit}"
+
+    @app.post("/given")
+    async def given(given: Given) -> str:
+        return repr(given.limit)
+
+    return app
+
+
+@both_doors
+async def test_a_marker_inside_of_an_alias_is_read(link: bool) -> None:
+    """What depends on a provider depends on it however its type is named: a client gives it nothing."""
+    async with TestClient(aliased(), link=link) as client:
+        assert (await client.get("/me?user=admin")).status_code == 401
+        assert (await client.get("/maybe?user=admin")).status_code == 401
+        headers = {"authorization": "ada"}
+        assert (await client.get("/me?user=admin", headers=headers)).text == "hello ada"
+        assert (await client.get("/maybe?n=2", headers=headers)).text == "('ada', 2)"
+        assert (await client.get("/count?n=3&count=4")).text == "3"
+        assert (await client.get("/count?count=3")).text == "7"
+        refused = (await client.get("/count?n=0")).json()["errors"]
+        assert refused == [{"in": "query", "name": "n", "reason": "must be at least 1"}]
+
+
+@both_doors
+async def test_an_alias_is_bound_as_the_type_that_it_names(link: bool) -> None:
+    """Lists, models, files and the request, by aliases, generic ones and NewTypes."""
+    async with TestClient(aliased(), link=link) as client:
+        response = await client.get("/lists?tags=a&tags=b&labels=c", headers={"x-many": "1, 2"})
+        assert response.text == "(['a', 'b'], [1, 2], ['c'])"
+        response = await client.post("/photo", files={"photo": ("cat.png", b"x")}, data={"name": ["a", "b"]})
+        assert response.text == "('cat.png', ['a', 'b'])"
+        assert (await client.get("/asked?limit=3")).text == "GET 3"
+        assert (await client.post("/given", json={"limit": 4})).text == "4"
 
 
 # ---- bodies
