@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NewType, TypeVar
 
 _UNIONS: Final = (typing.Union, types.UnionType)
@@ -45,16 +45,21 @@ def _substituted(annotation: Any, variables: Mapping[Any, Any], within: tuple[An
             return annotation
         given = [_substituted(each, variables, within) for each in args]
         return _substituted(alias.__value__, dict(zip(alias.__type_params__, given, strict=False)), (*within, alias))
-    if not args or origin in (typing.Literal, Callable):
-        return annotation
     if origin is typing.Annotated:
         inner, *extras = args
         changed = _substituted(inner, variables, within)
         return annotation if changed is inner else typing.Annotated[(changed, *extras)]
-    found = tuple(_substituted(each, variables, within) for each in args)
-    if all(each is arg for each, arg in zip(found, args, strict=True)):
+    return rebuilt(annotation, [_substituted(each, variables, within) for each in args])
+
+
+def rebuilt(annotation: Any, args: Sequence[Any]) -> Any:
+    """`annotation` with other arguments; the same object if they are the same. `Annotated` is not meant."""
+    if all(each is arg for each, arg in zip(args, typing.get_args(annotation), strict=True)):
         return annotation
-    return typing.Union[found] if origin in _UNIONS else typing.cast("Any", origin)[found]  # noqa: UP007
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Literal, Callable):
+        return annotation
+    return typing.Union[tuple(args)] if origin in _UNIONS else typing.cast("Any", origin)[tuple(args)]  # noqa: UP007
 
 
 def _is_alias(annotation: Any) -> bool:

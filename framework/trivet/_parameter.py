@@ -10,14 +10,17 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from ._annotation import metadata, resolved
+from ._annotation import all_metadata, metadata, rebuilt, resolved
+from ._document import holds_pydantic
 from ._extract import REQUIRED
-from ._markers import Depends, Marker
+from ._markers import Body, Depends, Marker
 from ._ported import framework_of, instead_of_marker, is_marker
 from ._source import annotations_of, show
 from .errors import RegistrationError
+
+_OF_PYDANTIC: Final = frozenset({"pydantic", "pydantic_core", "annotated_types"})
 
 
 class Parameter:
@@ -95,20 +98,13 @@ def marker_of(parameter: Parameter) -> Depends | Marker | None:
     """The marker in the parameter's `Annotated`, if it has one.
 
     Raises:
-        RegistrationError: it has two, a marker's class instead of a marker, or another framework's.
+        RegistrationError: it has two, one where nobody reads it, a marker's class instead of a marker, another
+            framework's, or a dependency with a default.
     """
     found: Depends | Marker | None = None
-    for extra in metadata(parameter.annotation):
-        if extra is Depends:
-            raise parameter.refuse(
-                "is marked with Depends itself, without a provider",
-                f"Name what provides it:  {parameter.name}: Annotated[..., Depends(provider)]",
-            )
-        if inspect.isclass(extra) and issubclass(extra, Marker):
-            raise parameter.refuse(
-                f"is marked with {extra.__name__} itself, the class",
-                f"Call it:  {parameter.name}: Annotated[..., {extra.__name__}()]",
-            )
+    read = metadata(parameter.annotation)
+    for extra in read:
+        _check_called(parameter, extra)
         if isinstance(extra, Depends | Marker):
             if found is not None:
                 raise parameter.refuse(
@@ -116,13 +112,57 @@ def marker_of(parameter: Parameter) -> Depends | Marker | None:
                     "Keep the one that says where the value comes from.",
                 )
             found = extra
-            continue
-        if framework_of(extra):  # to ignore it would be to drop its bounds silently
+    _check_inside(parameter, [extra for extra in all_metadata(parameter.annotation) if not _among(extra, read)])
+    _check_foreign(parameter, found, read)
+    if isinstance(found, Depends) and parameter.default is not REQUIRED:
+        raise parameter.refuse(
+            f"is made by {found!r} and has the default {parameter.default!r}, which could never be used",
+            "Drop the default; parameters that have one come after it, or let a `*` stand before it. What is to be\n"
+            "there instead of a value, the provider returns.",
+        )
+    return found
+
+
+def _among(extra: Any, extras: list[Any]) -> bool:
+    return any(extra is each for each in extras)
+
+
+def _check_called(parameter: Parameter, extra: Any) -> None:
+    """Refuse a marker's class where a marker is meant."""
+    if extra is Depends:
+        raise parameter.refuse(
+            "is marked with Depends itself, without a provider",
+            f"Name what provides it:  {parameter.name}: Annotated[..., Depends(provider)]",
+        )
+    if inspect.isclass(extra) and issubclass(extra, Marker):
+        raise parameter.refuse(
+            f"is marked with {extra.__name__} itself, the class",
+            f"Call it:  {parameter.name}: Annotated[..., {extra.__name__}()]",
+        )
+
+
+def _check_inside(parameter: Parameter, inside: list[Any]) -> None:
+    """Refuse markers of a part of the type: the value comes from one place, and a provider would never run."""
+    for extra in inside:
+        _check_called(parameter, extra)
+        if isinstance(extra, Depends | Marker):
+            raise parameter.refuse(
+                f"is marked with {extra!r} inside of its type, where it is not read",
+                f"Mark the whole of it:  {parameter.name}: Annotated[{_text(_unmarked(parameter.annotation))}, "
+                f"{extra!r}]",
+            )
+
+
+def _check_foreign(parameter: Parameter, marker: Depends | Marker | None, read: list[Any]) -> None:
+    """Refuse what another library's `Annotated` says, unless it is pydantic that reads the value."""
+    pydantic = isinstance(marker, Body | None) and holds_pydantic(parameter.annotation)
+    for extra in read if isinstance(marker, Depends) else all_metadata(parameter.annotation):
+        root = framework_of(extra)
+        if root and not (pydantic and root in _OF_PYDANTIC):  # to ignore it would be to drop its bounds silently
             raise parameter.refuse(
                 f"is marked with {_foreign(extra)}, which trivet does not read",
                 instead_of_marker(parameter.name, extra),
             )
-    return found
 
 
 def dependency_of(parameter: Parameter) -> Depends | None:
@@ -132,18 +172,18 @@ def dependency_of(parameter: Parameter) -> Depends | None:
 
 
 def spell(annotation: Any) -> str:
-    """An annotation as a reader would write it, without its marker."""
-    if annotation is inspect.Parameter.empty:
-        return "..."
-    if typing.get_origin(annotation) is typing.Annotated:
-        bare, *extras = typing.get_args(annotation)
+    """An annotation as a reader would write it, without its markers."""
+    return "..." if annotation is inspect.Parameter.empty else _text(_unmarked(annotation))
+
+
+def _unmarked(annotation: Any) -> Any:
+    """Without markers, wherever they are."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        inner, *extras = args
         kept = [extra for extra in extras if not isinstance(extra, Depends | Marker)]
-        return (
-            spell(bare if not kept else typing.Annotated[(bare, *kept)])
-            if len(kept) < len(extras)
-            else _text(annotation)
-        )
-    return _text(annotation)
+        return typing.Annotated[(_unmarked(inner), *kept)] if kept else _unmarked(inner)
+    return rebuilt(annotation, [_unmarked(each) for each in args])
 
 
 def _text(annotation: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated, Any, NewType, NotRequired, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, NewType, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
 import attrs
@@ -355,6 +355,16 @@ class Note(pydantic.BaseModel):
     tags: list[int] = []
 
 
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"]
+    name: str
+
+
 class Item(msgspec.Struct):
     name: str
     count: int = 1
@@ -386,6 +396,16 @@ def bodies() -> App:
     @app.post("/note")
     async def note(note: Note) -> str:
         return repr((note.title, note.tags))
+
+    @app.post("/pet")
+    async def pet(pet: Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]) -> str:
+        return repr(pet)
+
+    @app.post("/ages")
+    async def ages(
+        ages: Annotated[dict[str, Annotated[int, pydantic.Field(ge=1)] | Cat], Body(), pydantic.Field(max_length=2)],
+    ) -> str:
+        return repr(ages)
 
     @app.post("/notes")
     async def notes(notes: list[Note] | None = None) -> str:
@@ -419,6 +439,9 @@ NOTE = {"title": "ab", "tags": [1]}
         ("/items", msgspec.msgpack.encode([Item("a")] * 300), {"content-type": "application/vnd.msgpack"}, "300"),
         ("/note", msgspec.json.encode(NOTE), JSON, "('ab', [1])"),
         ("/note", msgspec.msgpack.encode(NOTE), PACKED, "('ab', [1])"),
+        ("/pet", b'{"kind": "cat", "lives": 9}', JSON, "Cat(kind='cat', lives=9)"),
+        ("/pet", b'{"kind": "dog", "name": "x"}', JSON, "Dog(kind='dog', name='x')"),
+        ("/ages", b'{"a": 1, "b": 2}', JSON, "{'a': 1, 'b': 2}"),
         ("/notes", msgspec.json.encode([NOTE, NOTE]), JSON, "['ab', 'ab']"),
         ("/notes", b"", {}, "None"),
     ],
@@ -456,6 +479,9 @@ async def test_bodies_are_read_by_their_content_type(
         ("/notes", b'[{"title": "ab"}, {"ti/tle": 1}, 7]', JSON, 422, ["/1/title", "/2"]),
         ("/note", msgspec.msgpack.encode({"title": 1}), PACKED, 422, ["/title"]),
         ("/note", b"\xc1", PACKED, 400, []),
+        ("/pet", b'{"kind": "dog"}', JSON, 422, ["/dog/name"]),
+        ("/pet", b'{"kind": "cow"}', JSON, 422, [""]),
+        ("/ages", b'{"a": 1, "b": 2, "c": 3}', JSON, 422, [""]),
     ],
 )
 async def test_a_body_that_is_not_what_it_says_or_does_not_fit_is_refused(

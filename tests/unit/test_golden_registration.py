@@ -263,6 +263,42 @@ def marker_of_another_framework() -> None:
 
 
 @case
+def marker_of_another_framework_inside() -> None:
+    @App().post("/")
+    async def search(q: dict[str, Annotated[int, annotated_types.Ge(1)]]) -> None: ...
+
+
+@case
+def marker_inside_of_a_list() -> None:
+    @App().get("/")
+    async def search(ids: list[Annotated[int, Query(alias="id")]]) -> None: ...
+
+
+@case
+def marker_inside_of_a_union() -> None:
+    @App().post("/")
+    async def create(user: Annotated[dict[str, int], Depends(plain)] | list[int]) -> None: ...
+
+
+@case
+def marker_inside_of_a_dependency() -> None:
+    @App().get("/")
+    async def search(user: Annotated[list[Annotated[str, Header()]], Depends(plain)]) -> None: ...
+
+
+@case
+def marker_class_inside() -> None:
+    @App().get("/")
+    async def search(ids: list[Annotated[int, Query]]) -> None: ...
+
+
+@case
+def dependency_with_default() -> None:
+    @App().get("/")
+    async def search(user: Annotated[str | None, Depends(plain)] = None) -> None: ...
+
+
+@case
 def marker_alias_empty() -> None:
     @App().get("/")
     async def search(q: Annotated[str, Query(alias="")]) -> None: ...
