@@ -44,6 +44,7 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("syntax, results", {"_syntax", "_stream", "_redirect", "_results", "_problem", "_conditional", "_ws_json"}),
     ("pattern, extract, file", {"_pattern", "_extract", "_file", "_event"}),
     ("models, parameter", {"_models", "_parameter"}),
+    ("texts", {"_texts"}),
     ("conflict, signature", {"_conflict", "_tree", "_urls", "_signature", "_shared", "_path_types"}),
     ("entry, plan", {"_entry", "_plan"}),
     ("reach, socket plan", {"_reach", "_socket_plan"}),
