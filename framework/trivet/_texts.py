@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from ._annotation import bare, split_optional
+from ._constraints import sized
 from ._convert import STR, Converter, converter_for
 from ._extract import ABSENT, REQUIRED, Container, FileParam, ModelField, ModelParam, TextParam, Where, refuse_files
 from ._models import Field, Shape, shape_of
@@ -68,6 +69,7 @@ class TextReader:
             converter, container = converter_for(found[0]), found[1]
             if converter is None:
                 return None
+            container = sized(inner, container)
         if where == "cookie" and container is not None:
             raise self.parameter.refuse(
                 "is a list, and a cookie has one value", f"Read it as one text:  {name}: Annotated[str, Cookie()]"
@@ -91,15 +93,18 @@ class TextReader:
     def _check_default(self, converter: Converter, container: Container | None, default: Any) -> None:
         if default is REQUIRED or default is None or default is ABSENT:
             return
+        what = converter.name
         items = [default] if container is None or isinstance(default, str) else default
         try:
             if container is not None and isinstance(default, str):
                 raise TypeError("one text is not several")
-            for item in items:
-                converter.parse(converter.format(item))
+            found = [converter.parse(converter.format(item)) for item in items]
+            what = "the whole"
+            if container is not None:
+                container(found)
         except (ValueError, TypeError) as error:
             raise self.parameter.refuse(
-                f"has a default, {self.parameter.default!r}, that is not what it takes ({converter.name}: {error})",
+                f"has a default, {self.parameter.default!r}, that is not what it takes ({what}: {error})",
                 "Give a default of the annotated type, or annotate it as optional:  "
                 f"{self.parameter.name}: {spell(self.parameter.annotation)} | None = None",
             ) from None

@@ -231,6 +231,55 @@ async def test_what_does_not_fit_is_refused_with_every_fault(
     assert [(each["in"], each["name"], each["reason"]) for each in response.json()["errors"]] == faults
 
 
+Few = msgspec.Meta(min_length=2, max_length=3)
+
+
+class Several(msgspec.Struct):
+    tags: Annotated[list[str], Few] = msgspec.field(default_factory=list[str])
+
+
+@both_doors
+async def test_the_number_of_items_of_a_list_is_bounded(link: bool) -> None:
+    """In the query, in headers, in forms and in fields of models: as msgspec counts in bodies."""
+    app = App()
+
+    @app.get("/query")
+    async def query(a: Annotated[list[int], Query(), Few], b: Annotated[set[int], Few] | None = None) -> int:
+        return len(a) + len(b or ())
+
+    @app.get("/header")
+    async def header(x_a: Annotated[tuple[str, ...], Header(), msgspec.Meta(max_length=1)] = ()) -> int:
+        return len(x_a)
+
+    @app.get("/model")
+    async def model(several: Annotated[Several, Query()]) -> int:
+        return len(several.tags)
+
+    @app.post("/form")
+    async def form(a: Annotated[list[str], Few, Form()]) -> int:
+        return len(a)
+
+    few, many = "must have at least 2 items", "must have at most 3 items"
+    async with TestClient(app, link=link) as client:
+        for path, answer in {
+            "/query?a=1&a=2": 2,
+            "/query?a=1&a=2&a=3&b=1&b=2": 5,
+            "/query?a=1": [few],
+            "/query?a=1&a=2&a=3&a=4&b=1&b=1": [many, few],
+            "/model": 0,
+            "/model?tags=a&tags=b": 2,
+            "/model?tags=a": [few],
+            "/model?tags=a&tags=a&tags=a&tags=a": [many],
+        }.items():
+            found = (await client.get(path)).json()
+            assert (found if isinstance(found, int) else [each["reason"] for each in found["errors"]]) == answer
+        assert (await client.get("/header", headers={"x-a": "a"})).json() == 1
+        refused = (await client.get("/header", headers={"x-a": "a, b"})).json()["errors"]
+        assert refused == [{"in": "header", "name": "x-a", "reason": "must have at most 1 item"}]
+        assert (await client.post("/form", data={"a": ["x", "y"]})).json() == 2
+        assert (await client.post("/form", data={"a": ["x"]})).json()["errors"][0]["reason"] == few
+
+
 async def test_a_model_that_forbids_unknown_fields_knows_those_of_others() -> None:
     """What a provider reads from the same query is not unknown."""
     app = App()

@@ -215,6 +215,18 @@ def parameter_default_is_no_list() -> None:
 
 
 @case
+def parameter_default_is_too_short() -> None:
+    @App().get("/")
+    async def search(tags: Annotated[list[str], msgspec.Meta(min_length=1)] = []) -> None: ...  # noqa: B006
+
+
+@case
+def parameter_constraint_of_a_list() -> None:
+    @App().get("/")
+    async def search(ids: Annotated[list[int], msgspec.Meta(ge=1)]) -> None: ...
+
+
+@case
 def parameter_type_unknown() -> None:
     @App().get("/")
     async def search(thing: Opaque) -> None: ...
