@@ -35,6 +35,8 @@ FLOORS: list[tuple[str, set[str]]] = [
             "_annotation",
         },
     ),
+    ("fields", {"_fields"}),
+    ("faults", {"_faults"}),
     (
         "values",
         {"_constraints", "_relate", "_cookies", "_query", "_groups", "_response_head", "_body", "_options", "_encode"}

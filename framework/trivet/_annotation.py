@@ -1,7 +1,7 @@
 """Types as annotations spell them: aliases and type variables replaced, `Annotated` and `| None` taken off.
 
 This file owns how an annotation is taken apart and put together again. What a type means, and which types there may be,
-it does not know. It runs at registration only.
+it does not know. It runs at registration, and where a document does not fit.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def rebuilt(annotation: Any, args: Sequence[Any]) -> Any:
     origin = typing.get_origin(annotation)
     if origin in (typing.Literal, Callable):
         return annotation
-    return typing.Union[tuple(args)] if origin in _UNIONS else typing.cast("Any", origin)[tuple(args)]  # noqa: UP007
+    if origin in _UNIONS:
+        return typing.Union[tuple(args)]  # noqa: UP007
+    return typing.cast("Any", origin)[args[0] if len(args) == 1 else tuple(args)]
 
 
 def _is_alias(annotation: Any) -> bool:

@@ -1,8 +1,8 @@
 """What `msgspec.Meta` adds to str, int, float and to lists of scalars.
 
 What lives here: unwrapping an annotation, the tightest of its constraints, and the parser, writer and set
-of texts that follow from them, or the number of items. What it must not know: the other scalars (`_convert`), where a text comes
-from.
+of texts, or the number of items, that follow from them. What it must not know: the other scalars (`_convert`),
+where a text comes from.
 
 The meaning of each constraint is msgspec's, so that a field means the same in a path, a query and a JSON
 body.

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from ._body import JSONDecoder, Syntax, decoded, escape, pointed_out, syntax_of, utf8
+from ._body import JSONDecoder, Syntax, decoded, syntax_of, utf8
+from ._faults import escape, pointed_out
 from .errors import Fault, InvalidInput
 
 MEDIA_TYPES: Final = ("application/json", "application/msgpack")

@@ -7,27 +7,16 @@ parameter is such a model, `_signature`'s. It runs at registration only, but for
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ._body import typed_dict_fields
+from ._annotation import class_of
 from ._document import Pydantic, is_pydantic
 from ._extract import Misfit
-
-
-class Field(NamedTuple):
-    """A field of a model, before it has a source."""
-
-    key: str
-    """What the class is given it as."""
-    name: str
-    """The name that clients know, where the class says one; else the same."""
-    annotation: Any
-    required: bool
+from ._fields import Field, fields_of
 
 
 class Shape(NamedTuple):
@@ -44,44 +33,16 @@ class Shape(NamedTuple):
 
 def shape_of(annotation: Any) -> Shape | None:
     """The shape of a Struct, dataclass, TypedDict, attrs class or pydantic model; `None`: it is none of these."""
-    if not isinstance(annotation, type):
-        return None
     if is_pydantic(annotation):
         return _pydantic(annotation)
-    if typing.is_typeddict(annotation):
-        keys = typed_dict_fields(annotation)
-        return Shape([Field(name, name, hint, required) for name, (hint, required) in keys.items()], dict, False, False)
-    fields = _of_class(annotation)
-    if fields is None:
+    fields = fields_of(annotation)
+    cls = class_of(annotation)
+    if fields is None or cls is None:
         return None
-    strict = issubclass(annotation, msgspec.Struct) and annotation.__struct_config__.forbid_unknown_fields
-    return Shape(fields, _maker(typing.cast("type[Any]", annotation)), strict, False)
-
-
-def _of_class(annotation: type[Any]) -> Sequence[Field] | None:
-    if issubclass(annotation, msgspec.Struct):
-        return [
-            Field(each.name, each.encode_name, each.type, each.required) for each in msgspec.structs.fields(annotation)
-        ]
-    hints: Mapping[str, Any]
-    if dataclasses.is_dataclass(annotation):
-        hints = typing.get_type_hints(annotation, include_extras=True)
-        missing = dataclasses.MISSING
-        return [
-            Field(each.name, each.name, hints[each.name], each.default is missing and each.default_factory is missing)
-            for each in dataclasses.fields(annotation)
-            if each.init
-        ]
-    attributes = getattr(annotation, "__attrs_attrs__", None)
-    if attributes is None:
-        return None
-    hints = typing.get_type_hints(annotation, include_extras=True)
-    # NOTHING is attrs' own sentinel, told by its repr so that attrs need not be there. An alias is what __init__ takes.
-    return [
-        Field(getattr(each, "alias", None) or each.name, each.name, hints[each.name], repr(each.default) == "NOTHING")
-        for each in attributes
-        if each.init
-    ]
+    if typing.is_typeddict(cls):
+        return Shape(fields, dict, False, False)
+    strict = issubclass(cls, msgspec.Struct) and cls.__struct_config__.forbid_unknown_fields
+    return Shape(fields, _maker(cls), strict, False)
 
 
 def _maker(cls: type[Any]) -> Callable[[dict[str, Any]], Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ._annotation import class_of
 from ._document import is_pydantic
 from ._extract import ABSENT, REQUIRED, FileParam, ModelParam, RawParam, TextParam
 from ._language import TEXT
@@ -117,8 +118,10 @@ def _with_default(schema: Schema, default: Any, schemas: Schemas) -> Schema:
     return schema
 
 
-def _defaults(model: type[Any]) -> Mapping[str, Any]:
+def _defaults(annotation: Any) -> Mapping[str, Any]:
     """The defaults of a model's fields, as far as they are values."""
+    model = class_of(annotation)
+    assert model is not None
     if issubclass(model, msgspec.Struct):
         return {
             each.name: each.default for each in msgspec.structs.fields(model) if each.default is not msgspec.NODEFAULT

@@ -15,7 +15,8 @@ from ._annotation import bare, split_optional
 from ._constraints import sized
 from ._convert import STR, Converter, converter_for
 from ._extract import ABSENT, REQUIRED, Container, FileParam, ModelField, ModelParam, TextParam, Where, refuse_files
-from ._models import Field, Shape, shape_of
+from ._fields import Field
+from ._models import Shape, shape_of
 from ._parameter import Parameter, spell
 
 CONTAINERS: Final[Mapping[Any, Container]] = {list: list, set: set, frozenset: frozenset, tuple: tuple}
@@ -118,7 +119,7 @@ class TextReader:
         known = frozenset(member.source.name for member in members) if shape.strict and where != "header" else None
         return ModelParam(where, model, members, shape.build, self.default, known)
 
-    def _member(self, where: Where, model: type[Any], shape: Shape, field: Field) -> TextParam | FileParam:
+    def _member(self, where: Where, model: Any, shape: Shape, field: Field) -> TextParam | FileParam:
         name = field.name if field.name != field.key else sent_as(where, field.key)
         default = REQUIRED if field.required else ABSENT
         source: TextParam | FileParam | None = None
@@ -131,9 +132,9 @@ class TextReader:
             source = self.text(where, name, field.annotation, default)
         if source is None:
             raise self.parameter.refuse(
-                f"is a model that is read field by field, and {model.__name__}.{field.key} "
+                f"is a model that is read field by field, and {spell(model)}.{field.key} "
                 f"({spell(field.annotation)}) is neither a scalar nor a list of scalars",
-                f"Send it as JSON instead:  {self.parameter.name}: {model.__name__}",
+                f"Send it as JSON instead:  {self.parameter.name}: {spell(model)}",
             )
         return source
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NewType, TypeVar
+from typing import Annotated, Any, Literal, NewType, Required, TypeVar
 
 import msgspec
 import pytest
@@ -41,6 +41,8 @@ Names = NewType("Names", list[Name])
         (Listed[T], list[T]),  # type: ignore[valid-type]
         (Pairs[int, str], dict[str, list[int]]),
         (Marked[Listed[int]], Annotated[list[int], "marked"]),
+        (Required[UserId], Required[int]),
+        (tuple[UserId], tuple[int]),
         (Name, str),
         (Names, list[str]),
         (Literal["a"], Literal["a"]),
