@@ -118,10 +118,26 @@ def all_metadata(annotation: Any) -> Iterator[Any]:
         yield from all_metadata(each)
 
 
+def spelled(annotation: Any) -> str:
+    """As a reader would write it, who has imported all names in it."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in (None, type(None), ...):
+        return "..." if annotation is ... else "None"
+    if origin is typing.Annotated:
+        return f"Annotated[{', '.join([spelled(args[0]), *map(repr, args[1:])])}]"
+    if origin in _UNIONS:
+        return " | ".join(map(spelled, args))
+    cls = class_of(annotation)
+    if cls is None or origin is Callable:
+        return str(annotation).replace("typing.", "")
+    return f"{cls.__name__}[{', '.join(map(spelled, args))}]" if args else cls.__name__
+
+
 def class_of(annotation: Any) -> type[Any] | None:
     """The class, also of a generic one with arguments, `Page[Item]`; `None`: it is no class."""
     found = typing.get_origin(annotation) or annotation
-    return typing.cast("type[Any]", found) if isinstance(found, type) else None
+    known = isinstance(found, type) and found not in (typing.Annotated, *_UNIONS)
+    return typing.cast("type[Any]", found) if known else None
 
 
 def hints_of(annotation: Any) -> Mapping[str, Any]:

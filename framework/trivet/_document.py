@@ -7,6 +7,7 @@ model. Where the line runs between 400, 415 and 422 is `_body`'s. It is given by
 from __future__ import annotations
 
 import importlib
+import re
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
@@ -16,6 +17,8 @@ import msgspec
 from ._body import JSONDecoder, Syntax, decoded, syntax_of, utf8
 from ._faults import escape, pointed_out
 from .errors import Fault, InvalidInput
+
+_CLASS: Final = re.compile(r"<class '(?:[^']*\.)?([^'.]+)'>")
 
 MEDIA_TYPES: Final = ("application/json", "application/msgpack")
 
@@ -80,7 +83,9 @@ def holds_pydantic(annotation: Any) -> bool:
 
 
 def decoder_for(annotation: Any, *, scalars: bool) -> DocumentDecoder | None:
-    """The decoder of a type that is read from a body; `None`: nobody can decode it, or it is not meant for one.
+    """The decoder of a type that is read from a body; `None`: it is not meant for one.
+
+    There may be types inside of it that nobody can decode, see `_inside`.
 
     Args:
         annotation: the type.
@@ -92,8 +97,7 @@ def decoder_for(annotation: Any, *, scalars: bool) -> DocumentDecoder | None:
     if holds_pydantic(annotation):
         return DocumentDecoder(annotation)
     info = msgspec.inspect.type_info(annotation)
-    known = not _is_foreign(info) if scalars else _is_document(info)
-    return DocumentDecoder(annotation) if known else None
+    return DocumentDecoder(annotation) if scalars or _is_document(info) else None
 
 
 _DOCUMENTS: Final = (
@@ -124,15 +128,6 @@ def _is_document(info: msgspec.inspect.Type) -> bool:
     return isinstance(info, _DOCUMENTS)
 
 
-def _is_foreign(info: msgspec.inspect.Type) -> bool:
-    """Whether msgspec would leave the type to hooks that we do not have."""
-    if isinstance(info, msgspec.inspect.Metadata):
-        return _is_foreign(info.type)
-    if isinstance(info, msgspec.inspect.UnionType):
-        return any(_is_foreign(each) for each in info.types)
-    return isinstance(info, msgspec.inspect.CustomType)
-
-
 class Pydantic:
     """A type that pydantic validates, for bodies and for what is read field by field."""
 
@@ -141,7 +136,10 @@ class Pydantic:
     def __init__(self, annotation: Any) -> None:
         # It is installed, or nobody could have derived a model from its class; we do not ask for it ourselves.
         pydantic: Any = importlib.import_module("pydantic")
-        self._adapter: Any = pydantic.TypeAdapter(annotation)
+        try:
+            self._adapter: Any = pydantic.TypeAdapter(annotation)
+        except pydantic.PydanticUserError as error:
+            raise TypeError(_CLASS.sub(r"\1", str(error).partition("\n")[0].partition(". ")[0])) from None
         self._error: type[ValueError] = pydantic.ValidationError
 
     def json(self, raw: bytes) -> Any:

@@ -12,9 +12,10 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ._annotation import all_metadata, metadata, rebuilt, resolved
+from ._annotation import all_metadata, metadata, rebuilt, resolved, spelled, split_optional
 from ._document import holds_pydantic
 from ._extract import REQUIRED
+from ._inside import marked_field
 from ._markers import Body, Depends, Marker
 from ._ported import framework_of, instead_of_marker, is_marker
 from ._source import annotations_of, show
@@ -38,6 +39,15 @@ class Parameter:
     def refuse(self, what: str, remedy: str) -> RegistrationError:
         """The error for this parameter: what came, where, and the remedy."""
         return RegistrationError(f"parameter {self.name!r} {what}:\n{show(self.fn)}\n{remedy}")
+
+    def refuse_default(self, reason: str) -> RegistrationError:
+        """The error for its default, which is not of its type."""
+        inner, _ = split_optional(self.annotation)
+        return self.refuse(
+            f"has a default, {self.default!r}, that is not what it takes ({reason})",
+            "Give a default of the annotated type, or annotate it as optional:  "
+            f"{self.name}: {spell(inner)} | None = None",
+        )
 
 
 def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
@@ -148,9 +158,20 @@ def _check_inside(parameter: Parameter, inside: list[Any]) -> None:
         if isinstance(extra, Depends | Marker):
             raise parameter.refuse(
                 f"is marked with {extra!r} inside of its type, where it is not read",
-                f"Mark the whole of it:  {parameter.name}: Annotated[{_text(_unmarked(parameter.annotation))}, "
+                f"Mark the whole of it:  {parameter.name}: Annotated[{spelled(_unmarked(parameter.annotation))}, "
                 f"{extra!r}]",
             )
+
+
+def check_fields(parameter: Parameter) -> None:
+    """Refuse a model with a marked field: it is read as one, and a provider would never run."""
+    found = marked_field(parameter.annotation)
+    if found is not None:
+        field, marker = found
+        raise parameter.refuse(
+            f"is a model, and {field} is marked with {marker!r}, which is read of parameters only",
+            f"Take it as a parameter of its own:  {field.rpartition('.')[2]}: Annotated[..., {marker!r}]",
+        )
 
 
 def _check_foreign(parameter: Parameter, marker: Depends | Marker | None, read: list[Any]) -> None:
@@ -173,7 +194,7 @@ def dependency_of(parameter: Parameter) -> Depends | None:
 
 def spell(annotation: Any) -> str:
     """An annotation as a reader would write it, without its markers."""
-    return "..." if annotation is inspect.Parameter.empty else _text(_unmarked(annotation))
+    return "..." if annotation is inspect.Parameter.empty else spelled(_unmarked(annotation))
 
 
 def _unmarked(annotation: Any) -> Any:
@@ -184,7 +205,3 @@ def _unmarked(annotation: Any) -> Any:
         kept = [extra for extra in extras if not isinstance(extra, Depends | Marker)]
         return typing.Annotated[(_unmarked(inner), *kept)] if kept else _unmarked(inner)
     return rebuilt(annotation, [_unmarked(each) for each in args])
-
-
-def _text(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

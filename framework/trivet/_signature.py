@@ -11,13 +11,14 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ._annotation import bare, split_optional
+from ._annotation import bare, members, split_optional
 from ._convert import Converter, converter_for
-from ._document import decoder_for
+from ._document import decoder_for, holds_pydantic
 from ._extract import REQUIRED, BodyParam, FileParam, FormParam, Injected, ModelParam, PathParam, RawParam, Source
 from ._headers import field_name
+from ._inside import fits, undecodable
 from ._markers import Form, FormLimits, Marker
-from ._parameter import Parameter, marker_of, spell
+from ._parameter import Parameter, check_fields, marker_of, spell
 from ._ported import instead_of_type
 from ._texts import TextReader, sent_as
 
@@ -137,6 +138,7 @@ def _body(parameter: Parameter, default: Any, *, marked: bool) -> BodyParam | Ra
     """The body, as JSON or msgpack of the annotated type, or as it came."""
     annotation = parameter.annotation
     if marked and bare(split_optional(annotation)[0]) is bytes:
+        _check_default(parameter)
         return RawParam(parameter.name, default)
     remedy = instead_of_type(annotation) or (
         "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or\n"
@@ -148,11 +150,28 @@ def _body(parameter: Parameter, default: Any, *, marked: bool) -> BodyParam | Ra
         remedy = f"If it is the body as it comes, say so:  {parameter.name}: Annotated[bytes, Body()]"
     try:
         decoder = decoder_for(annotation, scalars=marked)
+        unknown = None if holds_pydantic(annotation) else undecodable(annotation)
     except (TypeError, NameError, RecursionError) as error:
         raise parameter.refuse(f"cannot be read from a JSON body ({error})", remedy) from None
-    if decoder is None:
+    if unknown is not None and (unknown[0] or unknown[1] not in members(annotation)):
+        where = f"{unknown[0]} is" if unknown[0] else "it holds"
+        raise parameter.refuse(
+            f"cannot be read from a JSON body: {where} {spell(unknown[1])}, which nobody can decode", remedy
+        )
+    if decoder is None or unknown is not None:
         raise parameter.refuse(f"has a type that trivet cannot bind ({spell(annotation)})", remedy)
+    check_fields(parameter)
+    _check_default(parameter)
     return BodyParam(parameter.name, decoder, default)
+
+
+def _check_default(parameter: Parameter) -> None:
+    """Refuse a default that no body could have given, if it has one."""
+    if parameter.default in (REQUIRED, None):
+        return
+    inner, _ = split_optional(parameter.annotation)
+    if not fits(parameter.default, inner):
+        raise parameter.refuse_default(f"it is no {spell(inner)}")
 
 
 def _hashable(annotation: Any) -> bool:

@@ -16,8 +16,9 @@ from ._constraints import sized
 from ._convert import STR, Converter, converter_for
 from ._extract import ABSENT, REQUIRED, Container, FileParam, ModelField, ModelParam, TextParam, Where, refuse_files
 from ._fields import Field
+from ._inside import fits
 from ._models import Shape, shape_of
-from ._parameter import Parameter, spell
+from ._parameter import Parameter, check_fields, spell
 
 CONTAINERS: Final[Mapping[Any, Container]] = {list: list, set: set, frozenset: frozenset, tuple: tuple}
 
@@ -104,17 +105,22 @@ class TextReader:
             if container is not None:
                 container(found)
         except (ValueError, TypeError) as error:
-            raise self.parameter.refuse(
-                f"has a default, {self.parameter.default!r}, that is not what it takes ({what}: {error})",
-                "Give a default of the annotated type, or annotate it as optional:  "
-                f"{self.parameter.name}: {spell(self.parameter.annotation)} | None = None",
-            ) from None
+            raise self.parameter.refuse_default(f"{what}: {error}") from None
 
     def _model(self, where: Where) -> ModelParam | None:
         model = bare(split_optional(self.parameter.annotation)[0])
-        shape = shape_of(model)
+        try:
+            shape = shape_of(model)
+        except NameError as error:
+            raise self.parameter.refuse(
+                f"is a model whose fields cannot be read ({error})",
+                "Import what they name at run time, not under `if TYPE_CHECKING:`, in the module of the model.",
+            ) from None
         if shape is None:
             return None
+        check_fields(self.parameter)
+        if self.default not in (REQUIRED, None) and not fits(self.default, model):
+            raise self.parameter.refuse_default(f"it is no {spell(model)}")
         members = tuple(ModelField(each.key, self._member(where, model, shape, each)) for each in shape.fields)
         known = frozenset(member.source.name for member in members) if shape.strict and where != "header" else None
         return ModelParam(where, model, members, shape.build, self.default, known)

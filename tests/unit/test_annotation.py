@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from typing_extensions import TypeAliasType
 
-from trivet._annotation import all_metadata, members, metadata, resolved, split_optional
+from trivet._annotation import all_metadata, members, metadata, resolved, spelled, split_optional
 from trivet._parameter import parameters_of
 from trivet.errors import RegistrationError
 
@@ -108,3 +108,25 @@ def test_the_members_of_a_union() -> None:
     """Each once, without `None` and without `Annotated`; a type that is no union is its own."""
     assert members(Annotated[Annotated[int | None, "x"] | str, "y"] | None) == (int, str)
     assert members(Annotated[int, "x"]) == (int,)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (int, "int"),
+        (int | None, "int | None"),
+        (list[Listed[int]], "list[list[int]]"),
+        (dict[str, msgspec.Meta | None], "dict[str, Meta | None]"),
+        (tuple[msgspec.Meta, ...], "tuple[Meta, ...]"),
+        (
+            Annotated[list[msgspec.Meta], msgspec.Meta(max_length=1)],
+            "Annotated[list[Meta], msgspec.Meta(max_length=1)]",
+        ),
+        (Literal["a.b", 1], "Literal['a.b', 1]"),
+        (Any, "Any"),
+        (T, "~T"),
+    ],
+)
+def test_a_type_is_spelled_as_its_author_wrote_it(annotation: Any, expected: str) -> None:
+    """Without the modules that its names come from, which are imported where it stands."""
+    assert spelled(resolved(annotation)) == expected

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import annotated_types
@@ -65,6 +66,25 @@ class Order(msgspec.Struct):
 
 class Opaque:
     pass
+
+
+class Holder(msgspec.Struct):
+    name: str
+    things: list[Opaque] = []
+
+
+class Signed(msgspec.Struct):
+    user: Annotated[str, Depends(lambda: "ada")]
+    text: str = ""
+
+
+@dataclass
+class Filters:
+    session: Annotated[str, Cookie()]
+
+
+class Note(pydantic.BaseModel):
+    owner: Annotated[str, Header()]
 
 
 async def plain() -> None: ...
@@ -392,6 +412,72 @@ def depends_scope() -> None:
 def body_of_no_type() -> None:
     @App().post("/")
     async def create(thing: Annotated[Opaque, Body()]) -> None: ...
+
+
+@case
+def body_of_no_type_inside() -> None:
+    @App().post("/")
+    async def create(things: dict[str, Opaque]) -> None: ...
+
+
+@case
+def body_of_no_type_in_a_field() -> None:
+    @App().post("/")
+    async def create(holder: list[Holder] | None) -> None: ...
+
+
+@case
+def body_of_files() -> None:
+    @App().post("/")
+    async def create(photos: dict[str, UploadFile]) -> None: ...
+
+
+@case
+def body_of_pydantic_and_no_type() -> None:
+    @App().post("/")
+    async def create(notes: dict[str, Note | Opaque]) -> None: ...
+
+
+@case
+def body_with_marked_field() -> None:
+    @App().post("/")
+    async def create(note: list[Signed]) -> None: ...
+
+
+@case
+def body_of_pydantic_with_marked_field() -> None:
+    @App().post("/")
+    async def create(note: Note) -> None: ...
+
+
+@case
+def model_with_marked_field() -> None:
+    @App().get("/")
+    async def search(filters: Annotated[Filters, Query()]) -> None: ...
+
+
+@case
+def body_default() -> None:
+    @App().post("/")
+    async def create(item: Item = 5) -> None: ...  # type: ignore[assignment]
+
+
+@case
+def body_default_inside() -> None:
+    @App().post("/")
+    async def create(items: Annotated[list[Item], Body()] = [{"name": "a"}]) -> None: ...  # type: ignore[list-item]  # noqa: B006
+
+
+@case
+def body_default_of_bytes() -> None:
+    @App().post("/")
+    async def create(raw: Annotated[bytes, Body()] = "") -> None: ...  # type: ignore[assignment]
+
+
+@case
+def model_default() -> None:
+    @App().get("/")
+    async def search(item: Annotated[Item, Query()] = {"name": "a"}) -> None: ...  # type: ignore[assignment]  # noqa: B006
 
 
 @case
