@@ -158,7 +158,7 @@ class Pydantic:
             faults = [Fault("body", pointer, reason) for pointer, reason in self._reasons(error)]
             raise InvalidInput(422, "the body does not fit", faults) from None
 
-    def build(self, given: dict[str, Any]) -> tuple[Any, list[tuple[str, str]]]:
+    def build(self, given: dict[str, Any] | str) -> tuple[Any, list[tuple[str, str]]]:
         """The model of these texts; or `None`, and why not: the name of each wrong field, and the reason."""
         try:
             return self._adapter.validate_python(given), []
@@ -168,6 +168,8 @@ class Pydantic:
     def _reasons(self, error: Any) -> list[tuple[str, str]]:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         for each in found:
+            if each["type"] == "json_invalid" and "number out of range" in each["msg"]:  # as msgspec's is in `_body`
+                return [("", "has a number out of range")]
             if each["type"] == "json_invalid":
                 raise InvalidInput(400, "the body is not JSON") from None
         return pointed_out(

@@ -25,6 +25,10 @@ class Field(NamedTuple):
     """The name that clients know, where the class says one; else the same."""
     annotation: Any
     required: bool
+    others: Sequence[str] = ()
+    """More names that clients may use."""
+    attribute: str = ""
+    """What it is called in Python, where that is not `key`."""
 
 
 def fields_of(annotation: Any) -> Sequence[Field] | None:

@@ -94,7 +94,7 @@ def _fields(
     for member in source.members:
         each = member.source
         if is_pydantic(source.annotation) and isinstance(each, TextParam):
-            yield each, _pydantic_field(source.annotation, member.key, schemas)
+            yield each, schemas.of_field(source.annotation, member.attribute)
         else:
             yield each, _with_default(_schema(each, schemas), defaults.get(member.key, ABSENT), schemas)
 
@@ -104,12 +104,6 @@ def _schema(source: TextParam | FileParam, schemas: Schemas) -> Schema:
     if isinstance(source, FileParam):
         return {"type": "array", "items": dict(BINARY)} if several else dict(BINARY)
     return schemas.of_text(source.annotation, source.converter, several=several)
-
-
-def _pydantic_field(model: Any, name: str, schemas: Schemas) -> Schema:
-    infos: Mapping[str, Any] = model.__pydantic_fields__
-    key = next(key for key, info in infos.items() if name in (key, info.validation_alias, info.alias))
-    return schemas.of_field(model, key)
 
 
 def _with_default(schema: Schema, default: Any, schemas: Schemas) -> Schema:

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
-from ._annotation import bare, split_optional
+from ._annotation import bare, resolved, split_optional
 from ._constraints import sized
 from ._convert import STR, Converter, converter_for
-from ._extract import ABSENT, REQUIRED, Container, FileParam, ModelField, ModelParam, TextParam, Where, refuse_files
+from ._extract import (
+    ABSENT,
+    REQUIRED,
+    Container,
+    FileParam,
+    Misfit,
+    ModelField,
+    ModelParam,
+    TextParam,
+    Where,
+    refuse_files,
+)
 from ._fields import Field
 from ._inside import fits
-from ._models import Shape, shape_of
+from ._models import AliasedParam, Shape, items_of, shape_of, takes_empty
 from ._parameter import Parameter, check_fields, spell
-
-CONTAINERS: Final[Mapping[Any, Container]] = {list: list, set: set, frozenset: frozenset, tuple: tuple}
+from .errors import RegistrationError
 
 
 class TextReader:
@@ -48,7 +58,7 @@ class TextReader:
         """The source of an `UploadFile`, an optional one, or a list of them; `None`: it is something else."""
         inner = bare(split_optional(annotation)[0])
         container: Container | None = None
-        if (found := _items(inner)) is not None:
+        if (found := items_of(inner)) is not None:
             inner, container = found
         if inner is not self.upload:
             return None
@@ -64,8 +74,8 @@ class TextReader:
         inner, _ = split_optional(annotation)
         converter, container = converter_for(inner), None
         if converter is None:
-            self._check_items(bare(inner))
-            found = _items(bare(inner))
+            self._checkitems_of(bare(inner))
+            found = items_of(bare(inner))
             if found is None:
                 return None
             converter, container = converter_for(found[0]), found[1]
@@ -82,7 +92,7 @@ class TextReader:
         copied = isinstance(default, list | set | dict)
         return TextParam(where, name, annotation, converter, container, default, copied)
 
-    def _check_items(self, inner: Any) -> None:
+    def _checkitems_of(self, inner: Any) -> None:
         if inner in (list, set, frozenset, tuple, dict, typing.List, typing.Dict, typing.Set, typing.Tuple):  # noqa: UP006
             name = getattr(inner, "__name__", str(inner)).lower()
             example = (
@@ -116,43 +126,72 @@ class TextReader:
                 f"is a model whose fields cannot be read ({error})",
                 "Import what they name at run time, not under `if TYPE_CHECKING:`, in the module of the model.",
             ) from None
+        except TypeError as error:
+            raise self._no_model(model, *map(str, error.args)) from None
         if shape is None:
             return None
         check_fields(self.parameter)
         if self.default not in (REQUIRED, None) and not fits(self.default, model):
             raise self.parameter.refuse_default(f"it is no {spell(model)}")
-        members = tuple(ModelField(each.key, self._member(where, model, shape, each)) for each in shape.fields)
-        known = frozenset(member.source.name for member in members) if shape.strict and where != "header" else None
-        return ModelParam(where, model, members, shape.build, self.default, known)
+        members = tuple(self._member(where, model, shape, each) for each in shape.fields)
+        spelt = {member.key: member.source.name for member in members if member.key != member.source.name}
+        build = _naming(shape.build, spelt) if spelt else shape.build
+        found = ModelParam(where, model, members, build, self.default)
+        closed = shape.strict and where != "header"
+        return dataclasses.replace(found, known=frozenset(found.names)) if closed else found
 
-    def _member(self, where: Where, model: Any, shape: Shape, field: Field) -> TextParam | FileParam:
-        name = field.name if field.name != field.key else sent_as(where, field.key)
+    def _no_model(self, model: Any, reason: str, remedy: str = "") -> RegistrationError:
+        return self.parameter.refuse(
+            f"is a model that is read field by field, and {reason}",
+            remedy or f"Send it as JSON instead:  {self.parameter.name}: {spell(model)}",
+        )
+
+    def _member(self, where: Where, model: Any, shape: Shape, field: Field) -> ModelField:
+        key = field.attribute or field.key
+        name = field.name if field.name != key else sent_as(where, key)
         default = REQUIRED if field.required else ABSENT
+        others = tuple(sent_as(where, each) if each == key else each for each in field.others)
         source: TextParam | FileParam | None = None
         if where == "form":
             source = self.file(field.annotation, name, default)
-        if source is None and shape.texts:  # pydantic converts texts by rules of its own, which its users expect
-            found = _items(bare(split_optional(field.annotation)[0]))
-            source = TextParam(where, name, field.annotation, STR, None if found is None else found[1], default)
+        if source is None and shape.texts:
+            source = _of_pydantic(where, name, others, field, default)
         if source is None:
             source = self.text(where, name, field.annotation, default)
         if source is None:
-            raise self.parameter.refuse(
-                f"is a model that is read field by field, and {spell(model)}.{field.key} "
-                f"({spell(field.annotation)}) is neither a scalar nor a list of scalars",
-                f"Send it as JSON instead:  {self.parameter.name}: {spell(model)}",
-            )
+            what = f"{spell(model)}.{field.key} ({spell(field.annotation)})"
+            raise self._no_model(model, f"{what} is neither a scalar nor a list of scalars")
+        return ModelField(field.key, source, field.attribute, others)
+
+
+def _of_pydantic(where: Where, name: str, others: Sequence[str], field: Field, default: Any) -> TextParam:
+    """The source of a field that pydantic converts, by rules of its own, which its users expect."""
+    converter = STR
+    if where == "form":
+        base: Any = str if takes_empty(resolved(field.annotation)) else object
+        converter = dataclasses.replace(STR, base=base, parse=refuse_files(STR.parse))
+    found = items_of(bare(split_optional(resolved(field.annotation))[0]))
+    several = None if found is None else found[1]
+    source = TextParam(where, name, field.annotation, converter, several, default)
+    if not others:
         return source
+    more = tuple(dataclasses.replace(source, name=each) for each in others)
+    return AliasedParam(where, name, field.annotation, converter, several, default, False, more)
+
+
+def _naming(build: Callable[[dict[str, Any]], Any], names: Mapping[str, str]) -> Callable[[dict[str, Any]], Any]:
+    """`build`, whose faults name a field as its clients do."""
+
+    def built(given: dict[str, Any]) -> Any:
+        try:
+            return build(given)
+        except Misfit as misfit:
+            reasons = [(field.partition("/"), reason) for field, reason in misfit.reasons]
+            raise Misfit([(names.get(key, key) + slash + rest, why) for (key, slash, rest), why in reasons]) from misfit
+
+    return built
 
 
 def sent_as(where: Literal["query", "header", "cookie", "form"], name: str) -> str:
     """A Python name as clients spell it there: a header has hyphens, and no name ends in the `_` of `from_`."""
     return name.rstrip("_").replace("_", "-") if where == "header" else name
-
-
-def _items(inner: Any) -> tuple[Any, Container] | None:
-    """The item type of a list, set, frozenset or `tuple[T, ...]`, and what makes the container."""
-    origin, args = typing.get_origin(inner), typing.get_args(inner)
-    if origin in CONTAINERS and (origin is not tuple or (len(args) == 2 and args[1] is ...)):
-        return args[0], CONTAINERS[origin]
-    return None

@@ -234,6 +234,136 @@ async def test_what_does_not_fit_is_refused_with_every_fault(
     assert [(each["in"], each["name"], each["reason"]) for each in response.json()["errors"]] == faults
 
 
+class Named(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(populate_by_name=True, extra="forbid")
+
+    user_id: int = pydantic.Field(alias="userId")
+    size: int = pydantic.Field(default=1, validation_alias=pydantic.AliasChoices("size", "limit"))
+
+
+class Swapped(pydantic.BaseModel):
+    a: int = pydantic.Field(alias="b")
+    b: str = pydantic.Field(alias="a")
+
+
+class Parsed(pydantic.BaseModel):
+    point: Annotated[dict[str, int], pydantic.BeforeValidator(lambda text: dict.fromkeys(text.split("+"), 1))]
+    where: pydantic.Json[list[int]] = []
+    root: pydantic.RootModel[int] | None = None
+
+
+class Counted(pydantic.BaseModel):
+    x_count: int
+    x_name: str = pydantic.Field(default="", alias="x_Name")
+
+
+class Sent(pydantic.BaseModel):
+    name: str = "?"
+    age: int | None = None
+    site: pydantic.HttpUrl | None = None
+    days: list[int] = []
+    secret: pydantic.SecretStr = pydantic.SecretStr("?")
+
+
+class SentStruct(msgspec.Struct):
+    name: str = "?"
+    age: int | None = None
+    days: list[int] = []
+
+
+def of_pydantic() -> App:
+    app = App()
+
+    @app.get("/named")
+    async def named(named: Annotated[Named, Query()], page: int = 1) -> str:
+        return repr((named.user_id, named.size))
+
+    @app.get("/maybe")
+    async def maybe(named: Annotated[Named | None, Query()] = None) -> str:
+        return repr(named and named.user_id)
+
+    @app.get("/swapped")
+    async def swapped(swapped: Annotated[Swapped, Query()]) -> str:
+        return repr((swapped.a, swapped.b))
+
+    @app.get("/parsed")
+    async def parsed(parsed: Annotated[Parsed, Query()]) -> str:
+        return repr((parsed.point, parsed.where, parsed.root and parsed.root.root))
+
+    @app.get("/counted")
+    async def counted(counted: Annotated[Counted, Header()]) -> str:
+        return repr((counted.x_count, counted.x_name))
+
+    @app.post("/sent")
+    async def sent(sent: Annotated[Sent, Form()]) -> str:
+        return repr((sent.name, sent.age, sent.days, sent.site, sent.secret.get_secret_value()))
+
+    @app.post("/struct")
+    async def struct(sent: Annotated[SentStruct, Form()]) -> str:
+        return repr((sent.name, sent.age, sent.days))
+
+    return app
+
+
+@both_doors
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/named?userId=1", "(1, 1)"),
+        ("/named?user_id=1&page=3", "(1, 1)"),
+        ("/named?userId=1&user_id=x", "(1, 1)"),
+        ("/named?user_id=1&limit=5", "(1, 5)"),
+        ("/named?user_id=1&size=4&limit=5", "(1, 4)"),
+        ("/maybe", "None"),
+        ("/maybe?user_id=1", "1"),
+        ("/swapped?a=x&b=1", "(1, 'x')"),
+        ("/parsed?point=a%2Bb&where=[1]&root=3", "({'a': 1, 'b': 1}, [1], 3)"),
+        ("/named", [("userId", "is required")]),
+        ("/named?user_id=x&other=1", [("other", "is not a known field")]),
+        ("/named?user_id=x", [("userId", "input should be a valid integer, unable to parse string as an integer")]),
+        ("/named?user_id=1&user_id=2", [("user_id", "is given more than once")]),
+    ],
+)
+async def test_names_of_pydantics_fields_are_those_that_it_knows(link: bool, target: str, expected: Any) -> None:
+    """Aliases, choices of them, and its own name where the model allows it; validators take what texts they like."""
+    async with TestClient(of_pydantic(), link=link) as client:
+        response = await client.get(target)
+    found = response.text if response.is_success else [(e["name"], e["reason"]) for e in response.json()["errors"]]
+    assert found == expected
+
+
+@both_doors
+async def test_headers_of_a_pydantic_model_are_named_as_clients_know_them(link: bool) -> None:
+    """In faults, too; an alias is taken at its word."""
+    async with TestClient(of_pydantic(), link=link) as client:
+        assert (await client.get("/counted", headers={"x-count": "1", "x_name": "a"})).text == "(1, 'a')"
+        for headers in ({"x-count": "a"}, {}):
+            assert [each["name"] for each in (await client.get("/counted", headers=headers)).json()["errors"]] == [
+                "x-count"
+            ]
+
+
+@both_doors
+async def test_an_empty_field_of_a_form_is_nothing_to_pydantic_as_to_others(link: bool) -> None:
+    """Where the type takes no empty text: a browser sends each input of a form."""
+    async with TestClient(of_pydantic(), link=link) as client:
+        data = {"name": "", "age": "", "days": ["", "3"]}
+        assert (await client.post("/struct", data=data)).text == "('', None, [3])"
+        response = await client.post("/sent", data={**data, "site": "", "secret": ""})
+        assert response.text == "('', None, [3], None, '')"
+        refused = await client.post("/sent", files={"name": ("a.txt", b"x")})
+        assert refused.json()["errors"] == [{"in": "form", "name": "name", "reason": "must be a text, not a file"}]
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.UnsupportedFieldAttributeWarning")
+def test_the_document_names_the_first_of_several_names() -> None:
+    """And the type of the field that it is of, however names are swapped."""
+    paths = of_pydantic().openapi()["paths"]
+    assert [each["name"] for each in paths["/named"]["get"]["parameters"]] == ["userId", "size", "page"]
+    found = {each["name"]: each["schema"]["type"] for each in paths["/swapped"]["get"]["parameters"]}
+    assert found == {"a": "string", "b": "integer"}
+
+
 class Window(msgspec.Struct, Generic[T]):
     after: T
     size: Annotated[int, msgspec.Meta(ge=1)] = 10
@@ -564,6 +694,9 @@ async def test_bodies_are_read_by_their_content_type(
         ("/notes", b'[{"title": "ab"}, {"ti/tle": 1}, 7]', JSON, 422, ["/1/title", "/2"]),
         ("/note", msgspec.msgpack.encode({"title": 1}), PACKED, 422, ["/title"]),
         ("/note", b"\xc1", PACKED, 400, []),
+        ("/note", b"1" * 5000, JSON, 422, [""]),
+        ("/item", b"1" * 5000, JSON, 422, [""]),
+        ("/note", b'{"title": 1e', JSON, 400, []),
         ("/pet", b'{"kind": "dog"}', JSON, 422, ["/dog/name"]),
         ("/pet", b'{"kind": "cow"}', JSON, 422, [""]),
         ("/ages", b'{"a": 1, "b": 2, "c": 3}', JSON, 422, [""]),

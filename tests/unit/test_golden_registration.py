@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import annotated_types
@@ -370,6 +370,52 @@ def model_with_alias() -> None:
 def model_nested() -> None:
     @App().get("/")
     async def search(order: Annotated[Order, Query()]) -> None: ...
+
+
+@case
+def model_of_pydantic_nested() -> None:
+    class Search(pydantic.BaseModel):
+        by: dict[str, int]
+
+    async def search(search: Annotated[Search, Query()]) -> None: ...
+
+    search.__annotations__["search"] = Annotated[Search, Query()]
+    App().get("/")(search)
+
+
+@case
+def model_of_pydantic_with_path() -> None:
+    class Search(pydantic.BaseModel):
+        name: str = pydantic.Field(validation_alias=pydantic.AliasPath("names", 0))
+
+    async def search(search: Annotated[Search, Query()]) -> None: ...
+
+    search.__annotations__["search"] = Annotated[Search, Query()]
+    App().get("/")(search)
+
+
+@case
+def model_of_pydantic_root() -> None:
+    class Search(pydantic.RootModel[int]):
+        pass
+
+    async def search(search: Annotated[Search, Query()]) -> None: ...
+
+    search.__annotations__["search"] = Annotated[Search, Query()]
+    App().get("/")(search)
+
+
+@case
+def model_with_init_var() -> None:
+    @dataclass
+    class Search:
+        name: str
+        exact: InitVar[bool]
+
+    async def search(search: Annotated[Search, Query()]) -> None: ...
+
+    search.__annotations__["search"] = Annotated[Search, Query()]
+    App().get("/")(search)
 
 
 @case
