@@ -32,8 +32,11 @@ FLOORS: list[tuple[str, set[str]]] = [
             "_markers",
             "_describe",
             "_origin",
+            "_annotation",
         },
     ),
+    ("fields", {"_fields"}),
+    ("faults", {"_faults"}),
     (
         "values",
         {
@@ -51,9 +54,13 @@ FLOORS: list[tuple[str, set[str]]] = [
         | {"_validators", "_ranges", "_disposition", "_mediatype", "_descriptor"},
     ),
     ("scalars, response", {"_convert", "_response", "_checks", "_document", "_modes", "_multipart", "_ws_close"}),
-    ("syntax, results", {"_syntax", "_stream", "_redirect", "_results", "_problem", "_conditional", "_ws_json"}),
+    (
+        "syntax, results",
+        {"_inside", "_syntax", "_stream", "_redirect", "_results", "_problem", "_conditional", "_ws_json"},
+    ),
     ("pattern, extract, file", {"_pattern", "_extract", "_file", "_event"}),
     ("models, parameter", {"_models", "_parameter"}),
+    ("texts", {"_texts"}),
     ("conflict, signature", {"_conflict", "_tree", "_urls", "_signature", "_shared", "_path_types"}),
     ("entry, plan", {"_entry", "_plan"}),
     ("reach, socket plan", {"_reach", "_socket_plan"}),

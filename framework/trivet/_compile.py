@@ -268,7 +268,7 @@ def _closed(
     """Let a model that forbids unknown fields know the names that others read from the same place."""
     if not any(isinstance(each, ModelParam) and each.known is not None for _, each in params):
         return params
-    names = [part.name for _, each in params for part in (each.fields if isinstance(each, ModelParam) else (each,))]
+    names = [name for _, each in params for name in (each.names if isinstance(each, ModelParam) else (each.name,))]
     return tuple(
         (slot, dataclasses.replace(each, known=frozenset(names)))
         if isinstance(each, ModelParam) and each.known is not None

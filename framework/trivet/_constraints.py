@@ -1,8 +1,8 @@
-"""What `msgspec.Meta` adds to str, int and float.
+"""What `msgspec.Meta` adds to str, int, float and to lists of scalars.
 
 What lives here: unwrapping an annotation, the tightest of its constraints, and the parser, writer and set
-of texts that follow from them. What it must not know: the other scalars (`_convert`), where a text comes
-from.
+of texts, or the number of items, that follow from them. What it must not know: the other scalars (`_convert`),
+where a text comes from.
 
 The meaning of each constraint is msgspec's, so that a field means the same in a path, a query and a JSON
 body.
@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, NewType, TypeVar
 
 import msgspec
@@ -80,7 +81,7 @@ def refuse_constraints(annotation: Any, constraints: Mapping[str, Any], allowed:
         raise RegistrationError(
             f"{show(annotation)}: Meta({wrong[0]}=...) says nothing about {show(unwrap(annotation)[0])};\n"
             "constraints apply to int and float (ge, gt, le, lt, multiple_of) and to str "
-            "(min_length, max_length, pattern)."
+            "(min_length, max_length, pattern);\nto a list, set, frozenset or tuple min_length and max_length do."
         )
 
 
@@ -202,6 +203,30 @@ def float_reading(annotation: Any, constraints: dict[str, Any]) -> Reading:
     language = Opaque(("multiple", *multiples), Floats(low, high), parse)
     form = _checked(parse, _scalars.format_float)
     return Reading(_name(float, constraints), language, parse, form)
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Makes a container, if it has as many items as it may have."""
+
+    make: Callable[[list[Any]], Collection[Any]]
+    shortest: int
+    longest: int | None
+
+    def __call__(self, items: list[Any]) -> Collection[Any]:
+        made = self.make(items)  # a set drops what it has already, and msgspec counts what is left
+        if len(made) < self.shortest:
+            raise ValueError(f"must have at least {self.shortest} item{'s'[: self.shortest != 1]}")
+        if self.longest is not None and len(made) > self.longest:
+            raise ValueError(f"must have at most {self.longest} item{'s'[: self.longest != 1]}")
+        return made
+
+
+def sized(annotation: Any, make: Callable[[list[Any]], Collection[Any]]) -> Callable[[list[Any]], Collection[Any]]:
+    """`make`, under the constraints that an annotation puts on the whole container."""
+    constraints = unwrap(annotation)[1]
+    refuse_constraints(annotation, constraints, ("min_length", "max_length"))
+    return Sized(make, constraints.get("min_length", 0), constraints.get("max_length")) if constraints else make
 
 
 def _multiple(value: N, multiples: tuple[float, ...]) -> N:

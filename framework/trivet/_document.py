@@ -7,14 +7,18 @@ model. Where the line runs between 400, 415 and 422 is `_body`'s. It is given by
 from __future__ import annotations
 
 import importlib
+import re
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
 
-from ._body import JSONDecoder, Syntax, decoded, escape, pointed_out, syntax_of, utf8
+from ._body import JSONDecoder, Syntax, decoded, syntax_of, utf8
+from ._faults import escape, pointed_out
 from .errors import Fault, InvalidInput
+
+_CLASS: Final = re.compile(r"<class '(?:[^']*\.)?([^'.]+)'>")
 
 MEDIA_TYPES: Final = ("application/json", "application/msgpack")
 
@@ -79,7 +83,9 @@ def holds_pydantic(annotation: Any) -> bool:
 
 
 def decoder_for(annotation: Any, *, scalars: bool) -> DocumentDecoder | None:
-    """The decoder of a type that is read from a body; `None`: nobody can decode it, or it is not meant for one.
+    """The decoder of a type that is read from a body; `None`: it is not meant for one.
+
+    There may be types inside of it that nobody can decode, see `_inside`.
 
     Args:
         annotation: the type.
@@ -91,8 +97,7 @@ def decoder_for(annotation: Any, *, scalars: bool) -> DocumentDecoder | None:
     if holds_pydantic(annotation):
         return DocumentDecoder(annotation)
     info = msgspec.inspect.type_info(annotation)
-    known = not _is_foreign(info) if scalars else _is_document(info)
-    return DocumentDecoder(annotation) if known else None
+    return DocumentDecoder(annotation) if scalars or _is_document(info) else None
 
 
 _DOCUMENTS: Final = (
@@ -123,15 +128,6 @@ def _is_document(info: msgspec.inspect.Type) -> bool:
     return isinstance(info, _DOCUMENTS)
 
 
-def _is_foreign(info: msgspec.inspect.Type) -> bool:
-    """Whether msgspec would leave the type to hooks that we do not have."""
-    if isinstance(info, msgspec.inspect.Metadata):
-        return _is_foreign(info.type)
-    if isinstance(info, msgspec.inspect.UnionType):
-        return any(_is_foreign(each) for each in info.types)
-    return isinstance(info, msgspec.inspect.CustomType)
-
-
 class Pydantic:
     """A type that pydantic validates, for bodies and for what is read field by field."""
 
@@ -140,7 +136,10 @@ class Pydantic:
     def __init__(self, annotation: Any) -> None:
         # It is installed, or nobody could have derived a model from its class; we do not ask for it ourselves.
         pydantic: Any = importlib.import_module("pydantic")
-        self._adapter: Any = pydantic.TypeAdapter(annotation)
+        try:
+            self._adapter: Any = pydantic.TypeAdapter(annotation)
+        except pydantic.PydanticUserError as error:
+            raise TypeError(_CLASS.sub(r"\1", str(error).partition("\n")[0].partition(". ")[0])) from None
         self._error: type[ValueError] = pydantic.ValidationError
 
     def json(self, raw: bytes) -> Any:
@@ -159,7 +158,7 @@ class Pydantic:
             faults = [Fault("body", pointer, reason) for pointer, reason in self._reasons(error)]
             raise InvalidInput(422, "the body does not fit", faults) from None
 
-    def build(self, given: dict[str, Any]) -> tuple[Any, list[tuple[str, str]]]:
+    def build(self, given: dict[str, Any] | str) -> tuple[Any, list[tuple[str, str]]]:
         """The model of these texts; or `None`, and why not: the name of each wrong field, and the reason."""
         try:
             return self._adapter.validate_python(given), []
@@ -169,6 +168,8 @@ class Pydantic:
     def _reasons(self, error: Any) -> list[tuple[str, str]]:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         for each in found:
+            if each["type"] == "json_invalid" and "number out of range" in each["msg"]:  # as msgspec's is in `_body`
+                return [("", "has a number out of range")]
             if each["type"] == "json_invalid":
                 raise InvalidInput(400, "the body is not JSON") from None
         return pointed_out(

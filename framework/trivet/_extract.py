@@ -180,6 +180,10 @@ class ModelField:
 
     key: str
     source: TextParam | FileParam
+    attribute: str = ""
+    """What pydantic calls it, where that is not `key`."""
+    others: tuple[str, ...] = ()
+    """More names that clients may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +206,18 @@ class ModelParam:
         return tuple(member.source for member in self.members)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All names that are read."""
+        return tuple(name for member in self.members for name in (member.source.name, *member.others))
+
+    @property
     def required(self) -> bool:
         """Whether a request with none of its fields is refused."""
         return self.default is REQUIRED and any(each.required for each in self.fields)
 
     def read(self, values: Values, faults: list[Fault]) -> Any:
         """The model; on a fault, `None` with each fault appended."""
-        if self.default is not REQUIRED and not any(values.getlist(member.source.name) for member in self.members):
+        if self.default is not REQUIRED and not any(map(values.getlist, self.names)):
             return copy.deepcopy(self.default)
         found: list[Fault] = []
         if self.known is not None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ._annotation import class_of
 from ._document import is_pydantic
 from ._extract import ABSENT, REQUIRED, FileParam, ModelParam, RawParam, TextParam
 from ._language import TEXT
@@ -93,7 +94,7 @@ def _fields(
     for member in source.members:
         each = member.source
         if is_pydantic(source.annotation) and isinstance(each, TextParam):
-            yield each, _pydantic_field(source.annotation, member.key, schemas)
+            yield each, schemas.of_field(source.annotation, member.attribute)
         else:
             yield each, _with_default(_schema(each, schemas), defaults.get(member.key, ABSENT), schemas)
 
@@ -105,20 +106,16 @@ def _schema(source: TextParam | FileParam, schemas: Schemas) -> Schema:
     return schemas.of_text(source.annotation, source.converter, several=several)
 
 
-def _pydantic_field(model: Any, name: str, schemas: Schemas) -> Schema:
-    infos: Mapping[str, Any] = model.__pydantic_fields__
-    key = next(key for key, info in infos.items() if name in (key, info.validation_alias, info.alias))
-    return schemas.of_field(model, key)
-
-
 def _with_default(schema: Schema, default: Any, schemas: Schemas) -> Schema:
     if default is not REQUIRED and default is not ABSENT and default is not None:
         schemas.later(lambda: schema.update(default=msgspec.to_builtins(default, enc_hook=str)))
     return schema
 
 
-def _defaults(model: type[Any]) -> Mapping[str, Any]:
+def _defaults(annotation: Any) -> Mapping[str, Any]:
     """The defaults of a model's fields, as far as they are values."""
+    model = class_of(annotation)
+    assert model is not None
     if issubclass(model, msgspec.Struct):
         return {
             each.name: each.default for each in msgspec.structs.fields(model) if each.default is not msgspec.NODEFAULT

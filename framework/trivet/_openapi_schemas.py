@@ -16,10 +16,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 import msgspec
 from msgspec import inspect as inspection
 
+from ._annotation import split_optional
 from ._convert import Converter
 from ._document import holds_pydantic, is_pydantic
 from ._language import Integers, Opaque
-from ._parameter import split_optional
 
 Schema: TypeAlias = dict[str, Any]
 

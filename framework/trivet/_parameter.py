@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import functools
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
+from ._annotation import all_metadata, metadata, rebuilt, resolved, spelled, split_optional
+from ._document import holds_pydantic
 from ._extract import REQUIRED
-from ._markers import Depends, Marker
+from ._inside import marked_field
+from ._markers import Body, Depends, Marker
 from ._ported import framework_of, instead_of_marker, is_marker
 from ._source import annotations_of, show
 from .errors import RegistrationError
 
+_OF_PYDANTIC: Final = frozenset({"pydantic", "pydantic_core", "annotated_types"})
+
 
 class Parameter:
-    """One parameter of a signature with its resolved annotation."""
+    """One parameter of a signature with its annotation, in which no name and no alias is left to be resolved."""
 
     __slots__ = ("annotation", "default", "fn", "name", "positional")
 
@@ -35,6 +39,15 @@ class Parameter:
     def refuse(self, what: str, remedy: str) -> RegistrationError:
         """The error for this parameter: what came, where, and the remedy."""
         return RegistrationError(f"parameter {self.name!r} {what}:\n{show(self.fn)}\n{remedy}")
+
+    def refuse_default(self, reason: str) -> RegistrationError:
+        """The error for its default, which is not of its type."""
+        inner, _ = split_optional(self.annotation)
+        return self.refuse(
+            f"has a default, {self.default!r}, that is not what it takes ({reason})",
+            "Give a default of the annotated type, or annotate it as optional:  "
+            f"{self.name}: {spell(inner)} | None = None",
+        )
 
 
 def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
@@ -54,6 +67,13 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
         if parameter.name in filled:
             continue
         taken = Parameter(fn, parameter, hints.get(parameter.name, parameter.empty))
+        try:
+            taken.annotation = resolved(taken.annotation)
+        except NameError as error:
+            raise taken.refuse(
+                f"is annotated with a type alias that names {error.name or str(error)!r}, which cannot be resolved",
+                "Import it at run time, not under `if TYPE_CHECKING:`, in the module of the alias.",
+            ) from None
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise taken.refuse(
                 "collects arguments, but only named ones can be bound",
@@ -88,20 +108,13 @@ def marker_of(parameter: Parameter) -> Depends | Marker | None:
     """The marker in the parameter's `Annotated`, if it has one.
 
     Raises:
-        RegistrationError: it has two, a marker's class instead of a marker, or another framework's.
+        RegistrationError: it has two, one where nobody reads it, a marker's class instead of a marker, another
+            framework's, or a dependency with a default.
     """
     found: Depends | Marker | None = None
-    for extra in _metadata(parameter.annotation):
-        if extra is Depends:
-            raise parameter.refuse(
-                "is marked with Depends itself, without a provider",
-                f"Name what provides it:  {parameter.name}: Annotated[..., Depends(provider)]",
-            )
-        if inspect.isclass(extra) and issubclass(extra, Marker):
-            raise parameter.refuse(
-                f"is marked with {extra.__name__} itself, the class",
-                f"Call it:  {parameter.name}: Annotated[..., {extra.__name__}()]",
-            )
+    read = metadata(parameter.annotation)
+    for extra in read:
+        _check_called(parameter, extra)
         if isinstance(extra, Depends | Marker):
             if found is not None:
                 raise parameter.refuse(
@@ -109,22 +122,68 @@ def marker_of(parameter: Parameter) -> Depends | Marker | None:
                     "Keep the one that says where the value comes from.",
                 )
             found = extra
-            continue
-        if framework_of(extra):  # to ignore it would be to drop its bounds silently
+    _check_inside(parameter, [extra for extra in all_metadata(parameter.annotation) if not _among(extra, read)])
+    _check_foreign(parameter, found, read)
+    if isinstance(found, Depends) and parameter.default is not REQUIRED:
+        raise parameter.refuse(
+            f"is made by {found!r} and has the default {parameter.default!r}, which could never be used",
+            "Drop the default; parameters that have one come after it, or let a `*` stand before it. What is to be\n"
+            "there instead of a value, the provider returns.",
+        )
+    return found
+
+
+def _among(extra: Any, extras: list[Any]) -> bool:
+    return any(extra is each for each in extras)
+
+
+def _check_called(parameter: Parameter, extra: Any) -> None:
+    """Refuse a marker's class where a marker is meant."""
+    if extra is Depends:
+        raise parameter.refuse(
+            "is marked with Depends itself, without a provider",
+            f"Name what provides it:  {parameter.name}: Annotated[..., Depends(provider)]",
+        )
+    if inspect.isclass(extra) and issubclass(extra, Marker):
+        raise parameter.refuse(
+            f"is marked with {extra.__name__} itself, the class",
+            f"Call it:  {parameter.name}: Annotated[..., {extra.__name__}()]",
+        )
+
+
+def _check_inside(parameter: Parameter, inside: list[Any]) -> None:
+    """Refuse markers of a part of the type: the value comes from one place, and a provider would never run."""
+    for extra in inside:
+        _check_called(parameter, extra)
+        if isinstance(extra, Depends | Marker):
+            raise parameter.refuse(
+                f"is marked with {extra!r} inside of its type, where it is not read",
+                f"Mark the whole of it:  {parameter.name}: Annotated[{spelled(_unmarked(parameter.annotation))}, "
+                f"{extra!r}]",
+            )
+
+
+def check_fields(parameter: Parameter) -> None:
+    """Refuse a model with a marked field: it is read as one, and a provider would never run."""
+    found = marked_field(parameter.annotation)
+    if found is not None:
+        field, marker = found
+        raise parameter.refuse(
+            f"is a model, and {field} is marked with {marker!r}, which is read of parameters only",
+            f"Take it as a parameter of its own:  {field.rpartition('.')[2]}: Annotated[..., {marker!r}]",
+        )
+
+
+def _check_foreign(parameter: Parameter, marker: Depends | Marker | None, read: list[Any]) -> None:
+    """Refuse what another library's `Annotated` says, unless it is pydantic that reads the value."""
+    pydantic = isinstance(marker, Body | None) and holds_pydantic(parameter.annotation)
+    for extra in read if isinstance(marker, Depends) else all_metadata(parameter.annotation):
+        root = framework_of(extra)
+        if root and not (pydantic and root in _OF_PYDANTIC):  # to ignore it would be to drop its bounds silently
             raise parameter.refuse(
                 f"is marked with {_foreign(extra)}, which trivet does not read",
                 instead_of_marker(parameter.name, extra),
             )
-    return found
-
-
-def _metadata(annotation: Any) -> list[Any]:
-    """What `Annotated` says, through `| None` too: `Annotated[int, Query()] | None`."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        bare, *extras = typing.get_args(annotation)
-        return [*extras, *_metadata(bare)]
-    inner, optional = split_optional(annotation)
-    return _metadata(inner) if optional else []
 
 
 def dependency_of(parameter: Parameter) -> Depends | None:
@@ -133,34 +192,16 @@ def dependency_of(parameter: Parameter) -> Depends | None:
     return marker if isinstance(marker, Depends) else None
 
 
-def split_optional(annotation: Any) -> tuple[Any, bool]:
-    """`T | None` as `(T, True)`, inside `Annotated` too; anything else as it is."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        bare, *extras = typing.get_args(annotation)
-        inner, optional = split_optional(bare)
-        return (typing.Annotated[(inner, *extras)], True) if optional else (annotation, False)
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        args = typing.get_args(annotation)
-        others = [arg for arg in args if arg is not type(None)]
-        if len(others) < len(args):
-            return (others[0] if len(others) == 1 else typing.Union[tuple(others)]), True  # noqa: UP007
-    return annotation, False
-
-
 def spell(annotation: Any) -> str:
-    """An annotation as a reader would write it, without its marker."""
-    if annotation is inspect.Parameter.empty:
-        return "..."
-    if typing.get_origin(annotation) is typing.Annotated:
-        bare, *extras = typing.get_args(annotation)
+    """An annotation as a reader would write it, without its markers."""
+    return "..." if annotation is inspect.Parameter.empty else spelled(_unmarked(annotation))
+
+
+def _unmarked(annotation: Any) -> Any:
+    """Without markers, wherever they are."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        inner, *extras = args
         kept = [extra for extra in extras if not isinstance(extra, Depends | Marker)]
-        return (
-            spell(bare if not kept else typing.Annotated[(bare, *kept)])
-            if len(kept) < len(extras)
-            else _text(annotation)
-        )
-    return _text(annotation)
-
-
-def _text(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+        return typing.Annotated[(_unmarked(inner), *kept)] if kept else _unmarked(inner)
+    return rebuilt(annotation, [_unmarked(each) for each in args])

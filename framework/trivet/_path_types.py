@@ -9,10 +9,11 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ._annotation import split_optional
 from ._convert import Converter, converter_for
 from ._markers import Depends
 from ._modes import handler_mode, provider_mode
-from ._parameter import marker_of, parameters_of, split_optional
+from ._parameter import marker_of, parameters_of
 from ._source import identity
 
 

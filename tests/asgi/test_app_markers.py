@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Generic, Literal, NewType, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
 import attrs
 import msgspec
 import pydantic
 import pytest
+from typing_extensions import TypeAliasType
 
-from trivet import App, Body, Cookie, Depends, Header, Query, Request
+from trivet import App, Body, Cookie, Depends, Form, Header, HTTPError, Query, Request, UploadFile
 from trivet.testing import TestClient
 
 both_doors = pytest.mark.parametrize("link", [True, False], ids=["link", "plain"])
+
+
+T = TypeVar("T")
 
 
 class Color(Enum):
@@ -230,6 +234,219 @@ async def test_what_does_not_fit_is_refused_with_every_fault(
     assert [(each["in"], each["name"], each["reason"]) for each in response.json()["errors"]] == faults
 
 
+class Named(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(populate_by_name=True, extra="forbid")
+
+    user_id: int = pydantic.Field(alias="userId")
+    size: int = pydantic.Field(default=1, validation_alias=pydantic.AliasChoices("size", "limit"))
+
+
+class Swapped(pydantic.BaseModel):
+    a: int = pydantic.Field(alias="b")
+    b: str = pydantic.Field(alias="a")
+
+
+class Parsed(pydantic.BaseModel):
+    point: Annotated[dict[str, int], pydantic.BeforeValidator(lambda text: dict.fromkeys(text.split("+"), 1))]
+    where: pydantic.Json[list[int]] = []
+    root: pydantic.RootModel[int] | None = None
+
+
+class Counted(pydantic.BaseModel):
+    x_count: int
+    x_name: str = pydantic.Field(default="", alias="x_Name")
+
+
+class Sent(pydantic.BaseModel):
+    name: str = "?"
+    age: int | None = None
+    site: pydantic.HttpUrl | None = None
+    days: list[int] = []
+    secret: pydantic.SecretStr = pydantic.SecretStr("?")
+
+
+class SentStruct(msgspec.Struct):
+    name: str = "?"
+    age: int | None = None
+    days: list[int] = []
+
+
+def of_pydantic() -> App:
+    app = App()
+
+    @app.get("/named")
+    async def named(named: Annotated[Named, Query()], page: int = 1) -> str:
+        return repr((named.user_id, named.size))
+
+    @app.get("/maybe")
+    async def maybe(named: Annotated[Named | None, Query()] = None) -> str:
+        return repr(named and named.user_id)
+
+    @app.get("/swapped")
+    async def swapped(swapped: Annotated[Swapped, Query()]) -> str:
+        return repr((swapped.a, swapped.b))
+
+    @app.get("/parsed")
+    async def parsed(parsed: Annotated[Parsed, Query()]) -> str:
+        return repr((parsed.point, parsed.where, parsed.root and parsed.root.root))
+
+    @app.get("/counted")
+    async def counted(counted: Annotated[Counted, Header()]) -> str:
+        return repr((counted.x_count, counted.x_name))
+
+    @app.post("/sent")
+    async def sent(sent: Annotated[Sent, Form()]) -> str:
+        return repr((sent.name, sent.age, sent.days, sent.site, sent.secret.get_secret_value()))
+
+    @app.post("/struct")
+    async def struct(sent: Annotated[SentStruct, Form()]) -> str:
+        return repr((sent.name, sent.age, sent.days))
+
+    return app
+
+
+@both_doors
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/named?userId=1", "(1, 1)"),
+        ("/named?user_id=1&page=3", "(1, 1)"),
+        ("/named?userId=1&user_id=x", "(1, 1)"),
+        ("/named?user_id=1&limit=5", "(1, 5)"),
+        ("/named?user_id=1&size=4&limit=5", "(1, 4)"),
+        ("/maybe", "None"),
+        ("/maybe?user_id=1", "1"),
+        ("/swapped?a=x&b=1", "(1, 'x')"),
+        ("/parsed?point=a%2Bb&where=[1]&root=3", "({'a': 1, 'b': 1}, [1], 3)"),
+        ("/named", [("userId", "is required")]),
+        ("/named?user_id=x&other=1", [("other", "is not a known field")]),
+        ("/named?user_id=x", [("userId", "input should be a valid integer, unable to parse string as an integer")]),
+        ("/named?user_id=1&user_id=2", [("user_id", "is given more than once")]),
+    ],
+)
+async def test_names_of_pydantics_fields_are_those_that_it_knows(link: bool, target: str, expected: Any) -> None:
+    """Aliases, choices of them, and its own name where the model allows it; validators take what texts they like."""
+    async with TestClient(of_pydantic(), link=link) as client:
+        response = await client.get(target)
+    found = response.text if response.is_success else [(e["name"], e["reason"]) for e in response.json()["errors"]]
+    assert found == expected
+
+
+@both_doors
+async def test_headers_of_a_pydantic_model_are_named_as_clients_know_them(link: bool) -> None:
+    """In faults, too; an alias is taken at its word."""
+    async with TestClient(of_pydantic(), link=link) as client:
+        assert (await client.get("/counted", headers={"x-count": "1", "x_name": "a"})).text == "(1, 'a')"
+        for headers in ({"x-count": "a"}, {}):
+            assert [each["name"] for each in (await client.get("/counted", headers=headers)).json()["errors"]] == [
+                "x-count"
+            ]
+
+
+@both_doors
+async def test_an_empty_field_of_a_form_is_nothing_to_pydantic_as_to_others(link: bool) -> None:
+    """Where the type takes no empty text: a browser sends each input of a form."""
+    async with TestClient(of_pydantic(), link=link) as client:
+        data = {"name": "", "age": "", "days": ["", "3"]}
+        assert (await client.post("/struct", data=data)).text == "('', None, [3])"
+        response = await client.post("/sent", data={**data, "site": "", "secret": ""})
+        assert response.text == "('', None, [3], None, '')"
+        refused = await client.post("/sent", files={"name": ("a.txt", b"x")})
+        assert refused.json()["errors"] == [{"in": "form", "name": "name", "reason": "must be a text, not a file"}]
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.UnsupportedFieldAttributeWarning")
+def test_the_document_names_the_first_of_several_names() -> None:
+    """And the type of the field that it is of, however names are swapped."""
+    paths = of_pydantic().openapi()["paths"]
+    assert [each["name"] for each in paths["/named"]["get"]["parameters"]] == ["userId", "size", "page"]
+    found = {each["name"]: each["schema"]["type"] for each in paths["/swapped"]["get"]["parameters"]}
+    assert found == {"a": "string", "b": "integer"}
+
+
+class Window(msgspec.Struct, Generic[T]):
+    after: T
+    size: Annotated[int, msgspec.Meta(ge=1)] = 10
+
+
+@dataclass
+class Chosen(Generic[T]):
+    ids: list[T] = field(default_factory=list[T])
+
+
+@both_doors
+async def test_a_generic_model_is_read_with_what_it_is_given(link: bool) -> None:
+    """A Struct from the query, a dataclass from a form; the document says the same."""
+    app = App()
+
+    @app.get("/query")
+    async def query(window: Annotated[Window[int], Query()]) -> str:
+        return repr(window)
+
+    @app.post("/form")
+    async def form(chosen: Annotated[Chosen[Color], Form()]) -> str:
+        return repr([each.name for each in chosen.ids])
+
+    async with TestClient(app, link=link) as client:
+        assert (await client.get("/query?after=3")).text == "Window(after=3, size=10)"
+        refused = (await client.get("/query?after=x&size=0")).json()["errors"]
+        assert [each["reason"] for each in refused] == ["must be an integer", "must be at least 1"]
+        assert (await client.post("/form", data={"ids": ["red"]})).text == "['RED']"
+        assert (await client.post("/form", data={"ids": ["blue"]})).status_code == 422
+    after, size = app.openapi()["paths"]["/query"]["get"]["parameters"]
+    assert (after["name"], after["required"], after["schema"]["type"]) == ("after", True, "integer")
+    assert (size["name"], size["schema"]["default"]) == ("size", 10)
+
+
+Few = msgspec.Meta(min_length=2, max_length=3)
+
+
+class Several(msgspec.Struct):
+    tags: Annotated[list[str], Few] = msgspec.field(default_factory=list[str])
+
+
+@both_doors
+async def test_the_number_of_items_of_a_list_is_bounded(link: bool) -> None:
+    """In the query, in headers, in forms and in fields of models: as msgspec counts in bodies."""
+    app = App()
+
+    @app.get("/query")
+    async def query(a: Annotated[list[int], Query(), Few], b: Annotated[set[int], Few] | None = None) -> int:
+        return len(a) + len(b or ())
+
+    @app.get("/header")
+    async def header(x_a: Annotated[tuple[str, ...], Header(), msgspec.Meta(max_length=1)] = ()) -> int:
+        return len(x_a)
+
+    @app.get("/model")
+    async def model(several: Annotated[Several, Query()]) -> int:
+        return len(several.tags)
+
+    @app.post("/form")
+    async def form(a: Annotated[list[str], Few, Form()]) -> int:
+        return len(a)
+
+    few, many = "must have at least 2 items", "must have at most 3 items"
+    async with TestClient(app, link=link) as client:
+        for path, answer in {
+            "/query?a=1&a=2": 2,
+            "/query?a=1&a=2&a=3&b=1&b=2": 5,
+            "/query?a=1": [few],
+            "/query?a=1&a=2&a=3&a=4&b=1&b=1": [many, few],
+            "/model": 0,
+            "/model?tags=a&tags=b": 2,
+            "/model?tags=a": [few],
+            "/model?tags=a&tags=a&tags=a&tags=a": [many],
+        }.items():
+            found = (await client.get(path)).json()
+            assert (found if isinstance(found, int) else [each["reason"] for each in found["errors"]]) == answer
+        assert (await client.get("/header", headers={"x-a": "a"})).json() == 1
+        refused = (await client.get("/header", headers={"x-a": "a, b"})).json()["errors"]
+        assert refused == [{"in": "header", "name": "x-a", "reason": "must have at most 1 item"}]
+        assert (await client.post("/form", data={"a": ["x", "y"]})).json() == 2
+        assert (await client.post("/form", data={"a": ["x"]})).json()["errors"][0]["reason"] == few
+
+
 async def test_a_model_that_forbids_unknown_fields_knows_those_of_others() -> None:
     """What a provider reads from the same query is not unknown."""
     app = App()
@@ -264,12 +481,103 @@ async def test_providers_read_headers_and_cookies_too() -> None:
         assert len((await client.get("/")).json()["errors"]) == 1
 
 
+# ---- aliases
+
+
+async def current_user(authorization: Annotated[str | None, Header()] = None) -> str:
+    if authorization is None:
+        raise HTTPError(401)
+    return authorization
+
+
+# `type CurrentUser = Annotated[...]` from Python 3.12 on.
+CurrentUser = TypeAliasType("CurrentUser", Annotated[str, Depends(current_user)])
+Count = TypeAliasType("Count", Annotated[int, Query(alias="n"), msgspec.Meta(ge=1)])
+Tags = TypeAliasType("Tags", list[str])
+Marked = TypeAliasType("Marked", Annotated[list[T], Header(alias="x-many")], type_params=(T,))
+Photo = TypeAliasType("Photo", UploadFile)
+Asked = TypeAliasType("Asked", Request)
+Given = TypeAliasType("Given", Filters)
+Labels = NewType("Labels", list[str])
+
+
+def aliased() -> App:
+    app = App()
+
+    @app.get("/me")
+    async def me(user: CurrentUser) -> str:
+        return f"hello {user}"
+
+    @app.get("/maybe")
+    async def maybe(user: CurrentUser | None, count: Count | None = None) -> str:
+        return repr((user, count))
+
+    @app.get("/count")
+    async def count(count: Count = 7) -> str:
+        return repr(count)
+
+    @app.get("/lists")
+    async def lists(tags: Tags, many: Marked[int], labels: Labels = Labels([])) -> str:  # noqa: B008
+        return repr((tags, many, labels))
+
+    @app.post("/photo")
+    async def photo(photo: Photo, name: Annotated[Tags, Form()]) -> str:
+        return repr((photo.filename, name))
+
+    @app.get("/asked")
+    async def asked(request: Asked, given: Annotated[Given, Query()]) -> str:
+        return f"{request.method} {given.limit}"
+
+    @app.post("/given")
+    async def given(given: Given) -> str:
+        return repr(given.limit)
+
+    return app
+
+
+@both_doors
+async def test_a_marker_inside_of_an_alias_is_read(link: bool) -> None:
+    """What depends on a provider depends on it however its type is named: a client gives it nothing."""
+    async with TestClient(aliased(), link=link) as client:
+        assert (await client.get("/me?user=admin")).status_code == 401
+        assert (await client.get("/maybe?user=admin")).status_code == 401
+        headers = {"authorization": "ada"}
+        assert (await client.get("/me?user=admin", headers=headers)).text == "hello ada"
+        assert (await client.get("/maybe?n=2", headers=headers)).text == "('ada', 2)"
+        assert (await client.get("/count?n=3&count=4")).text == "3"
+        assert (await client.get("/count?count=3")).text == "7"
+        refused = (await client.get("/count?n=0")).json()["errors"]
+        assert refused == [{"in": "query", "name": "n", "reason": "must be at least 1"}]
+
+
+@both_doors
+async def test_an_alias_is_bound_as_the_type_that_it_names(link: bool) -> None:
+    """Lists, models, files and the request, by aliases, generic ones and NewTypes."""
+    async with TestClient(aliased(), link=link) as client:
+        response = await client.get("/lists?tags=a&tags=b&labels=c", headers={"x-many": "1, 2"})
+        assert response.text == "(['a', 'b'], [1, 2], ['c'])"
+        response = await client.post("/photo", files={"photo": ("cat.png", b"x")}, data={"name": ["a", "b"]})
+        assert response.text == "('cat.png', ['a', 'b'])"
+        assert (await client.get("/asked?limit=3")).text == "GET 3"
+        assert (await client.post("/given", json={"limit": 4})).text == "4"
+
+
 # ---- bodies
 
 
 class Note(pydantic.BaseModel):
     title: str = pydantic.Field(min_length=2)
     tags: list[int] = []
+
+
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"]
+    lives: int
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"]
+    name: str
 
 
 class Item(msgspec.Struct):
@@ -304,6 +612,16 @@ def bodies() -> App:
     async def note(note: Note) -> str:
         return repr((note.title, note.tags))
 
+    @app.post("/pet")
+    async def pet(pet: Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]) -> str:
+        return repr(pet)
+
+    @app.post("/ages")
+    async def ages(
+        ages: Annotated[dict[str, Annotated[int, pydantic.Field(ge=1)] | Cat], Body(), pydantic.Field(max_length=2)],
+    ) -> str:
+        return repr(ages)
+
     @app.post("/notes")
     async def notes(notes: list[Note] | None = None) -> str:
         return repr(notes and [each.title for each in notes])
@@ -336,6 +654,9 @@ NOTE = {"title": "ab", "tags": [1]}
         ("/items", msgspec.msgpack.encode([Item("a")] * 300), {"content-type": "application/vnd.msgpack"}, "300"),
         ("/note", msgspec.json.encode(NOTE), JSON, "('ab', [1])"),
         ("/note", msgspec.msgpack.encode(NOTE), PACKED, "('ab', [1])"),
+        ("/pet", b'{"kind": "cat", "lives": 9}', JSON, "Cat(kind='cat', lives=9)"),
+        ("/pet", b'{"kind": "dog", "name": "x"}', JSON, "Dog(kind='dog', name='x')"),
+        ("/ages", b'{"a": 1, "b": 2}', JSON, "{'a': 1, 'b': 2}"),
         ("/notes", msgspec.json.encode([NOTE, NOTE]), JSON, "['ab', 'ab']"),
         ("/notes", b"", {}, "None"),
     ],
@@ -373,6 +694,12 @@ async def test_bodies_are_read_by_their_content_type(
         ("/notes", b'[{"title": "ab"}, {"ti/tle": 1}, 7]', JSON, 422, ["/1/title", "/2"]),
         ("/note", msgspec.msgpack.encode({"title": 1}), PACKED, 422, ["/title"]),
         ("/note", b"\xc1", PACKED, 400, []),
+        ("/note", b"1" * 5000, JSON, 422, [""]),
+        ("/item", b"1" * 5000, JSON, 422, [""]),
+        ("/note", b'{"title": 1e', JSON, 400, []),
+        ("/pet", b'{"kind": "dog"}', JSON, 422, ["/dog/name"]),
+        ("/pet", b'{"kind": "cow"}', JSON, 422, [""]),
+        ("/ages", b'{"a": 1, "b": 2, "c": 3}', JSON, 422, [""]),
     ],
 )
 async def test_a_body_that_is_not_what_it_says_or_does_not_fit_is_refused(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
 import attrs
@@ -16,9 +16,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import TypeAliasType
 
 from tests.unit.linear import LINEAR, growth
-from trivet._body import FAULTS_MAX, JSONDecoder, syntax_of
+from trivet._body import JSONDecoder, syntax_of
+from trivet._faults import FAULTS_MAX
 from trivet.errors import InvalidInput
 
 
@@ -63,8 +65,57 @@ class Cat(msgspec.Struct, tag=True):
     lives: int
 
 
-class Dog(msgspec.Struct, tag=True):
+class Dog(msgspec.Struct, tag=True, forbid_unknown_fields=True):
     name: str
+    age: int = 0
+
+
+class Span(NamedTuple):
+    start: int
+    unit: str
+    step: int = 1
+
+
+class Row(msgspec.Struct, array_like=True):
+    number: int
+    text: str
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Batch(msgspec.Struct, Generic[T]):
+    items: list[T]
+    size: int
+
+
+class Points(Batch[Point]):
+    pass
+
+
+@dataclasses.dataclass
+class One(Generic[T]):
+    it: T
+
+
+@dataclasses.dataclass
+class Both(One[U], Generic[T, U]):
+    left: One[T]
+
+
+class TypedOf(TypedDict, Generic[T]):
+    a: list[T]
+    b: NotRequired[T]
+
+
+@attrs.define
+class AttrsOf(Generic[T]):
+    a: list[T]
+    b: T
+
+
+Aliased = TypeAliasType("Aliased", list[Point])
 
 
 @dataclasses.dataclass
@@ -267,7 +318,37 @@ FAULTS: list[tuple[Any, str, dict[str, str]]] = [
     (Data, '{"a": "x", "b": [1, "y"]}', {"/a": "expected `int`, got `str`", "/b/1": "expected `int`, got `str`"}),
     (Typed, '{"b": 1}', {"/a": "is required", "/b": "expected `str`, got `int`"}),
     (Attrs, '{"b": 1}', {"/a": "is required", "/b": "expected `str`, got `int`"}),
-    (tuple[int, str], '["a", 1]', {"/0": "expected `int`, got `str`"}),
+    (tuple[int, str], '["a", 1]', {"/0": NO_INT, "/1": NO_STR}),
+    (tuple[int, str], '["a"]', {"": "expected `array` of length 2, got 1"}),
+    (tuple[Point, ...], '[{}, {"x": 1}, {"x": "a"}]', {"/0/x": "is required", "/2/x": NO_INT}),
+    (Sequence[Point], '[{"x": "a"}, {"x": "b"}]', {"/0/x": NO_INT, "/1/x": NO_INT}),
+    (Mapping[str, Point], '{"a": {}, "b": {"x": "a"}}', {"/a/x": "is required", "/b/x": NO_INT}),
+    (Span, '["a", 1, 2]', {"/0": NO_INT, "/1": NO_STR}),
+    (Span, '["a"]', {"/0": NO_INT}),
+    (Span, "[1]", {"": "expected `array` of length 2 to 3, got 1"}),
+    (list[Span], '[["a", "b"], ["a", 5]]', {"/0/0": NO_INT, "/1/0": NO_INT, "/1/1": NO_STR}),
+    (Row, '["a", 1]', {"/0": NO_INT, "/1": NO_STR}),
+    (Batch[Point], '{"items": [{"x": "a"}, {}], "size": "x"}', {
+        "/items/0/x": NO_INT, "/items/1/x": "is required", "/size": NO_INT}),
+    (dict[str, Batch[int]], '{"a": {"items": ["x", 1, "y"], "size": 1}}', {"/a/items/0": NO_INT, "/a/items/2": NO_INT}),
+    (Points, '{"items": [{}], "size": "x"}', {"/items/0/x": "is required", "/size": NO_INT}),
+    (Both[int, str], '{"left": {"it": "x"}, "it": 1}', {"/left/it": NO_INT, "/it": NO_STR}),
+    (TypedOf[int], '{"a": ["x"], "b": "y"}', {"/a/0": NO_INT, "/b": NO_INT}),
+    (AttrsOf[int], '{"a": ["x"]}', {"/a/0": NO_INT, "/b": "is required"}),
+    (Dog, '{"type": "Dog", "name": 1, "age": "x"}', {"/name": NO_STR, "/age": NO_INT}),
+    (Dog, '{"name": 1, "age": "x", "zz": 1}', {
+        "/name": NO_STR, "/age": NO_INT, "/zz": "is not a known field"}),
+    (Dog, '{"type": "Cat", "name": 1, "age": "x"}', {"/type": "is not one of the allowed values"}),
+    (Cat | Dog, '{"type": "Dog", "age": "x", "zz": 1}', {
+        "/name": "is required", "/age": NO_INT, "/zz": "is not a known field"}),
+    (Cat | Dog, '{"age": "x"}', {"/type": "is required"}),
+    (Cat | Dog, '{"type": 5}', {"/type": "expected `str`, got `int`"}),
+    (list[Cat | Dog] | None, '[{"type": "Dog", "name": 1, "age": "x"}, {"type": "Cat"}]', {
+        "/0/name": NO_STR, "/0/age": NO_INT, "/1/lives": "is required"}),
+    (Point | list[Point] | int, '[{}, {"x": "a"}]', {"/0/x": "is required", "/1/x": NO_INT}),
+    (Point | list[Point] | int, '{"x": "a", "y": "b"}', {"/x": NO_INT, "/y": NO_INT}),
+    (Point | list[Point] | int, '"a"', {"": "expected `int | object | array`, got `str`"}),
+    (Aliased, '[{"x": "a"}, {}]', {"/0/x": NO_INT, "/1/x": "is required"}),
     (Annotated[list[int], msgspec.Meta(max_length=1)], "[1, 2]", {"": "expected `array` of length <= 1"}),
     (Annotated[list[int], msgspec.Meta(max_length=1)], '[1, "x"]', {"/1": "expected `int`, got `str`"}),
     (list[Annotated[int, msgspec.Meta(ge=1)]], "[0, 1, -1]", dict.fromkeys(["/0", "/2"], "expected `int` >= 1")),
@@ -319,7 +400,8 @@ json_values = st.recursive(
 TYPES: list[Any] = [
     int, float, str, bool, bytes, date, datetime, UUID, Decimal, Color, Point, Data, Typed, Attrs, Even, Cat | Dog,
     list[int], dict[str, int], dict[int, Point], list[Point | None], tuple[int, ...], set[int], Node, int | str,
-    Annotated[int, msgspec.Meta(ge=0)],
+    Annotated[int, msgspec.Meta(ge=0)], Batch[int], Both[int, str], TypedOf[int], AttrsOf[str], Span, Row,
+    tuple[int, Point], Sequence[Point], Mapping[str, Point], Cat | Dog | list[int],
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import InitVar, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import annotated_types
@@ -66,6 +67,25 @@ class Order(msgspec.Struct):
 
 class Opaque:
     pass
+
+
+class Holder(msgspec.Struct):
+    name: str
+    things: list[Opaque] = []
+
+
+class Signed(msgspec.Struct):
+    user: Annotated[str, Depends(lambda: "ada")]
+    text: str = ""
+
+
+@dataclass
+class Filters:
+    session: Annotated[str, Cookie()]
+
+
+class Note(pydantic.BaseModel):
+    owner: Annotated[str, Header()]
 
 
 async def plain() -> None: ...
@@ -216,6 +236,18 @@ def parameter_default_is_no_list() -> None:
 
 
 @case
+def parameter_default_is_too_short() -> None:
+    @App().get("/")
+    async def search(tags: Annotated[list[str], msgspec.Meta(min_length=1)] = []) -> None: ...  # noqa: B006
+
+
+@case
+def parameter_constraint_of_a_list() -> None:
+    @App().get("/")
+    async def search(ids: Annotated[list[int], msgspec.Meta(ge=1)]) -> None: ...
+
+
+@case
 def parameter_type_unknown() -> None:
     @App().get("/")
     async def search(thing: Opaque) -> None: ...
@@ -264,6 +296,42 @@ def marker_of_another_framework() -> None:
 
 
 @case
+def marker_of_another_framework_inside() -> None:
+    @App().post("/")
+    async def search(q: dict[str, Annotated[int, annotated_types.Ge(1)]]) -> None: ...
+
+
+@case
+def marker_inside_of_a_list() -> None:
+    @App().get("/")
+    async def search(ids: list[Annotated[int, Query(alias="id")]]) -> None: ...
+
+
+@case
+def marker_inside_of_a_union() -> None:
+    @App().post("/")
+    async def create(user: Annotated[dict[str, int], Depends(plain)] | list[int]) -> None: ...
+
+
+@case
+def marker_inside_of_a_dependency() -> None:
+    @App().get("/")
+    async def search(user: Annotated[list[Annotated[str, Header()]], Depends(plain)]) -> None: ...
+
+
+@case
+def marker_class_inside() -> None:
+    @App().get("/")
+    async def search(ids: list[Annotated[int, Query]]) -> None: ...
+
+
+@case
+def dependency_with_default() -> None:
+    @App().get("/")
+    async def search(user: Annotated[str | None, Depends(plain)] = None) -> None: ...
+
+
+@case
 def marker_alias_empty() -> None:
     @App().get("/")
     async def search(q: Annotated[str, Query(alias="")]) -> None: ...
@@ -306,6 +374,52 @@ def model_nested() -> None:
 
 
 @case
+def model_of_pydantic_nested() -> None:
+    class Search(pydantic.BaseModel):
+        by: dict[str, int]
+
+    async def search(search: Annotated[Search, Query()]) -> None: ...
+
+    search.__annotations__["search"] = Annotated[Search, Query()]
+    App().get("/")(search)
+
+
+@case
+def model_of_pydantic_with_path() -> None:
+    class Search(pydantic.BaseModel):
+        name: str = pydantic.Field(validation_alias=pydantic.AliasPath("names", 0))
+
+    async def search(search: Annotated[Search, Query()]) -> None: ...
+
+    search.__annotations__["search"] = Annotated[Search, Query()]
+    App().get("/")(search)
+
+
+@case
+def model_of_pydantic_root() -> None:
+    class Search(pydantic.RootModel[int]):
+        pass
+
+    async def search(search: Annotated[Search, Query()]) -> None: ...
+
+    search.__annotations__["search"] = Annotated[Search, Query()]
+    App().get("/")(search)
+
+
+@case
+def model_with_init_var() -> None:
+    @dataclass
+    class Search:
+        name: str
+        exact: InitVar[bool]
+
+    async def search(search: Annotated[Search, Query()]) -> None: ...
+
+    search.__annotations__["search"] = Annotated[Search, Query()]
+    App().get("/")(search)
+
+
+@case
 def form_and_body() -> None:
     @App().post("/")
     async def create(item: Item, photo: UploadFile) -> None: ...
@@ -345,6 +459,72 @@ def depends_scope() -> None:
 def body_of_no_type() -> None:
     @App().post("/")
     async def create(thing: Annotated[Opaque, Body()]) -> None: ...
+
+
+@case
+def body_of_no_type_inside() -> None:
+    @App().post("/")
+    async def create(things: dict[str, Opaque]) -> None: ...
+
+
+@case
+def body_of_no_type_in_a_field() -> None:
+    @App().post("/")
+    async def create(holder: list[Holder] | None) -> None: ...
+
+
+@case
+def body_of_files() -> None:
+    @App().post("/")
+    async def create(photos: dict[str, UploadFile]) -> None: ...
+
+
+@case
+def body_of_pydantic_and_no_type() -> None:
+    @App().post("/")
+    async def create(notes: dict[str, Note | Opaque]) -> None: ...
+
+
+@case
+def body_with_marked_field() -> None:
+    @App().post("/")
+    async def create(note: list[Signed]) -> None: ...
+
+
+@case
+def body_of_pydantic_with_marked_field() -> None:
+    @App().post("/")
+    async def create(note: Note) -> None: ...
+
+
+@case
+def model_with_marked_field() -> None:
+    @App().get("/")
+    async def search(filters: Annotated[Filters, Query()]) -> None: ...
+
+
+@case
+def body_default() -> None:
+    @App().post("/")
+    async def create(item: Item = 5) -> None: ...  # type: ignore[assignment]
+
+
+@case
+def body_default_inside() -> None:
+    @App().post("/")
+    async def create(items: Annotated[list[Item], Body()] = [{"name": "a"}]) -> None: ...  # type: ignore[list-item]  # noqa: B006
+
+
+@case
+def body_default_of_bytes() -> None:
+    @App().post("/")
+    async def create(raw: Annotated[bytes, Body()] = "") -> None: ...  # type: ignore[assignment]
+
+
+@case
+def model_default() -> None:
+    @App().get("/")
+    async def search(item: Annotated[Item, Query()] = {"name": "a"}) -> None: ...  # type: ignore[assignment]  # noqa: B006
 
 
 @case
