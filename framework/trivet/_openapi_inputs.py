@@ -107,8 +107,12 @@ def _schema(source: TextParam | FileParam, schemas: Schemas) -> Schema:
 
 def _pydantic_field(model: Any, name: str, schemas: Schemas) -> Schema:
     infos: Mapping[str, Any] = model.__pydantic_fields__
-    key = next(key for key, info in infos.items() if name in (key, info.validation_alias, info.alias))
-    return schemas.of_field(model, key)
+    aliased = (
+        key
+        for key, info in infos.items()
+        if name in (info.validation_alias or info.alias, *getattr(info.validation_alias, "choices", ()))
+    )
+    return schemas.of_field(model, next(aliased, name))
 
 
 def _with_default(schema: Schema, default: Any, schemas: Schemas) -> Schema:
