@@ -16,7 +16,7 @@ from ._body import JSONDecoder, syntax_of
 from ._bodystream import BodyStream
 from ._conditional import check as check_preconditions
 from ._descriptor import Descriptor
-from ._form import FormData, read_form
+from ._form import FormData, check_form, read_form
 from ._head import announces_body, expects_body, root_prefix
 from ._headers import MutableHeaders
 from ._inbound import Inbound
@@ -166,6 +166,8 @@ class Request(RequestHead):
     ) -> FormData:
         """The form in the body, urlencoded or multipart, read once and kept. Its files are deleted with the request.
 
+        One that is there already, read by a middleware for example, is held against the limits that are said now.
+
         Args:
             max_parts: how many fields and files there may be; `None`: 1000.
             max_files: how many files; `None`: 100.
@@ -179,11 +181,13 @@ class Request(RequestHead):
 
         Cancellation: a form that was cancelled midway cannot be read again.
         """
-        if self._form is None:
+        limits = FormLimits(max_parts, max_files, max_text, max_file)
+        if self._form is not None:
+            check_form(self._form, limits)
+        else:
             self._refuse_a_rest()
             if self._uploads is None:
                 self._uploads = []
-            limits = FormLimits(max_parts, max_files, max_text, max_file)
             self._form = await read_form(self.stream(), self.headers, limits, self._uploads)
         return self._form
 
