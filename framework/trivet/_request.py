@@ -17,7 +17,7 @@ from ._bodystream import BodyStream
 from ._conditional import check as check_preconditions
 from ._descriptor import Descriptor
 from ._form import FormData, check_form, read_form
-from ._head import announces_body, expects_body, root_prefix
+from ._head import expects_body, root_prefix
 from ._headers import MutableHeaders
 from ._inbound import Inbound
 from ._markers import FormLimits
@@ -266,13 +266,8 @@ class Request(RequestHead):
         """Whether a body may still be on its way."""
         return expects_body(self.scope) and (self._inbound is None or not self._inbound.complete)
 
-    @property
-    def _announced(self) -> bool | None:
-        """Whether the head says that there is a body; `None`: `_has_body` knows."""
-        return announces_body(self.scope)
-
     async def _has_body(self) -> bool:
-        """Whether a body comes that was not announced; its errors are those of `body`."""
+        """Whether there is a body, where the head does not say; its errors are those of `body`."""
         if self._form is not None or (self._body is None and self._inbound is not None and self._inbound.begun):
             return True
         return await self.stream().peek()
