@@ -271,8 +271,8 @@ REFUSED: list[tuple[dict[str, str], int]] = [
     ({"grant_type": "password", "username": "", "password": ""}, 400),
     ({"grant_type": "password", "username": "ada' OR '1'='1", "password": PASSWORD}, 400),
     ({"grant_type": "password", "username": "a\0", "password": PASSWORD}, 400),
-    ({"grant_type": "client_credentials", "username": "ada", "password": PASSWORD}, 422),
-    ({"grant_type": "password", "username": "ada"}, 422),
+    ({"grant_type": "client_credentials", "username": "ada", "password": PASSWORD}, 400),
+    ({"grant_type": "password", "username": "ada"}, 400),
 ]
 
 

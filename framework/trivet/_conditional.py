@@ -78,11 +78,17 @@ def _none_match(method: str, value: str, current: Validators, exists: bool) -> O
     return "unchanged" if method in SELECTING else "failed"
 
 
-def range_applies(value: str | None, current: Validators) -> bool:
+def range_applies(value: str | None, current: Validators, now: int) -> bool:
     """Whether `Range` is to be looked at, given `If-Range`: only if what the client has a part of is still there.
 
-    A date must be the very one that was sent. That it is strong enough is the client's to know (RFC 9110 section
-    13.1.5); one that it was not told is no match.
+    A date must be the very one that was sent, and no match before its second is over, nor where the tag is weak: what
+    is there now may be changed once more, and have the same date, so that two halves of two versions would be joined
+    (RFC 9110 sections 8.8.2.2 and 13.1.5).
+
+    Args:
+        value: of `If-Range`.
+        current: the validators of what is there now.
+        now: seconds since 1970.
     """
     if value is None:
         return True
@@ -90,7 +96,8 @@ def range_applies(value: str | None, current: Validators) -> bool:
     if tag is not None:
         return not tag.weak and strong_match((tag,), current.etag)
     since = parse_date(value)
-    return since is not None and since == current.modified
+    weak = current.etag is not None and current.etag.weak
+    return since is not None and since == current.modified and since < now and not weak
 
 
 class Head(Protocol):

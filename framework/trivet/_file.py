@@ -189,7 +189,7 @@ def select_part(
             for name in _OF_CONTENT:
                 fields.pop(name, None)
             return response, 0, 0
-        if method == "GET" and range_applies(request.get("if-range"), current):
+        if method == "GET" and range_applies(request.get("if-range"), current, now // 1_000_000_000):
             selected = _select(request.get("range"), stop)
             if selected is not None:
                 response.status = 206

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from ._headers import Headers
 from ._markers import FormLimits
 from ._multipart import Event as FormEvent
-from ._multipart import FileStart, TextField, form_reader
+from ._multipart import FileStart, TextField, check_again, form_reader
 from ._upload import Room, UploadFile
 
 
@@ -48,6 +48,24 @@ class FormData(Mapping[str, str | UploadFile]):
     def multi_items(self) -> list[tuple[str, str | UploadFile]]:
         """Each field, in the order they came."""
         return list(self._fields)
+
+
+def check_form(form: FormData, limits: FormLimits) -> None:
+    """Refuse a form that another has read, within limits of its own, if it breaks these. What they do not say holds.
+
+    Raises:
+        InvalidInput: 413.
+    """
+    fields = form.multi_items()
+    texts = [(name, value) for name, value in fields if isinstance(value, str)]
+    sizes = [value.size for _, value in fields if isinstance(value, UploadFile)]
+    check_again(
+        limits,
+        parts=len(fields),
+        files=len(sizes),
+        text=sum(len(name.encode()) + len(value.encode()) for name, value in texts),
+        largest=max(sizes, default=0),
+    )
 
 
 async def read_form(

@@ -146,6 +146,22 @@ class _Budget:
             raise InvalidInput(413, f"a file of the form is larger than {most} bytes")
 
 
+def check_again(limits: FormLimits, *, parts: int, files: int, text: int, largest: int) -> None:
+    """Hold a form that has been read already against the limits that somebody says now.
+
+    Raises:
+        InvalidInput: 413.
+    """
+    budget = _Budget(limits)
+    if limits.max_parts is not None:
+        budget.part(parts)
+    if limits.max_files is not None:
+        budget.file(files)
+    if limits.max_text is not None:
+        budget.text(text)
+    budget.size(largest)
+
+
 class _Urlencoded:
     def __init__(self, budget: _Budget) -> None:
         self._budget = budget

@@ -11,7 +11,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 from msgspec import inspect as inspection
@@ -70,6 +70,7 @@ class Schemas:
     def __init__(self) -> None:
         self._asked: list[tuple[Any, Schema]] = []
         self._of_pydantic: list[tuple[Any, Mode, Schema]] = []
+        self._of_fields: list[tuple[Any, str, Schema]] = []
         self._within: dict[Any, tuple[str, Schema]] = {}
         """Pydantic's models in types of msgspec's, each with what stands for its name there until it has one."""
         self._problems: list[Schema] = []
@@ -86,9 +87,8 @@ class Schemas:
 
     def of_field(self, model: Any, key: str) -> Schema:
         """The schema of a pydantic model's field, with what its `Field` says."""
-        info = model.__pydantic_fields__[key]
         schema: Schema = {}
-        self._of_pydantic.append((Annotated[info.annotation, info], "validation", schema))
+        self._of_fields.append((model, key, schema))
         self.later(lambda: _drop_null(schema))
         return schema
 
@@ -118,6 +118,7 @@ class Schemas:
         for each in (*components.values(), *found):
             _type_of_enum(each)
         defined = self._pydantic(components)
+        self._fields(components, defined)
         names = {name: schema["$ref"].rpartition("/")[2] for name, schema in self._within.values()}
         for (_, schema), each in zip(known, found, strict=True):
             schema.update(_renamed(each, names))
@@ -175,6 +176,24 @@ class Schemas:
         for n, mode, _ in inputs:
             adapted[n][2].update(_renamed(found[n, mode], names))
         return {names[name]: _renamed(each, names) for name, each in definitions.items()}
+
+    def _fields(self, taken: Mapping[str, Schema], defined: dict[str, Schema]) -> None:
+        """Fill in the fields of pydantic's models: each as it stands in its model, where alone its `Field` applies."""
+        of_model: dict[Any, Mapping[str, Schema]] = {}
+        for model, key, schema in self._of_fields:
+            if model not in of_model:
+                adapter = _adapter(importlib.import_module("pydantic"), model, "validation")
+                # By their own names: an alias may be a choice, and two fields may have one another's.
+                template = REF.format("{model}")
+                found = {} if adapter is None else adapter.json_schema(by_alias=False, ref_template=template)
+                names: dict[str, str] = {}
+                for name, each in found.get("$defs", {}).items():
+                    names[name] = name if defined.get(name) == each else _free(name, {**taken, **defined})
+                    defined[names[name]] = each
+                of_model[model] = _renamed(found.get("properties", {}), names)
+            schema.update(of_model[model].get(key, {}))
+            if model.__pydantic_fields__[key].title is None:
+                schema.pop("title", None)  # the name again
 
     def _foreign(self, annotation: type[Any]) -> Schema:
         """What msgspec does not know within a type of its own: only what is sent can have such a thing."""

@@ -16,8 +16,8 @@ from ._body import JSONDecoder, syntax_of
 from ._bodystream import BodyStream
 from ._conditional import check as check_preconditions
 from ._descriptor import Descriptor
-from ._form import FormData, read_form
-from ._head import announces_body, expects_body, root_prefix
+from ._form import FormData, check_form, read_form
+from ._head import expects_body, root_prefix
 from ._headers import MutableHeaders
 from ._inbound import Inbound
 from ._markers import FormLimits
@@ -166,6 +166,8 @@ class Request(RequestHead):
     ) -> FormData:
         """The form in the body, urlencoded or multipart, read once and kept. Its files are deleted with the request.
 
+        One that is there already, read by a middleware for example, is held against the limits that are said now.
+
         Args:
             max_parts: how many fields and files there may be; `None`: 1000.
             max_files: how many files; `None`: 100.
@@ -179,11 +181,13 @@ class Request(RequestHead):
 
         Cancellation: a form that was cancelled midway cannot be read again.
         """
-        if self._form is None:
+        limits = FormLimits(max_parts, max_files, max_text, max_file)
+        if self._form is not None:
+            check_form(self._form, limits)
+        else:
             self._refuse_a_rest()
             if self._uploads is None:
                 self._uploads = []
-            limits = FormLimits(max_parts, max_files, max_text, max_file)
             self._form = await read_form(self.stream(), self.headers, limits, self._uploads)
         return self._form
 
@@ -262,13 +266,8 @@ class Request(RequestHead):
         """Whether a body may still be on its way."""
         return expects_body(self.scope) and (self._inbound is None or not self._inbound.complete)
 
-    @property
-    def _announced(self) -> bool | None:
-        """Whether the head says that there is a body; `None`: `_has_body` knows."""
-        return announces_body(self.scope)
-
     async def _has_body(self) -> bool:
-        """Whether a body comes that was not announced; its errors are those of `body`."""
+        """Whether there is a body, where the head does not say; its errors are those of `body`."""
         if self._form is not None or (self._body is None and self._inbound is not None and self._inbound.begun):
             return True
         return await self.stream().peek()

@@ -18,6 +18,7 @@ from ._body import check_coding
 from ._cookies import CookieValues, parse_cookies
 from ._extract import REQUIRED, BodyParam, RawParam
 from ._form import FormData
+from ._head import announces_body
 from ._headers import Headers
 from ._inbound import too_large
 from ._modes import Call, Mode
@@ -155,7 +156,7 @@ async def _reading(scope: RequestScope, read: Callable[[], Awaitable[T]]) -> T:
 
 async def _has_body(request: Request, scope: RequestScope) -> bool:
     """Whether there is a body, where there need not be one: an empty one is none, however it was sent."""
-    announced = request._announced
+    announced = announces_body(request.scope)
     return await _reading(scope, request._has_body) if announced is None else announced
 
 

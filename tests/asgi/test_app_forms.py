@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from trivet import App, Depends, Form, HTTPError, Request, Sink, Stream, UploadFile, _app
+from trivet import App, Depends, Form, HTTPError, Next, Request, Response, Sink, Stream, UploadFile, _app
 from trivet._upload import IN_MEMORY, PIECE
 from trivet.asgi import ASGIApp, Receive, Scope, Send
 from trivet.testing import TestClient
@@ -300,6 +300,44 @@ async def test_many_middling_files_share_the_room_in_memory(opened: Opened) -> N
     async with TestClient(app) as client:
         response = await client.post("/", files=[("f", b"x" * (IN_MEMORY // 2))] * 5)
         assert response.json() == 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "detail"),
+    [
+        ({}, None),
+        ({"max_parts": 3, "max_files": 2, "max_text": 6, "max_file": 5}, None),
+        ({"max_parts": 2}, "the form has more than 2 fields"),
+        ({"max_files": 1}, "the form has more than 1 files"),
+        ({"max_text": 5}, "the fields of the form have more than 5 bytes"),
+        ({"max_file": 4}, "a file of the form is larger than 4 bytes"),
+    ],
+)
+async def test_limits_hold_whoever_has_read_the_form(limits: dict[str, int], detail: str | None) -> None:
+    """A middleware that was first, with limits of its own, does not switch those of the handler off."""
+    app = App()
+
+    @app.middleware
+    async def first(request: Request, call_next: Next) -> Response:
+        form = await request.form(max_parts=10)
+        assert len(form) == 3
+        return await call_next(request)
+
+    @app.post("/parameter")
+    async def parameter(note: Annotated[str, Form(**limits)], a: UploadFile) -> str:
+        return note
+
+    @app.post("/by-hand")
+    async def by_hand(request: Request) -> Any:
+        return (await request.form(**limits))["note"]
+
+    async with TestClient(app) as client:
+        for path in ("/parameter", "/by-hand"):
+            response = await client.post(path, data={"note": "ü"}, files={"a": b"12345", "b": b"1"})
+            if detail is None:
+                assert (response.status_code, response.text) == (200, "ü")
+            else:
+                assert (response.status_code, response.json()["detail"]) == (413, detail)
 
 
 async def in_pieces(data: bytes) -> AsyncIterator[bytes]:

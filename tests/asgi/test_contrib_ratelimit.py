@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import trio
@@ -240,6 +241,22 @@ async def test_a_store_that_fails_lets_requests_through_or_not(
         assert trio.current_time() - start == pytest.approx(0.5)
         assert (await lax.get("/")).status_code == 200
         assert (await lax.get("/")).status_code == 429
+
+
+@pytest.mark.parametrize("answer", [None, (True, 1, 1.0), Decision(False, 0, math.inf), Decision(True, 1, math.nan)])
+async def test_a_store_that_decides_nothing_has_failed(answer: Any) -> None:
+    """What is no decision admits nobody where the limit refuses on failure."""
+
+    class Vague:
+        async def take(self, key: str, quota: Quota, now: float) -> Decision:
+            found: Decision = answer
+            return found
+
+    outcomes: dict[Literal["refuse", "admit"], int] = {"refuse": 503, "admit": 200}
+    for on_failure, status in outcomes.items():
+        limit = RateLimit(1, per=60, backend=Vague(), on_failure=on_failure)
+        async with TestClient(limited(limit)) as client:
+            assert (await client.get("/")).status_code == status
 
 
 async def test_a_client_that_leaves_while_the_store_is_asked_is_no_failure_of_the_store(

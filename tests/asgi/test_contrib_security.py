@@ -95,6 +95,48 @@ async def test_a_token_is_given_and_used(serve: Serve) -> None:
         assert (await client.post("/notes", json={}, headers=bearer(token))).text == "will"
 
 
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"grant_type": None}, "invalid_request"),
+        ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
+        ({"grant_type": "Password"}, "unsupported_grant_type"),
+        ({"username": None}, "invalid_request"),
+        ({"password": ""}, "invalid_request"),
+        ({"client_id": "c", "client_secret": ""}, None),
+    ],
+)
+async def test_a_request_for_a_token_is_refused_in_the_words_of_the_rfc(
+    changed: dict[str, str | None], error: str | None
+) -> None:
+    """RFC 6749 section 5.2: 400 with an `error`, also where something is missing."""
+    form = {"grant_type": "password", "username": "will", "password": "secret"} | changed
+    async with TestClient(secured()) as client:
+        response = await client.post("/token", data={name: value for name, value in form.items() if value is not None})
+        assert response.status_code == (400 if error else 200)
+        assert response.json().get("error") == error
+        assert response.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("cookie", "status"),
+    [
+        (["X-Key=a"], 200),
+        (["x=X-Key; X-Key ; other=X-Key=b; X-Key=a"], 200),
+        (["X-Key="], 401),
+        (["x-key=a"], 401),
+        (["X-Key=a; X-Key=b"], 400),
+        (["X-Key=a", "other=1; X-Key = a"], 400),
+    ],
+)
+async def test_two_cookies_of_one_name_are_no_key(cookie: list[str], status: int) -> None:
+    """As two headers are none: a neighbouring host may have set one of them."""
+    async with TestClient(secured()) as client:
+        response = await client.get("/cookie", headers=[("cookie", each) for each in cookie])
+        assert response.status_code == status
+        assert status != 200 or response.text == "a"
+
+
 async def test_each_fault_has_its_status_and_challenge(serve: Serve) -> None:
     """401 without and with an error, 403 with the scopes, each with `WWW-Authenticate`, over memory and sockets."""
     async with serve(secured()) as client:

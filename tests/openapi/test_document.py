@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -170,6 +171,49 @@ def test_pydantic_fields_are_described_by_pydantic() -> None:
     body = operation("/orders", "post")["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/Order"}
     assert schema("Order")["properties"]["lines"]["items"] == {"$ref": "#/components/schemas/Line"}
+
+
+class Tone(enum.Enum):
+    """Of a search, and of what it finds."""
+
+    LOW = "low"
+
+
+class Search(pydantic.BaseModel):
+    """Aliases of every kind: pydantic says of none of them that it applies outside of a model."""
+
+    words: str = pydantic.Field(alias="q", description="What to look for.", max_length=9)
+    first: int = pydantic.Field(alias="second", ge=1)
+    second: int = pydantic.Field(3, validation_alias="first", title="The other", ge=2)
+    tone: Tone = Tone.LOW
+    tones: list[Tone] | None = None
+
+
+class Found(pydantic.BaseModel):
+    """A result."""
+
+    tone: Tone
+
+
+def test_fields_of_pydantic_may_have_aliases() -> None:
+    """Each is described under the name it is sent by, as its model has it; an Enum is a component for all."""
+
+    async def search(search: Annotated[Search, Query()]) -> Found: ...
+
+    app = App()
+    app.get("/")(search)
+    document = app.openapi()
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+    found = {each["name"]: each for each in operation("/", document=document)["parameters"]}
+    assert found["q"]["description"] == "What to look for."
+    assert {name: each["schema"] for name, each in found.items()} == {
+        "q": {"type": "string", "maxLength": 9},
+        "second": {"type": "integer", "minimum": 1},
+        "first": {"type": "integer", "minimum": 2, "default": 3, "title": "The other"},
+        "tone": {"$ref": "#/components/schemas/Tone", "default": "low"},
+        "tones": {"type": "array", "items": {"$ref": "#/components/schemas/Tone"}},
+    }
+    assert sorted(document["components"]["schemas"]) == ["Found", "Problem", "Tone"]
 
 
 def test_a_parameter_can_be_deprecated() -> None:

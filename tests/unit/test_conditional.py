@@ -106,6 +106,7 @@ def test_a_malformed_list_is_the_clients_fault_where_a_guess_could_overwrite(met
         (AT, NOW, True),
         (BEFORE, NOW, False),
         (AFTER, NOW, False),
+        (AT, WEAK, False),
         (AT, Validators(checked_tag('"now"')), False),
         ('"now"', NOTHING, False),
     ],
@@ -114,4 +115,10 @@ def test_a_range_applies_to_the_very_version_that_the_client_has_a_part_of(
     value: str | None, current: Validators, applies: bool
 ) -> None:
     """Halves of two versions are worse than a download from the start."""
-    assert range_applies(value, current) is applies
+    assert range_applies(value, current, THEN + 60) is applies
+
+
+def test_a_date_is_no_match_before_its_second_is_over() -> None:
+    """Until then there may be another version of the same date; a tag tells them apart."""
+    assert [range_applies(AT, NOW, THEN + later) for later in (-1, 0, 1)] == [False, False, True]
+    assert [range_applies('"now"', NOW, THEN + later) for later in (-1, 0, 1)] == [True] * 3

@@ -113,6 +113,16 @@ def test_the_last_bit_of_a_float_refuses_nobody(start: float, requests: int) -> 
         assert admitted.remaining == 0
 
 
+@given(QUOTAS, st.floats(0, 1e6), st.floats(0, 1e6))
+def test_what_another_clock_has_counted_locks_nobody_out(quota: Quota, then: float, now: float) -> None:
+    """Trio's clock begins anew in each run: a bucket that would be full later than any can be has not been used."""
+    full_at = then + quota.burst * quota.interval  # nothing is left of it
+    _, decision = take(full_at, quota, now)
+    assert decision.wait <= (quota.burst + 1) * quota.interval
+    if full_at > now + (quota.burst + 1) * quota.interval:
+        assert (decision.admitted, decision.remaining) == (True, quota.burst - 1)
+
+
 def test_a_refusal_costs_nothing() -> None:
     """Who keeps knocking is admitted as soon as who waits."""
     quota = Quota("q", requests=1, per=10, burst=1)
@@ -245,6 +255,7 @@ def test_a_limit_describes_itself() -> None:
 WRONG: dict[str, Callable[[], object]] = {
     "requests": lambda: RateLimit(0, per=60),
     "per": lambda: RateLimit(10, per=0.5),  # type: ignore[arg-type]
+    "per_huge": lambda: RateLimit(10, per=10**400),
     "burst": lambda: RateLimit(10, per=60, burst=0),
     "name": lambda: RateLimit(10, per=60, name='the "best"'),
     "on_failure": lambda: RateLimit(10, per=60, on_failure="open"),  # type: ignore[arg-type]

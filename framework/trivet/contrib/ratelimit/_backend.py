@@ -26,7 +26,7 @@ class Backend(Protocol):
             now: seconds on Trio's clock, which is this process's own. A shared store has a clock of its own to use.
 
         Raises:
-            Exception: the store failed; the limit's `on_failure` decides.
+            Exception: the store failed; the limit's `on_failure` decides, as it does if no `Decision` is returned.
 
         Cancellation: the request is going to be cancelled; whether the token is taken does not matter.
         """

@@ -16,6 +16,14 @@ from typing import NamedTuple
 
 from trivet.errors import RegistrationError
 
+_LARGEST = 10**15 - 1
+"""RFC 9651 section 3.3.1."""
+
+_WRITE = (
+    "Write  RateLimit(100, per=60)  for a hundred requests a minute, or  RateLimit(100, per=60, burst=10)  for no more "
+    "than ten of them at once."
+)
+
 _KEY = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
 
 
@@ -41,10 +49,10 @@ class Quota:
         for name in ("requests", "per", "burst"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise RegistrationError(f"{name}={value!r} is not a whole number from 1 on.\n{_WRITE}")
+            if value > _LARGEST:
                 raise RegistrationError(
-                    f"{name}={value!r} is not a whole number from 1 on.\n"
-                    "Write  RateLimit(100, per=60)  for a hundred requests a minute, or  RateLimit(100, per=60, "
-                    "burst=10)  for no more than ten of them at once."
+                    f"{name} has more than the 15 digits that a number in a field may have.\n{_WRITE}"
                 )
         if not self.name or not _KEY.issuperset(self.name):
             raise RegistrationError(
@@ -68,7 +76,9 @@ def take(full_at: float | None, quota: Quota, now: float) -> tuple[float, Decisi
     """Take one token, if there is one.
 
     Args:
-        full_at: when the bucket is full again, as the last call returned it; `None`: nobody has taken anything.
+        full_at: when the bucket is full again, as the last call returned it; `None`: nobody has taken anything. What
+            no bucket of this quota can say comes from another clock (Trio's begins anew in each run) or another quota,
+            and counts for nothing: else whoever it belongs to would be refused for as long as the two are apart.
         quota: the bucket's.
         now: seconds, on the same clock.
 
@@ -82,6 +92,8 @@ def take(full_at: float | None, quota: Quota, now: float) -> tuple[float, Decisi
     # A client that waits exactly as long as it was told must not be refused for the last bits of a float, of which
     # there are fewer to spare on a clock that counts from 1970.
     slack = 4 * math.ulp(full_at) / interval + _ROUNDING
+    if after > burst + 1 + 2 * slack:
+        return take(None, quota, now)
     if after > burst + slack:
         return full_at, Decision(False, 0, max(0.0, full_at - (burst - 1) * interval - now))
     full_at += interval

@@ -113,7 +113,7 @@ class RateLimit(Composed[Decision | None]):
         """What the backend says; `None`: it failed, and that admits the request."""
         try:
             with trio.fail_after(self._timeout):
-                return await self.backend.take(key, self.quota, trio.current_time())
+                return _checked(await self.backend.take(key, self.quota, trio.current_time()))
         except Exception as error:
             log.warning("the backend of the rate limit %r failed", self.quota.name, exc_info=error)
             if not self._admits:
@@ -131,6 +131,16 @@ class RateLimit(Composed[Decision | None]):
         if not self._admits:
             responses[503] = "Requests cannot be counted now."
         return Description(responses=responses, response_headers={0: told, **dict.fromkeys(responses, retry)})
+
+
+def _checked(decision: object) -> Decision:
+    """What a backend says, if it is a decision: one that says nothing must admit nobody."""
+    if not isinstance(decision, Decision) or not math.isfinite(decision.wait):
+        raise TypeError(
+            f"the backend of a limit returned {decision!r}, which is no Decision with a finite wait.\n"
+            "Return what take() gives:  full_at, decision = take(full_at, quota, now)"
+        )
+    return decision
 
 
 def _hash(key: str) -> str:

@@ -19,6 +19,14 @@ from ._scheme import Scheme, challenge
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
+def _cookies(request: Request, name: str) -> list[str]:
+    """Each cookie of a name. A browser sends two where another path or domain has set one too: it may be an attacker's,
+    on a neighbouring host, and which of them comes first is nothing to rely on (RFC 6265 section 4.2.2)."""
+    pieces = [piece for field in request.headers.getlist("cookie") for piece in field.split(";") if "=" in piece]
+    times = sum(piece.partition("=")[0].strip(" \t") == name for piece in pieces)
+    return [request.cookies.get(name, "")] * times
+
+
 @dataclass(frozen=True)
 class APIKey(Scheme[str]):
     """A key under a name of its own: `APIKey("X-API-Key")`. As a provider it gives the key, unchecked.
@@ -55,9 +63,9 @@ class APIKey(Scheme[str]):
             HTTPError: 400, there are several, or the query is malformed.
         """
         if self.where == "cookie":
-            return request.cookies.get(self.name) or None
-        fields = request.headers if self.where == "header" else request.query
-        values = fields.getlist(self.name)
+            values = _cookies(request, self.name)
+        else:
+            values = (request.headers if self.where == "header" else request.query).getlist(self.name)
         if len(values) > 1:
             detail = f"There is more than one {self.name} in the {self.where}."
             raise HTTPError(400, detail, headers={"www-authenticate": self.challenge()})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -23,19 +23,35 @@ TokenError: TypeAlias = Literal[
     "invalid_scope",
 ]
 
+_REQUIRED = msgspec.Meta(description="Required.")
+_GRANT_TYPE = msgspec.Meta(description="Required.", extra_json_schema={"enum": ["password"]})
+
 _NOT_STORED = {"cache-control": "no-store"}
 
 
 @dataclass(frozen=True)
 class PasswordForm:
-    """What a client sends for a token in the password flow: `form: Annotated[PasswordForm, Form()]`."""
+    """What a client sends for a token in the password flow: `form: Annotated[PasswordForm, Form()]`.
 
-    grant_type: Literal["password"]
-    username: str
-    password: str = field(repr=False)
+    Raises:
+        HTTPError: as `token_error`: "invalid_request", the grant type, the name or the password is missing, or empty,
+            which is the same to RFC 6749 (section 3.2); "unsupported_grant_type", it asks for another flow.
+    """
+
+    # Not required as fields of the form are, by which their absence would be a 422 without the RFC's `error`.
+    grant_type: Annotated[str, _GRANT_TYPE] = field(default_factory=str)
+    username: Annotated[str, _REQUIRED] = field(default_factory=str)
+    password: Annotated[str, _REQUIRED] = field(default_factory=str, repr=False)
     scope: str = ""
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("grant_type", "username", "password"):
+            if not getattr(self, name):
+                raise token_error("invalid_request", f"{name} is missing.")
+        if self.grant_type != "password":
+            raise token_error("unsupported_grant_type", "Send grant_type=password.")
 
     @property
     def scopes(self) -> tuple[str, ...]:
