@@ -690,7 +690,7 @@ async def test_what_is_not_received_is_not_read(make: MakeSite) -> None:
 
         async def push() -> None:
             nonlocal sent
-            for number in range(400):
+            for number in range(250):
                 await ws.wire.stream.send_all(frame(BINARY, b"%08d" % number + bytes(50_000)))
                 sent += 1
             await ws.send(close())
@@ -698,10 +698,10 @@ async def test_what_is_not_received_is_not_read(make: MakeSite) -> None:
         nursery.start_soon(push)
         await ws.wire.settle()
         held = sent
-        assert held < 400
+        assert held < 250
         going.set()
         assert await ws.closed() == (1000, "")
-    assert total == list(range(400))
+    assert total == list(range(250))
 
 
 async def test_small_messages_are_taken_apart_as_they_are_received(make: MakeSite) -> None:
@@ -908,12 +908,9 @@ async def test_a_connection_goes_with_its_last_reference(make: MakeSite) -> None
                 async with opened(served) as ws:
                     await ws.send(end)
                     await ws.wire.settle()
-            with trio.fail_after(5):
-                while served.live:  # noqa: ASYNC110
-                    await trio.sleep(0.005)
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            left = [each for each in gc.get_objects() if isinstance(each, (WebSocketConnection, Decoder))]
-            assert left == []
+            with trio.fail_after(5):  # a reference that is left stays for ever
+                while any(isinstance(each, (WebSocketConnection, Decoder)) for each in gc.get_objects()):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
         finally:
             gc.enable()
 

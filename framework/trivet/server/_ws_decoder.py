@@ -60,7 +60,7 @@ class Decoder:
         self._limit = limit
         self._deflates = deflates
         self._buffer = b""
-        self._at = 0  # what is before has been read
+        self._at: int = 0  # what is before has been read
         # The frame that has begun:
         self._left = -1  # of its payload; -1: none has
         self._mask = b""
