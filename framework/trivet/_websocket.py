@@ -132,7 +132,7 @@ class WebSocket(SocketLife):
             self._give_up(f"the client has not read for {self._patience:g} seconds")
             raise await self._closed_error() from None
         except OSError:
-            self._lost()
+            self._when_closed()  # the server says it by an error, before it tells us
             raise await self._closed_error() from None
         if self._scope.watches_silence:
             self._scope.active()

@@ -101,24 +101,23 @@ class SocketLife(SocketHead):
         self._state = State.ACCEPTING
         self._accepting = trio.Event()
         headers = self._handshake._with_own(headers)
+        done = False
         try:
             # Half an acceptance would be neither: whoever cancels has to wait for as long as a write may take.
             done = await self._scope.shielded(self._last_patience, self._out.accept, subprotocol, headers)
         except OSError:
-            self._lost()
-            raise await self._closed_error() from None
+            pass  # the client has left
         finally:
-            if self._state is State.ACCEPTING:
-                self._state = State.HANDSHAKE
+            self._state = OPEN if done else State.HANDSHAKE
             self._accepting.set()
             self._accepting = None
         if not done:
-            self._lost()
-        if self._state is not State.HANDSHAKE:
+            self._when_closed()
             raise await self._closed_error()
-        self._state = OPEN
         self.subprotocol = subprotocol
         self._scope.accepted(self._handshake._options.idle_timeout)
+        if self._handshake._left:  # it has said what it had to say while we were told that the acceptance is out
+            self._when_closed()
 
     async def _ready(self, *, sending: bool) -> None:
         """What has to be done before a message can go either way: at first use, and after the last."""
@@ -215,6 +214,8 @@ class SocketLife(SocketHead):
 
     def _when_closed(self) -> None:
         """The client has left: called once, synchronously, by whoever notices."""
+        if self._state is State.ACCEPTING:
+            return  # `_accept` looks when it knows whether there is anything to close
         before, self._state = self._state, State.CLOSED
         policy = self._handshake._options.on_disconnect
         if before is State.CLOSED or policy == "finish":
@@ -223,10 +224,6 @@ class SocketLife(SocketHead):
             self._scope.closed()
         else:
             self._scope.cancel("disconnected")
-
-    def _lost(self) -> None:
-        """The server has said it by an error, before it told us."""
-        self._when_closed()
 
     def _give_up(self, reason: str) -> None:
         """The client may be there, and does not matter any more."""

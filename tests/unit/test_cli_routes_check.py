@@ -67,6 +67,41 @@ def test_routes_looks_into_mounted_trivet_applications(module: Module, capsys: p
     assert old.split()[:2] == ["*", "/in/old/..."]
 
 
+SOCKETS = """
+from trivet import App, WebSocket
+
+app, inner = App(), App()
+
+@app.websocket("/rooms/{name}", timeout=5)
+async def room(ws: WebSocket, name: str) -> None: ...
+
+@inner.websocket("/in", on_disconnect="cancel")
+async def other(ws: WebSocket) -> None: ...
+
+app.mount("/mounted", inner)
+"""
+
+
+def test_routes_lists_websockets(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the routes of their application, mounted ones below their prefix, and what is mounted only once."""
+    assert main(["routes", module(SOCKETS)]) == 0
+    rows = [line.split()[:2] + line.split()[-1:] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [["WEBSOCKET", "/mounted/in", "cancel"], ["WEBSOCKET", "/rooms/{name}", "grace"]]
+
+
+def test_check_finds_a_websocket_that_cannot_be_reached(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
+    """One whose path others take; a route for requests does not count."""
+    more = (
+        "from typing import Literal\n"
+        "async def one(ws: WebSocket, n: Literal['a', 'b']) -> None: ...\n"
+        "async def two(ws: WebSocket) -> None: ...\n"
+        "app.websocket('/x/{n}')(one)\napp.websocket('/x/a')(two)\n"
+    )
+    assert main(["check", module(SOCKETS + more)]) == 0
+    assert main(["check", module(SOCKETS + more + "app.websocket('/x/b')(two)\n", "cli_more")]) == 1
+    assert "no request can reach /x/{n}" in capsys.readouterr().out
+
+
 def test_routes_prints_a_table(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
     """Method, path, handler, place, timeout and disconnect policy, as requests meet them."""
     assert main(["routes", module(GOOD)]) == 0
