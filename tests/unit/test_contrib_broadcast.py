@@ -151,6 +151,27 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
         assert await waiting(subscription) == ["1"]
 
 
+async def test_a_message_that_was_taken_is_given() -> None:
+    """Although its reader was cancelled in the same step; both orders of the two tasks occur."""
+    async with Broadcast() as broadcast, broadcast.subscribe("a") as subscription:
+        got: list[str] = []
+
+        async def reader() -> None:
+            with trio.CancelScope() as scope:
+                nursery.start_soon(cancel, scope)
+                got.append((await subscription.receive()).data)
+
+        async def cancel(scope: trio.CancelScope) -> None:
+            scope.cancel()
+
+        for number in range(30):
+            await broadcast.publish("a", number)
+        for _ in range(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(reader)
+        assert got + await waiting(subscription) == [str(number) for number in range(30)]
+
+
 async def test_a_message_that_woke_its_reader_is_taken_although_it_is_cancelled_then() -> None:
     """The other order: it was given to it, and that counts."""
     async with Broadcast() as broadcast, broadcast.subscribe("a") as subscription:
@@ -164,9 +185,7 @@ async def test_a_message_that_woke_its_reader_is_taken_although_it_is_cancelled_
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reader)
             await wait_all_tasks_blocked()
-            with trio.CancelScope(shield=True):
-                publishing = broadcast.publish("a", 1)
-                await publishing
+            await broadcast.publish("a", 1)
             scope.cancel()
         assert got + await waiting(subscription) == ["1"]
 

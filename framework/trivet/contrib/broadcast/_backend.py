@@ -38,6 +38,9 @@ class Kept(NamedTuple):
     """The oldest first."""
     gap: bool = False
     """Whether messages between those that were asked for and these may be lost."""
+    position: int = 0
+    """The position of the topic's last message at the moment when these were read. What is delivered later and is not
+    behind it was on its way: the subscriber has it from here, or did not ask for it. 0: nothing can be on its way."""
 
 
 class Hub(Protocol):

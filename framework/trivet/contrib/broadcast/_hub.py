@@ -25,7 +25,7 @@ class Room:
     def __init__(self) -> None:
         self.live: dict[Subscription[Any], None] = {}
         self.catching_up: dict[Subscription[Any], int] = {}
-        """Who has been given messages from what is kept that have not been delivered yet, up to a position."""
+        """Who gets nothing up to a position that has not been reached: it was given that from what is kept."""
         self.watching: dict[Subscription[Any], None] = {}
         """Who wants to know of members."""
         self.members: dict[str, Member] = {}
@@ -121,17 +121,16 @@ class LocalHub:
     def begin(self, room: Room, subscription: Subscription[Any], kept: Kept) -> None:
         """Give it what is kept; what is delivered from now on comes behind, without what it has got by that."""
         subscription._begin(kept)
-        last = (kept.messages[-1].position or 0) if kept.messages else 0
-        if last > room.position:
+        if kept.position > room.position:
             del room.live[subscription]
-            room.catching_up[subscription] = last
+            room.catching_up[subscription] = kept.position
 
     def join(self, room: Room, subscription: Subscription[Any], member: Member) -> None:
-        """Show it to the others."""
+        """Show it to the others: it is not among those who watch yet."""
         subscription.member = member
         room.members[member.id] = member
         self._backend.join(subscription.topic, member)
-        self._expel(fan_out([each for each in room.watching if each is not subscription], Joined(member))[0])
+        self._expel(fan_out(room.watching, Joined(member))[0])
 
     def leave(self, room: Room, subscription: Subscription[Any]) -> None:
         """It is gone, now; a second time this does nothing."""

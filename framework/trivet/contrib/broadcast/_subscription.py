@@ -153,13 +153,12 @@ class Subscription(Generic[T_co]):
         if kept.gap:
             self.gap = True
         if kept.messages:
-            last = kept.messages[-1].position or 0
             self._backlog = deque(kept.messages)
-            self._queue = deque(
-                item
-                for item in self._queue
-                if not (isinstance(item, Message) and item.position is not None and item.position <= last)
-            )
+        self._queue = deque(
+            item
+            for item in self._queue
+            if not (isinstance(item, Message) and item.position is not None and item.position <= kept.position)
+        )
 
     def _overflows(self) -> bool:
         """Do with a full queue what the policy says; returns whether the subscriber must go."""
