@@ -205,9 +205,9 @@ class Broadcast:
     ) -> AsyncGenerator[Subscription[Any]]:
         await trio.lowlevel.checkpoint()
         self._check_entered("subscribe")
-        hub, room = self._hub, self._hub.room(topic)
-        with trio.CancelScope() as scope:
-            subscription: Subscription[Any] = Subscription(topic, buffer, slow, scope, hub.counters, room.members)
+        hub, room, scope = self._hub, self._hub.room(topic), trio.CancelScope()
+        subscription: Subscription[Any] = Subscription(topic, buffer, slow, scope, hub.counters, room.members)
+        with scope:
             hub.enter(room, subscription)
             try:
                 kept = await self._backend.watch(topic, after, history)
@@ -241,7 +241,9 @@ class Broadcast:
     ) -> bool | None:
         connection, self._connection = self._connection, None
         self._hub.end()
-        return None if connection is None else await connection.__aexit__(kind, error, trace)
+        if connection is None:
+            return None
+        return await connection.__aexit__(kind, error, trace)  # noqa: ASYNC102 - the backend bounds its own leaving
 
     def _check_entered(self, name: str) -> None:
         if self._connection is None:
