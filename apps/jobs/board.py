@@ -145,7 +145,9 @@ class Board:
         finally:
             if job.state == "running":  # neither: the task that this runs in was cancelled
                 job.state, job.why = "stopped", if_stopped()
-            await self._end(entry)
+            self._close(entry)
+            with trio.move_on_after(1, shield=True):  # others watch, also when whoever ran it has gone
+                await self._tell(job)
 
     async def _work(self, job: Job) -> None:
         async def tell(reached: int, found: int) -> None:
@@ -160,16 +162,15 @@ class Board:
         entry = self._entries[job.id]
         if job.state == "waiting":
             job.state, job.why = "stopped", "cancelled"
-            await self._end(entry)
+            self._close(entry)
+            await self._tell(job)
         entry.scope.cancel()
         await entry.over.wait()
 
-    async def _end(self, entry: _Entry) -> None:
+    def _close(self, entry: _Entry) -> None:
         entry.over.set()
         entry.until = trio.current_time() + self._settings.keep
         self._forget()
-        with trio.move_on_after(1, shield=True):  # others watch, also when whoever ran it has gone
-            await self._tell(entry.job)
 
     async def _tell(self, job: Job) -> None:
         await self.news.publish(job.id, job)
@@ -184,7 +185,6 @@ class Board:
             elif entry.until <= now:
                 entry.job.state, entry.job.why = "stopped", "unwatched"
                 entry.until = now + self._settings.keep
-                entry.over.set()
         ended = [entry.job.id for entry in self._entries.values() if entry.job.over]
         for id_ in ended[: max(0, len(ended) - self._settings.kept)]:
             del self._entries[id_]

@@ -44,12 +44,12 @@ function follow() {
   let away = false;
   source.addEventListener("all", (event) => {
     const jobs = JSON.parse(event.data);
-    if (away) say("The server is back.");
-    away = false;
     const there = new Set(jobs.map((job) => job.id));
     for (const [id, { job }] of lines) if (!there.has(id)) vanished(job);
     jobs.reverse().forEach(show);
     empty.hidden = lines.size > 0;
+    if (away) say("The server is back.");
+    away = false;
   });
   source.addEventListener("job", (event) => show(JSON.parse(event.data)));
   source.addEventListener("error", () => {
