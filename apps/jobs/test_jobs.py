@@ -173,6 +173,9 @@ async def test_a_detached_job_has_a_deadline(autojump_clock: MockClock) -> None:
     async with site() as s:
         detached, watched = await s.start(detached=True, deadline=3.5), await s.start(pieces=100)
         async with s.client.events(f"{watched}/events") as events:
+            while seen(await anext(events))[1] < 0.5:
+                pass
+            assert (await s.state(watched))[0] == "running"
             assert [seen(event) async for event in events][-1] == ("done", 1.0)
         assert await s.state(detached) == ("stopped", "deadline", 0.3)
 
@@ -188,8 +191,15 @@ async def test_one_that_fails_says_so(autojump_clock: MockClock, caplog: pytest.
 
 
 async def test_the_end_of_the_server_stops_all(autojump_clock: MockClock) -> None:
-    """Detached ones have the drain time to end by themselves."""
+    """What is watched ends at once; detached ones have the drain time to end by themselves."""
     async with site() as s:
+        location = await s.start()
+        async with s.client.events(f"{location}/events") as events:
+            await anext(events)
+            s.client.drain()
+            async for _ in events:  # it ends
+                pass
+        assert (await s.state(location))[:2] == ("stopped", "shutdown")
         short, long = await s.start(pieces=3, detached=True), await s.start(pieces=100, detached=True)
         jobs = [s.board.find(each.rpartition("/")[2]) for each in (short, long)]
     assert [(job.state, job.why) for job in jobs if job] == [("done", None), ("stopped", "shutdown")]
