@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.harness import Serve
-from trivet import App, Depends, Event, EventSink, EventStream
+from trivet import App, Depends, Event, EventSink, EventStream, WebSocket
 from trivet.contrib.broadcast import Broadcast, Slow, SlowSubscriber
 from trivet.testing import TestClient
 from trivet.testing._events import EventParser
@@ -146,3 +146,82 @@ async def test_a_hundred_who_leave_abruptly_leave_nothing(autojump_clock: MockCl
         await wait_all_tasks_blocked()
         assert site.ended == ["tea"] * 100
         assert await site.rooms.members("tea") == {}
+
+
+class Room:
+    """A room over WebSockets, as the how-to has it."""
+
+    def __init__(self, slow: Slow = "disconnect") -> None:
+        self.rooms = rooms = Broadcast(buffer=8, slow=slow, block_timeout=5)
+        self.app = app = App()
+
+        @asynccontextmanager
+        async def open_rooms() -> AsyncGenerator[Broadcast]:
+            async with rooms:
+                yield rooms
+
+        @app.websocket("/", dependencies=[Depends(open_rooms, scope="app")])
+        async def room(ws: WebSocket) -> None:
+            try:
+                async with rooms.subscribe("", member=1) as subscription, trio.open_nursery() as nursery:
+
+                    async def tell() -> None:
+                        async for message in subscription:
+                            await ws.send(message.data)
+
+                    nursery.start_soon(tell)
+                    async for line in ws:
+                        await rooms.publish("", line)
+                    nursery.cancel_scope.cancel()
+            except SlowSubscriber:
+                await ws.close(1013)
+
+
+@pytest.mark.parametrize("slow", ["disconnect", "drop_oldest", "drop_new", "block"])
+async def test_a_member_that_does_not_read_harms_nobody(slow: Slow, autojump_clock: MockClock) -> None:
+    """It goes, or misses something; when it reads again it is told which."""
+    room = Room(slow)
+    text = "x" * 20_000
+    async with TestClient(room.app) as client, client.websocket("/") as stuck, client.websocket("/") as other:
+        with trio.fail_after(5):
+            while len(await room.rooms.members("")) < 2:
+                pass
+        stuck.stop_reading()
+        for number in range(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(room.rooms.publish, "", f"{number} {text}")
+                start = trio.current_time()
+                assert str(await other.receive()).partition(" ")[0] == str(number)
+                assert trio.current_time() == start
+            assert max(len(each._queue) for each in room.rooms._hub.rooms[""]) <= 8
+        gone = slow in ("disconnect", "block")
+        assert len(await room.rooms.members("")) == (1 if gone else 2)
+        stuck.start_reading()
+        heard = 0
+        with trio.move_on_after(1):
+            async for _ in stuck:
+                heard += 1
+        assert 0 < heard < 60
+        if gone:
+            assert (await stuck.wait_closed())[0] == 1013
+        else:
+            assert heard + room.rooms.counters.dropped == 60
+
+
+async def test_members_who_vanish_leave_nothing(autojump_clock: MockClock) -> None:
+    """A hundred of them, without a close."""
+    room = Room()
+    async with TestClient(room.app) as client:
+        async with trio.open_nursery() as nursery:
+
+            async def visit() -> None:
+                async with client.websocket("/") as ws:
+                    while len(await room.rooms.members("")) < 100:
+                        pass
+                    ws.leave()
+
+            for _ in range(100):
+                nursery.start_soon(visit)
+        await wait_all_tasks_blocked()
+        assert await room.rooms.members("") == {}
+        assert room.rooms.counters.subscribers == 0
