@@ -11,11 +11,14 @@ from string import Template
 from textwrap import dedent
 from typing import Final, Literal
 
-from apps import beside_quart, hello, sleepers, upload
+from apps import beside_quart, hello, jobs, sleepers, upload
 from apps.beside_quart import quart_side, trivet_side
 from apps.counter import service
 from apps.counter.main import create_app
 from apps.hello import main as hello_main
+from apps.jobs import board as jobs_board
+from apps.jobs import counting as jobs_counting
+from apps.jobs import main as jobs_main
 from apps.notes import api as notes_api
 from apps.notes import main as notes_main
 from apps.notes.settings import Settings as NotesSettings
@@ -74,6 +77,7 @@ app.mount("/trouble", trouble.app)
 app.mount("/hello", hello.app)
 app.mount("/sleepers", sleepers.app)
 app.mount("/upload", upload.app)
+app.mount("/jobs", jobs.app)
 app.mount("/beside_quart", beside_quart.app)
 # Gone when the tour ends: nobody who looks around wants a database in the directory where they stand.
 app.mount("/notes", notes_main.create_app(NotesSettings("sqlite:")))
@@ -87,6 +91,9 @@ SHOWN: Final[dict[str, Callable[..., object]]] = {
     "counter": create_app,
     "upload": upload_main.receive,
     "upload_scope": upload_store.Store.receive,
+    "jobs_watch": jobs_main.watch,
+    "jobs_run": jobs_board.Board.run,
+    "jobs_count": jobs_counting.Counting.__call__,
     "quart_report": quart_side.report,
     "quart_order": quart_side.order,
     "notes_transaction": notes_api.transaction,

@@ -54,7 +54,8 @@ async def test_each_form_leads_somewhere(autojump_clock: MockClock) -> None:
                     response = await client.request(method, f"{root}/{target}", params={"seconds": "1"})
                     expected = (401,) if target == "notes/notes" else (200, 201)
                     assert response.status_code in expected, (root, target)
-            assert (await client.get(f"{root}/notes/")).status_code == 200
+            for page in ("notes/", "jobs/", "upload/page"):
+                assert (await client.get(f"{root}/{page}")).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+import trivet
 from trivet.asgi import ASGIApp, Receive, Scope, Send
 from trivet.testing import TaskLeak, TestClient
 
@@ -186,6 +187,23 @@ async def test_clock_jumps_over_threads_without_the_client(autojump_clock: trio.
     with trio.move_on_after(100):
         await trio.to_thread.run_sync(time.sleep, 0.02)
     assert trio.current_time() == start + 100
+
+
+async def test_threads_of_mounted_applications_hold_the_clock(autojump_clock: trio.testing.MockClock) -> None:
+    """They have limiters of their own, at whatever depth."""
+    inner, middle, outer = trivet.App(), trivet.App(), trivet.App()
+
+    @inner.get("/")
+    def slow() -> str:
+        time.sleep(0.02)
+        return "here"
+
+    middle.mount("/inner", inner)
+    outer.mount("/middle", middle)
+    async with TestClient(outer) as client:
+        start = trio.current_time()
+        assert (await client.get("/middle/inner/")).text == "here"
+        assert trio.current_time() == start
 
 
 async def test_two_clients_hold_one_clock(autojump_clock: trio.testing.MockClock) -> None:

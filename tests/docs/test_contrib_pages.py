@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pytest
 
 from tests.docs.pages import ROOT, Page
 from tests.docs.tables import Row, code, table
 from trivet import App, Depends
-from trivet.contrib import ratelimit, security
+from trivet.contrib import broadcast, ratelimit, security
 from trivet.testing import TestClient
 
 SECURITY = Page.read(ROOT / "docs" / "reference" / "security.md")
 RATELIMIT = Page.read(ROOT / "docs" / "reference" / "ratelimit.md")
+BROADCAST = Page.read(ROOT / "docs" / "reference" / "broadcast.md")
 
 
-@pytest.mark.parametrize(("page", "module"), [(SECURITY, security), (RATELIMIT, ratelimit)])
+@pytest.mark.parametrize(("page", "module"), [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast)])
 def test_the_table_of_names_is_what_is_exported(page: Page, module: ModuleType) -> None:
     """Every exported name has its line."""
     assert [code(row["name"]) for row in table(page.text, "name", "what it is")] == sorted(module.__all__)
@@ -42,14 +44,37 @@ def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
             assert actual[each.name].default == each.default
 
 
-def test_the_table_of_options_is_what_a_limit_takes() -> None:
+@pytest.mark.parametrize(
+    ("page", "callable_", "heading"),
+    [
+        (RATELIMIT, ratelimit.RateLimit, "RateLimit"),
+        (BROADCAST, broadcast.Broadcast, "Broadcast"),
+        (BROADCAST, broadcast.Broadcast.subscribe, "Broadcast.subscribe"),
+    ],
+)
+def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[..., object], heading: str) -> None:
     """Each with its default."""
-    parameters = inspect.signature(ratelimit.RateLimit).parameters
-    rows = table(RATELIMIT.text, "option", "default")
+    parameters = dict(inspect.signature(callable_).parameters)
+    for name in ("self", "topic"):
+        parameters.pop(name, None)
+    section = page.text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = table(section, "option", "default")
     assert [code(row["option"]) for row in rows] == list(parameters)
     for row in rows:
         default: Any = eval(code(row["default"])) if row["default"] else inspect.Parameter.empty
         assert parameters[code(row["option"])].default == default
+
+
+def test_what_is_said_of_subscriptions_and_backends_is_all_there_is() -> None:
+    """Every public attribute, and every method of the protocol."""
+    public = {name for name in dir(broadcast.Subscription) if not name.startswith("_")}
+    assert {
+        code(row["attribute"]).removesuffix("()") for row in table(BROADCAST.text, "attribute", "meaning")
+    } == public
+    methods = {name for name in vars(broadcast.Backend) if not name.startswith("_")}
+    assert {code(row["method"]).partition("(")[0] for row in table(BROADCAST.text, "method", "what it does")} == methods
+    policies = [code(row["`slow`"]) for row in table(BROADCAST.text, "`slow`", "a queue that is full")]
+    assert sorted(map(eval, policies)) == sorted(get_args(broadcast.Slow))
 
 
 @dataclass

@@ -116,6 +116,7 @@ async def run_server(
     environment: Mapping[str, str] | None = None,
     listens: bool = True,
     ready: str | None = None,
+    port: int | None = None,
 ) -> AsyncGenerator[ServerProcess]:
     """Run a server in a process of its own; it is killed at the end, with its workers, if it still runs.
 
@@ -127,11 +128,12 @@ async def run_server(
         environment: added to ours.
         listens: wait until it accepts connections; `False`: for one that is meant to fail.
         ready: wait for this text in its output too; by default what the server is known to say.
+        port: where it listens; a free one by default. The successor of a server listens where that did.
 
     Raises:
         AssertionError: it did not listen; with its output.
     """
-    port = free_port()
+    port = free_port() if port is None else port
     directory = directory or ROOT
     path = os.pathsep.join([str(directory), str(ROOT / "framework"), str(ROOT)])
     command = [sys.executable, *COMMANDS[server], "--bind", f"127.0.0.1:{port}", *arguments, app]

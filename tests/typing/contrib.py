@@ -7,7 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, assert_type
 
+import msgspec
+
 from trivet import JSON, App, Depends, Form, Request
+from trivet.contrib import broadcast
+from trivet.contrib.broadcast import Broadcast, Joined, Left, Member, Message, Subscription
+from trivet.contrib.broadcast import MemoryBackend as Topics
 from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, MemoryBackend, Quota, RateLimit
 from trivet.contrib.security import (
     APIKey,
@@ -114,3 +119,33 @@ RateLimit(1, per=2, key=by_number)  # type: ignore[arg-type]  # pyright: ignore[
 
 async def check_limit() -> None:
     assert_type(await RateLimit(1, per=2)(), Decision | None)
+
+
+class Line(msgspec.Struct):
+    text: str
+
+
+class Silent:
+    async def publish(self, topic: str, data: str) -> Message:
+        return Message(data, topic, None, None)
+
+
+async def check_broadcast() -> None:
+    topics: broadcast.Backend = Topics()
+    async with Broadcast(backend=topics, slow="drop_oldest") as rooms:
+        assert_type(rooms, Broadcast)
+        assert_type(await rooms.publish("a", Line("b")), Message)
+        async with rooms.subscribe("a") as subscription:
+            assert_type(subscription, Subscription[Message])
+            assert_type(await subscription.receive(), Message)
+            async for message in subscription:
+                assert_type(message.json(Line), Line)
+        async with rooms.subscribe("a", presence=True, member=Line("b")) as watching:
+            async for item in watching:
+                match item:
+                    case Message():
+                        assert_type(item.id, str | None)
+                    case Joined(member) | Left(member):
+                        assert_type(member, Member)
+        rooms.subscribe("a", slow="drop")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+        Broadcast(backend=Silent())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

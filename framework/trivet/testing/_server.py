@@ -220,7 +220,7 @@ class MemoryServer:
     def _watch_limiters(self) -> None:
         # Again after startup: the application may create its limiters only when it runs.
         names = ("thread_limiter", "file_limiter")
-        own = [_attribute(self.app, name, trio.CapacityLimiter) for name in names]
+        own = [_attribute(app, name, trio.CapacityLimiter) for app in _with_mounted(self.app) for name in names]
         if self._hold is not None:
             common = [EXITS, trio.to_thread.current_default_thread_limiter()]
             self._hold.limiters = [*common, *(limiter for limiter in own if limiter is not None)]
@@ -253,6 +253,14 @@ async def _escaped(app: ASGIApp, connection: AnyConnection) -> Exception | None:
             return rest
         raise
     return None
+
+
+def _with_mounted(app: object) -> list[object]:
+    """The application and all that are mounted in it, at whatever depth."""
+    found = [app]
+    for each in found:
+        found += [mounted.app for mounted in _attribute(each, "_mounted", list) or ()]
+    return found
 
 
 def _attribute(app: object, name: str, kind: type[T]) -> T | None:
