@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
 from tests.harness import Golden
 from tests.live._http1 import site
@@ -31,6 +32,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
 async def test_messages(golden: Golden, name: str) -> None:
     """Each says what came and what would be right."""
     found: list[str] = []
+    done = trio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -39,7 +41,9 @@ async def test_messages(golden: Golden, name: str) -> None:
                 await send(message)
         except Exception as error:
             found.append(f"{type(error).__name__}: {error}\n")
+        finally:
+            done.set()
 
     async with site(app) as served, opened(served, b"Sec-WebSocket-Protocol: one, two"):
-        pass
+        await done.wait()  # who has left is no longer told
     golden(f"websocket/{name}", found[0])
