@@ -20,6 +20,7 @@ from ._shared import Shared, SharedPlaces, circle
 from ._signature import source_of
 from ._socket_plan import check_place, check_taken
 from ._source import identity, locate, name_of, show
+from ._texts import Agreement
 from .errors import Location, RegistrationError
 
 NO_OVERRIDES: Final[Mapping[Any, Callable[..., Any]]] = {}
@@ -59,6 +60,7 @@ class _Compiler:
         self._chain: list[Callable[..., Any]] = []
         self._done: dict[Any, tuple[Depends, int, Needs]] = {}
         self._explained = False
+        self._agreement = Agreement()
 
     def call(self, fn: Callable[..., Any], mode: Mode) -> tuple[Call, Needs]:
         """The call of `fn`, its dependencies compiled before it, and what it has to wait for."""
@@ -149,6 +151,8 @@ class _Compiler:
                 "Open one of its own:\n\n    @asynccontextmanager\n    async def provider() -> AsyncIterator[...]:\n"
                 "        async with trio.open_nursery() as nursery:\n            yield ..."
             )
+        if not self.overrides:  # a replacement need not read what the original read
+            self._agreement.check(source, fn)
         if source in self.sources:
             return self.sources.index(source)
         self.sources.append(source)

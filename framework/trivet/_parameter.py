@@ -10,10 +10,13 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from typing import Any, Final
 
+import msgspec
+
 from ._annotation import all_metadata, metadata, rebuilt, resolved, spelled, split_optional
-from ._document import holds_pydantic
+from ._document import holds_pydantic, is_pydantic
 from ._extract import REQUIRED
 from ._inside import marked_field
 from ._markers import Body, Depends, Marker
@@ -61,6 +64,7 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
     except (TypeError, ValueError) as error:
         raise RegistrationError(f"{fn!r} has no signature to read: {error}\nPass a function.") from None
     hints = annotations_of(fn)
+    _check_model(fn, signature, hints)
     filled = _filled(fn)
     found: list[Parameter] = []
     for parameter in signature.parameters.values():
@@ -97,6 +101,22 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
 
 def _foreign(marker: object) -> str:
     return f"{type(marker).__name__} of {framework_of(marker)}"
+
+
+def _check_model(fn: Callable[..., Any], signature: inspect.Signature, hints: Mapping[str, Any]) -> None:
+    """Refuse a model as a provider whose constructor does not say what it takes. One that does is like any class."""
+    if not inspect.isclass(fn) or not (
+        is_pydantic(fn) or issubclass(fn, msgspec.Struct) or is_dataclass(fn) or hasattr(fn, "__attrs_attrs__")
+    ):
+        return
+    for each in signature.parameters.values():
+        # The sentinels of dataclasses and attrs for a default that is made anew each time.
+        if each.name not in hints or repr(each.default) in ("<factory>", "NOTHING"):
+            raise RegistrationError(
+                f"a model is no provider: its constructor does not say what {each.name!r} is and where from:\n"
+                f"{show(fn)}\nLet its fields be read from one place (Query(), Header(), Cookie() or Form()):\n\n"
+                f"    {fn.__name__.lower()}: Annotated[{fn.__name__}, Query()]"
+            )
 
 
 def _filled(fn: object) -> Mapping[str, Any]:

@@ -58,6 +58,12 @@ def source_of(
     key = injectable.get(annotation) if _hashable(annotation) else None
     if key is not None and key != UPLOAD:
         return Injected(parameter.name, key)
+    inner = bare(split_optional(annotation)[0])
+    if _hashable(inner) and injectable.get(inner, UPLOAD) != UPLOAD:
+        raise parameter.refuse(
+            f"is of the type {spell(annotation)}, and what stands for the request is asked for by its type alone",
+            f"It is always there:  {parameter.name}: {spell(inner)}",
+        )
     file = texts.file(annotation, parameter.name, texts.default)
     if file is not None:
         return FormParam(parameter.name, file, _NO_LIMITS)

@@ -14,11 +14,13 @@ from typing import Any, Literal
 from ._annotation import bare, resolved, split_optional
 from ._constraints import sized
 from ._convert import STR, Converter, converter_for
+from ._document import is_pydantic
 from ._extract import (
     ABSENT,
     REQUIRED,
     Container,
     FileParam,
+    FormParam,
     Misfit,
     ModelField,
     ModelParam,
@@ -30,6 +32,7 @@ from ._fields import Field
 from ._inside import fits
 from ._models import AliasedParam, Shape, items_of, shape_of, takes_empty
 from ._parameter import Parameter, check_fields, spell
+from ._source import show
 from .errors import RegistrationError
 
 
@@ -62,10 +65,11 @@ class TextReader:
             inner, container = found
         if inner is not self.upload:
             return None
-        if default not in (REQUIRED, ABSENT, None) and default != []:
+        nothing = container is not None and default == container([])
+        if default not in (REQUIRED, ABSENT, None) and not nothing:
+            wanted = f"{self.parameter.name}: {spell(split_optional(annotation)[0])} | None = None"
             raise self.parameter.refuse(
-                f"is a file and has the default {default!r}",
-                f"A file that need not be there is optional:  {self.parameter.name}: UploadFile | None = None",
+                f"is a file and has the default {default!r}", f"A file that need not be there is optional:  {wanted}"
             )
         return FileParam(name, container, default)
 
@@ -195,3 +199,41 @@ def _naming(build: Callable[[dict[str, Any]], Any], names: Mapping[str, str]) ->
 def sent_as(where: Literal["query", "header", "cookie", "form"], name: str) -> str:
     """A Python name as clients spell it there: a header has hyphens, and no name ends in the `_` of `from_`."""
     return name.rstrip("_").replace("_", "-") if where == "header" else name
+
+
+class Agreement:
+    """What each name in a query, the cookies and a form is read as.
+
+    One function reads it as one thing. Two may read it differently, as a whole and by its parts, but for one of them it
+    cannot be a file and for the other a text. What pydantic reads, it says itself.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, int], tuple[str, str, Callable[..., Any]]] = {}
+
+    def check(self, source: object, fn: Callable[..., Any]) -> None:
+        """Refuse a source that `fn` reads otherwise than it can be read.
+
+        Raises:
+            RegistrationError: with what else reads it.
+        """
+        part = source.part if isinstance(source, FormParam) else source
+        if isinstance(part, ModelParam) and is_pydantic(part.annotation):
+            return
+        for each in part.fields if isinstance(part, ModelParam) else (part,):
+            if isinstance(each, FileParam):
+                self._check("form", each.name, "file", "a file" if each.several is None else "files", fn)
+            elif isinstance(each, TextParam) and each.where != "header":
+                what = spell(each.converter.base) if each.several is None else f"several {spell(each.converter.base)}"
+                self._check(each.where, each.name, "text", what, fn)
+
+    def _check(self, where: Where, name: str, kind: str, what: str, fn: Callable[..., Any]) -> None:
+        for key, told in ((where, name, id(fn)), what), ((where, name, 0), kind):
+            first, shown, user = self._known.setdefault(key, (told, what, fn))
+            if first != told:
+                place = {"query": "the query", "cookie": "the cookies"}.get(where, "the form")
+                raise RegistrationError(
+                    f"{name!r} in {place} is read as two things, {shown} and {what}:\n{show(user)}\n"
+                    + (f"{show(fn)}\n" if fn is not user else "")
+                    + "A request has one of that name: give one of them another, or another alias."
+                )

@@ -500,3 +500,22 @@ async def test_a_full_disk_is_our_fault(opened: Opened, monkeypatch: pytest.Monk
     monkeypatch.setattr(_upload, "_to_disk", full)
     async with TestClient(endings()) as client:
         assert (await client.post("/returns", content=WHOLE, headers=BOUNDED)).status_code == 500
+
+
+async def test_files_that_need_not_be_there_are_as_many_as_came() -> None:
+    """An empty list, set or tuple is a default as good as `None`, and each request's own."""
+    app = App()
+
+    @app.post("/")
+    async def upload(
+        a: tuple[UploadFile, ...] = (),
+        b: list[UploadFile] = [],  # noqa: B006 - it is what is tested
+    ) -> str:
+        found = repr((len(a), len(b)))
+        b.extend(a)
+        return found
+
+    async with TestClient(app) as client:
+        for _ in range(2):
+            assert (await client.post("/", files=[("a", ("x", b"1"))])).text == "(1, 0)"
+        assert (await client.post("/", files=[("b", ("x", b"1"))])).text == "(0, 1)"

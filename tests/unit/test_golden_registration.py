@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import annotated_types
+import attrs
 import fastapi
 import msgspec
 import pydantic
@@ -82,6 +83,17 @@ class Signed(msgspec.Struct):
 @dataclass
 class Filters:
     session: Annotated[str, Cookie()]
+
+
+@dataclass
+class Page:
+    number: int = 1
+    tags: list[str] = field(default_factory=list[str])
+
+
+@attrs.define
+class Trace:
+    baggage: list[str] = attrs.field(factory=list[str])
 
 
 class Note(pydantic.BaseModel):
@@ -251,6 +263,32 @@ def parameter_constraint_of_a_list() -> None:
 def parameter_type_unknown() -> None:
     @App().get("/")
     async def search(thing: Opaque) -> None: ...
+
+
+@case
+def parameter_request_or_none() -> None:
+    @App().get("/")
+    async def search(request: Request | None = None) -> None: ...
+
+
+@case
+def parameter_request_annotated() -> None:
+    @App().get("/")
+    async def search(request: Annotated[Request, "of the client"]) -> None: ...
+
+
+@case
+def parameter_read_as_two_things() -> None:
+    @App().get("/")
+    async def search(page: Annotated[int, Query(alias="p")], parts: Annotated[str, Query(alias="p")]) -> None: ...
+
+
+@case
+def parameter_read_as_two_things_by_two() -> None:
+    async def audited(photo: Annotated[list[str], Form()]) -> None: ...
+
+    @App().post("/", dependencies=[Depends(audited)])
+    async def create(photo: UploadFile) -> None: ...
 
 
 @case
@@ -451,6 +489,12 @@ def file_with_default() -> None:
 
 
 @case
+def files_with_default() -> None:
+    @App().post("/")
+    async def create(photos: list[UploadFile] = ()) -> None: ...  # type: ignore[assignment]
+
+
+@case
 def depends_scope() -> None:
     Depends(plain, scope="session")  # type: ignore[arg-type]
 
@@ -578,6 +622,30 @@ def provider_bare_async_generator() -> None:
 
     @App().get("/", dependencies=[Depends(session)])
     async def search() -> None: ...
+
+
+@case
+def provider_struct() -> None:
+    @App().get("/")
+    async def search(item: Annotated[Item, Depends(Item)]) -> None: ...
+
+
+@case
+def provider_pydantic_model() -> None:
+    @App().get("/")
+    async def search(note: Annotated[Note, Depends(Note)]) -> None: ...
+
+
+@case
+def provider_dataclass_with_factory() -> None:
+    @App().get("/")
+    async def search(page: Annotated[Page, Depends(Page)]) -> None: ...
+
+
+@case
+def provider_attrs_with_factory() -> None:
+    @App().get("/")
+    async def search(trace: Annotated[Trace, Depends(Trace)]) -> None: ...
 
 
 @case

@@ -12,7 +12,7 @@ import pytest
 
 from trivet._compile import compile_plan
 from trivet._convert import STR, Converter, converter_for
-from trivet._markers import Depends
+from trivet._markers import Depends, Header, Query
 from trivet._modes import Mode, handler_mode, provider_mode
 from trivet._path_types import path_types
 from trivet._plan import NURSERY, Plan
@@ -271,3 +271,26 @@ def test_deep_and_wide_graphs_compile_in_linear_work() -> None:
     plan = compiled(handler)
     assert len(plan.before_body) == 60
     assert plan.size == 62
+
+
+def test_a_name_may_be_read_differently_by_two() -> None:
+    """As another type, or whole and in parts; one function reads it as one thing, but for a header."""
+
+    def text(page: str, ids: str) -> None: ...
+
+    async def handler(
+        page: Annotated[int, msgspec.Meta(ge=1)],
+        ids: list[int],
+        t: Annotated[None, Depends(text)],
+        accept: Annotated[list[str], Header()],
+        whole: Annotated[str, Header(alias="accept")],
+        other: Annotated[int | None, Query(alias="page")] = None,
+    ) -> None: ...
+
+    assert len(compiled(handler).queries) == 5
+
+    def two(page: int, other: Annotated[str, Query(alias="page")]) -> None: ...
+
+    with pytest.raises(RegistrationError, match="'page' in the query is read as two things, int and str"):
+        compiled(handler, dependencies=(Depends(two),))
+    compile_plan(handler, {}, INJECTABLE, overrides={text: two})  # a replacement stands in for a while only
