@@ -61,7 +61,7 @@ def rebuilt(annotation: Any, args: Sequence[Any]) -> Any:
         return annotation
     if origin in _UNIONS:
         return typing.Union[tuple(args)]  # noqa: UP007
-    return typing.cast("Any", origin)[args[0] if len(args) == 1 else tuple(args)]
+    return origin[args[0] if len(args) == 1 else tuple(args)]
 
 
 def _is_alias(annotation: Any) -> bool:

@@ -162,7 +162,7 @@ class FileParam:
             reason = "must be a file"
         elif not found:
             if self.default is not REQUIRED:
-                return copy.copy(self.default) if isinstance(self.default, list | set) else self.default
+                return copy.copy(self.default) if type(self.default) in (list, set) else self.default
             reason = "is required"
         elif self.several is not None:
             return self.several(list(found))

@@ -73,7 +73,7 @@ def _fields(annotation: Any, cls: type[Any]) -> Iterator[tuple[str, Any]]:
         described: Mapping[str, Any] = getattr(cls, "__pydantic_fields__", {})
         for name, info in described.items():
             yield name, typing.Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-    elif issubclass(cls, tuple) and hasattr(cls, "_fields"):
+    elif hasattr(cls, "_fields") and issubclass(cls, tuple):
         yield from hints_of(annotation).items()
     else:
         try:
