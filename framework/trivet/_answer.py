@@ -125,7 +125,20 @@ class Answerer:
         if isinstance(leaf, RequestCancelled) and leaf.reason == "deadline" and request._waited_for_body:
             # RFC 9110 section 15.5.9: it was the client that was slow.
             return HTTPError(408, "The request's body took too long.", headers={"connection": "close"})
+        scope = request._scope
+        stopped = scope.reason is not None or trio.current_time() >= scope.deadline
+        if stopped and isinstance(leaf, HTTPError) and _out_of_cancellation(leaf):
+            return None
         return self._errors.http_error(leaf)
+
+
+def _out_of_cancellation(error: HTTPError) -> bool:
+    """Whether an error was raised in the place of `trio.Cancelled`: `except BaseException: raise HTTPError(404)`.
+
+    To send it would be to say that there is nothing, or that the client is at fault, when we have run out of time.
+    """
+    before = error.__context__
+    return before is not None and any(isinstance(leaf, trio.Cancelled) for leaf in leaves(before))
 
 
 def find(

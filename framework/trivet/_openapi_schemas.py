@@ -185,9 +185,12 @@ class Schemas:
                 adapter = _adapter(importlib.import_module("pydantic"), model, "validation")
                 # By their own names: an alias may be a choice, and two fields may have one another's.
                 template = REF.format("{model}")
-                found = {} if adapter is None else adapter.json_schema(by_alias=False, ref_template=template)
+                found: dict[str, Any] = (
+                    {} if adapter is None else adapter.json_schema(by_alias=False, ref_template=template)
+                )
                 names: dict[str, str] = {}
-                for name, each in found.get("$defs", {}).items():
+                definitions: dict[str, Schema] = found.get("$defs", {})
+                for name, each in definitions.items():
                     names[name] = name if defined.get(name) == each else _free(name, {**taken, **defined})
                     defined[names[name]] = each
                 of_model[model] = _renamed(found.get("properties", {}), names)
@@ -212,7 +215,7 @@ def _named(annotations: Iterable[Any]) -> list[Any]:
     while waiting:
         each = waiting.pop()
         if isinstance(each, tuple):
-            waiting.extend(each)
+            waiting.extend(cast("tuple[object, ...]", each))
         elif isinstance(each, (inspection.Type, inspection.Field)) and id(each) not in seen:
             seen.add(id(each))
             if isinstance(each, _COMPONENTS):

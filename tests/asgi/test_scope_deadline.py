@@ -215,21 +215,79 @@ async def raises_http_error() -> None:
         raise HTTPError(409, "interrupted") from None
 
 
-@pytest.mark.parametrize(("handler", "status"), [(fails_in_finally, 500), (raises_http_error, 409)])
+async def raises_out_of_a_nursery() -> None:
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+    except BaseException as error:
+        raise HTTPError(404, "nothing found") from error
+
+
+async def raises_out_of_a_task() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(raises_http_error)
+
+
+@pytest.mark.parametrize(
+    ("handler", "logged"),
+    [
+        (fails_in_finally, "cleanup is broken"),
+        (raises_http_error, "409"),
+        (raises_out_of_a_nursery, "nothing found"),
+        (raises_out_of_a_task, "409"),
+    ],
+)
 @both_servers
-async def test_an_error_raised_while_cancelled_is_that_error(
+async def test_an_error_raised_while_cancelled_is_a_bug(
     handler: Callable[[], Awaitable[None]],
-    status: int,
+    logged: str,
     link: bool,
     autojump_clock: MockClock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The deadline masks no bug: what the handler raises on its way out decides, and is logged."""
+    """The deadline masks none, and no polite status stands for a cancellation: 500, and it is logged."""
     app = App(timeout=2)
     app.get("/")(handler)
     async with TestClient(app, link=link) as client:
-        assert (await client.get("/")).status_code == status
-    assert ("cleanup is broken" in caplog.text) is (status == 500)
+        assert (await client.get("/")).status_code == 500
+    assert logged in caplog.text
+
+
+async def raises_shielded() -> None:
+    await late_shielded()
+    raise HTTPError(404)
+
+
+async def raises_when_swallowed() -> None:
+    await late_swallowed()
+    raise HTTPError(404)
+
+
+def raises_in_a_thread() -> None:
+    late_thread()
+    raise HTTPError(404)
+
+
+async def raises_for_a_time_limit_of_its_own() -> None:
+    with trio.CancelScope(deadline=trio.current_time() + 1):
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            raise HTTPError(404) from None
+
+
+@pytest.mark.parametrize(
+    "handler", [raises_shielded, raises_when_swallowed, raises_in_a_thread, raises_for_a_time_limit_of_its_own]
+)
+@both_servers
+async def test_an_error_that_is_an_answer_counts_however_late(
+    handler: Callable[[], Any], link: bool, autojump_clock: MockClock
+) -> None:
+    """Like a value: it was not raised in the place of our cancellation, of which a thread knows nothing."""
+    app = App(timeout=2)
+    app.get("/")(handler)
+    async with TestClient(app, link=link) as client:
+        assert (await client.get("/")).status_code == 404
 
 
 @both_servers

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Annotated, Any, Literal, TypeAlias
 
 import pytest
@@ -345,3 +345,108 @@ async def test_the_server_stops_at_each_step(server: Server, protocol: Protocol,
     reason = ("deadline" if step == "leaving" else "failed") if plain else "drained"
     assert journey.log == [event.replace("drained", reason) for event in DRAINED[step]]
     assert all(file.closed for file in opened)
+
+
+class Kinds:
+    """An application with dependencies of the other kinds, and what happened to them."""
+
+    def __init__(self, timeout: float) -> None:
+        self.log: list[str] = []
+        self.there = trio.Event()
+        self.app = App(timeout=timeout, cleanup_grace=GRACE, on_disconnect="cancel")
+
+        @asynccontextmanager
+        async def shared() -> AsyncIterator[None]:
+            with self.noted("shared"):
+                yield
+
+        @contextmanager
+        def threaded() -> Iterator[None]:  # in a worker thread, both halves
+            with self.noted("threaded"):
+                yield
+
+        @asynccontextmanager
+        async def handlers() -> AsyncIterator[None]:
+            with self.noted("handler's"):
+                yield
+
+        a = Annotated[None, Depends(shared, scope="app")]
+        t = Annotated[None, Depends(threaded)]
+        h = Annotated[None, Depends(handlers, scope="handler")]
+
+        async def scoped(held: h, thread: t, app: a, streams: bool = False) -> Stream | None:
+            return await self.handle(streams=streams)
+
+        async def nursery(nursery: trio.Nursery, thread: t, app: a, streams: bool = False) -> Stream | None:
+            nursery.start_soon(self.child)
+            return await self.handle(streams=streams)
+
+        self.app.get("/scoped")(scoped)
+        self.app.get("/nursery")(nursery)
+
+    @contextmanager
+    def noted(self, name: str) -> Iterator[None]:
+        self.log.append(f"{name} in")
+        try:
+            yield
+        except BaseException as error:
+            self.log.append(f"{name} told {told(error)}")
+            raise
+        finally:
+            self.log.append(f"{name} out")
+
+    async def child(self) -> None:
+        with self.noted("child"):
+            await trio.sleep_forever()
+
+    async def handle(self, *, streams: bool) -> Stream | None:
+        if streams:
+            return Stream(self.feed)
+        await self.wait()
+        return None
+
+    async def feed(self, sink: Sink) -> None:
+        await sink.send("begun")
+        await self.wait()
+
+    async def wait(self) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        with self.noted("work"):
+            self.there.set()
+            await trio.sleep_forever()
+
+
+def of_kinds(path: str, reason: str) -> list[str]:
+    """What happens, in order."""
+    told_so = [f"threaded told {reason}", "threaded out"]
+    work = ["work in", "work told Cancelled", "work out"]
+    if path.startswith("/nursery"):
+        child = ["child told Cancelled", "child out"]
+        return ["shared in", "threaded in", "child in", *work, *child, *told_so, "shared out"]
+    if "streams" in path:  # what is the handler's alone has left before
+        return ["shared in", "threaded in", "handler's in", "handler's out", *work, *told_so, "shared out"]
+    handlers = [f"handler's told {reason}", "handler's out"]
+    return ["shared in", "threaded in", "handler's in", *work, *handlers, *told_so, "shared out"]
+
+
+@pytest.mark.parametrize("path", ["/scoped", "/scoped?streams=true", "/nursery", "/nursery?streams=true"])
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_client_leaves_dependencies_of_every_kind(server: Server, path: str) -> None:
+    """In a thread, for the handler only, the handler's own nursery; what is the application's hears nothing of it."""
+    kinds = Kinds(60)
+    async with serving(server, kinds.app, **options_of(server)) as client, client.open("GET", path) as exchange:
+        await kinds.there.wait()
+        exchange.leave()
+        await until(lambda: "threaded out" in kinds.log)
+    assert kinds.log == of_kinds(path, "disconnected")
+
+
+@pytest.mark.parametrize("path", ["/scoped", "/nursery"])
+@pytest.mark.parametrize("server", SERVERS)
+async def test_the_deadline_passes_for_dependencies_of_every_kind(server: Server, path: str) -> None:
+    """The same, and the answer when all have left."""
+    kinds = Kinds(DEADLINE)
+    async with serving(server, kinds.app, **options_of(server)) as client:
+        assert (await client.get(path)).status_code == 503
+        assert kinds.log[-1] == "threaded out"
+    assert kinds.log == of_kinds(path, "deadline")
