@@ -259,7 +259,8 @@ def _with_mounted(app: object) -> list[object]:
     """The application and all that are mounted in it, at whatever depth."""
     found = [app]
     for each in found:
-        found += [mounted.app for mounted in _attribute(each, "_mounted", list) or ()]
+        mounted = cast("list[Any]", _attribute(each, "_mounted", list) or [])
+        found += [other.app for other in mounted]
     return found
 
 
