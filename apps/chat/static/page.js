@@ -87,7 +87,7 @@ function welcome(message) {
   for (const { id, person } of message.people) people.set(id, person.name);
   for (const id of typing.keys()) types({ id, on: false });
   showPeople();
-  tellLink(`You are here as ${wire.name}.`);
+  tellLink(`You are here as ${isolated(wire.name)}.`);
   if (known && message.gap) remark("Something may be missing here.");
   known = true;
   // What was said before we came is there to be read, and need not be read out.
@@ -121,12 +121,12 @@ function refused({ key, reason }) {
 function came({ id, person }) {
   people.set(id, person.name);
   showPeople();
-  remark(`${person.name} has come.`);
+  remark(`${isolated(person.name)} has come.`);
 }
 
 function went({ id }) {
   types({ id, on: false });
-  remark(`${people.get(id)} has gone.`);
+  remark(`${isolated(people.get(id))} has gone.`);
   people.delete(id);
   showPeople();
 }
@@ -135,7 +135,7 @@ function types({ id, on }) {
   clearTimeout(typing.get(id));
   if (on && id !== you) typing.set(id, setTimeout(() => types({ id, on: false }), STALE));
   else typing.delete(id);
-  const names = [...typing.keys()].map((each) => people.get(each));
+  const names = [...typing.keys()].map((each) => isolated(people.get(each)));
   get("typing").textContent = ["", `${names[0]} is typing …`, `${names.join(" and ")} are typing …`][names.length]
     ?? "Several people are typing …";
 }
@@ -197,6 +197,11 @@ function showPeople() {
     item.firstElementChild.textContent = name;
     return item;
   }));
+}
+
+/** A name inside of a sentence, written from left to right or from right to left: as <bdi> does. */
+function isolated(name) {
+  return `\u2068${name}\u2069`;
 }
 
 function tellLink(said, bad = false) {
