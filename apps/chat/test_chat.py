@@ -167,7 +167,7 @@ async def test_what_is_sent_again_is_said_once(autojump_clock: MockClock) -> Non
         ("hi", None, "the message is not JSON: invalid character (byte 0)"),
         (b"\xff", None, "the message is not UTF-8"),
         ('{"type": "shout"}', None, "/type: is not one of the allowed values"),
-        ('{"type": "say", "text": "hi"}', None, "the message: object missing required field `key`"),
+        ('{"type": "say", "text": "hi"}', None, "/key: is required"),
         ('{"type": "say", "key": "the key 1", "text": 1}', None, "/text: expected `str`, got `int`"),
         ('{"type": "say", "key": "short", "text": "hi"}', None, "/key: expected `str` of length >= 8"),
         ('{"type": "say", "key": "the key 1", "text": " \\n"}', "the key 1", "There is nothing in it."),
