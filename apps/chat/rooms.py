@@ -62,7 +62,7 @@ class Rooms:
         """
         if self._people[room] >= self.limits.people:
             raise RoomFull("The room is full.")
-        if room not in +self._people and len(+self._people) >= self.limits.rooms:
+        if room not in self._people and len(self._people) >= self.limits.rooms:
             raise RoomFull("There are too many rooms.")
         self._people[room] += 1
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from trio.testing import MockClock
 from apps.chat import rooms as rooms_module
 from apps.chat.limits import Limits
 from apps.chat.main import create_app
-from apps.chat.visit import BEAT, SILENT, TYPING
+from apps.chat.messages import Line
+from apps.chat.rooms import open_rooms
+from apps.chat.visit import BEAT, SILENT, TYPING, Visit
 from trivet import App
 from trivet.testing import TestClient, TestWebSocket, WebSocketRefused
 
@@ -129,6 +132,7 @@ async def test_who_comes_back_has_missed_nothing(autojump_clock: MockClock) -> N
                     texts.append(line["line"]["text"])
                     last = line["id"]
                 bob.leave()
+                await bob.wait_returned()
             await trio.sleep(2)  # for Ada's allowance
     assert texts == [str(number) for number in range(7)]
 
@@ -151,6 +155,7 @@ async def test_what_is_sent_again_is_said_once(autojump_clock: MockClock) -> Non
             await say(bob, "hi", "one and the same")
             await bob.ping()
             bob.leave()
+            await bob.wait_returned()
         async with visit(client, "Bob") as (bob, _):
             await say(bob, "hi", "one and the same")
             await say(bob, "next")
@@ -295,6 +300,16 @@ async def test_rooms_and_people_are_limited(autojump_clock: MockClock) -> None:
             pass
 
 
+async def test_a_room_goes_with_the_last_person_in_it(autojump_clock: MockClock) -> None:
+    """Nothing counts it any more."""
+    async with opened() as client:
+        for room in ("a", "b", "c"):
+            async with visit(client, "Ada", room) as (ada, _):
+                ada.leave()
+                await ada.wait_returned()
+            assert (await client.get("/rooms")).json() == []
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -381,8 +396,6 @@ async def test_one_that_fails_ends_all(
     which: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A bug in any of the four closes with 1011 and is logged; the others see that the person has gone."""
-    from apps.chat.visit import Visit
-
     whole: Callable[..., Awaitable[None]] = getattr(Visit, which)
 
     async def broken(self: Visit, *arguments: Any) -> None:
@@ -409,6 +422,21 @@ async def test_what_is_remembered_is_bounded(autojump_clock: MockClock, monkeypa
         for text in ("one", "two", "three", "three", "one"):
             await say(ada, text)
         assert [await said(ada) for _ in range(4)] == ["one", "two", "three", "one"]
+
+
+async def test_what_was_cancelled_may_be_said_again(autojump_clock: MockClock) -> None:
+    """Nobody has heard it, so its key is not used up."""
+    line = Line("id", "Ada", "the key 1", "hi", datetime.now(UTC))
+    async with open_rooms(SMALL) as rooms, rooms.listen("tea", None) as news:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await rooms.say("tea", line)
+        assert scope.cancelled_caught
+        for _ in range(2):
+            await rooms.say("tea", line)
+        assert (await news.receive()).json(Line) == line
+        await rooms.say("tea", Line("id", "Ada", "the key 2", "next", datetime.now(UTC)))
+        assert (await news.receive()).json(Line).text == "next"
 
 
 async def test_mounted() -> None:
