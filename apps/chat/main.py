@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from trivet import App, Depends, Event, EventSink, EventStream, File, WebSocket
+from trivet import App, Depends, Event, EventSink, EventStream, File, Request, WebSocket
 from trivet.contrib.broadcast import SlowSubscriber
 from trivet.contrib.static import StaticFiles
 
@@ -28,7 +28,7 @@ PAGE_HEADERS: Final = {
 LATER: Final = 1013
 """Try again later; RFC 6455's registry has it, as HTTP's 503."""
 
-LastId = Annotated[str, Meta(max_length=100)]
+LastId: TypeAlias = Annotated[str, Meta(max_length=100)]
 
 
 class RoomInfo(msgspec.Struct, frozen=True):
@@ -38,17 +38,25 @@ class RoomInfo(msgspec.Struct, frozen=True):
     people: int
 
 
+async def rooms_of(request: Request) -> Rooms:
+    """The rooms, which the lifespan has opened."""
+    rooms: Rooms = request.state["rooms"]
+    return rooms
+
+
+AllRooms: TypeAlias = Annotated[Rooms, Depends(rooms_of)]
+
+
 def create_app(limits: Limits) -> App:
     """Make the app."""
-    site = App()
-    site.mount("/static", StaticFiles(STATIC, cache_control="no-cache"))
 
     @asynccontextmanager
-    async def open_all() -> AsyncGenerator[Rooms]:
+    async def lifespan(app: App) -> AsyncGenerator[dict[str, Any]]:
         async with open_rooms(limits) as rooms:
-            yield rooms
+            yield {"rooms": rooms}
 
-    AllRooms = Annotated[Rooms, Depends(open_all, scope="app")]  # noqa: N806 - a type
+    site = App(lifespan=lifespan)
+    site.mount("/static", StaticFiles(STATIC, cache_control="no-cache"))
 
     @site.get("/", include_in_schema=False)
     async def page() -> File:
