@@ -31,7 +31,8 @@ from .messages import Beat, Beats, Came, FromPage, Line, Member, Refused, Said, 
 from .rooms import Rooms
 
 BEAT: Final = 20.0
-"""Seconds between two signs of life. Mobile networks forget a silent connection after 30 (RFC 7857 asks for more)."""
+"""Seconds between two signs of life, as between uvicorn's pings: proxies give up what is silent for 60 (nginx's
+`proxy_read_timeout`)."""
 
 SILENT: Final = 2.5 * BEAT
 """Seconds without an answer, after which a page is taken for gone: two beats were not answered."""
