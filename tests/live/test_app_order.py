@@ -20,6 +20,7 @@ import trio.testing
 
 from tests.harness import SERVERS, serving
 from tests.harness.serving import Client, Server
+from tests.harness.sockets import SocketClient
 from tests.live._http2 import http2
 from trivet import App, Depends, RequestCancelled, Sink, Stream, UploadFile
 from trivet._upload import IN_MEMORY
@@ -143,6 +144,7 @@ def opening(client: Client, protocol: Protocol) -> AbstractAsyncContextManager[A
     """Begin the request."""
     if protocol == "HTTP/1.1":
         return client.open("POST", "/", headers=HEADERS, upload=True)
+    assert isinstance(client, SocketClient)
     return http2(client.address, "POST", "/", HEADERS)
 
 
