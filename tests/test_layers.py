@@ -53,7 +53,10 @@ FLOORS: list[tuple[str, set[str]]] = [
         }
         | {"_validators", "_ranges", "_disposition", "_mediatype", "_descriptor"},
     ),
-    ("scalars, response", {"_convert", "_response", "_checks", "_document", "_modes", "_multipart", "_ws_close"}),
+    (
+        "scalars, response",
+        {"_forwarded_timeout", "_convert", "_response", "_checks", "_document", "_modes", "_multipart", "_ws_close"},
+    ),
     (
         "syntax, results",
         {"_inside", "_syntax", "_stream", "_redirect", "_results", "_problem", "_conditional", "_ws_json"},

@@ -22,7 +22,8 @@ from ._delivery import release
 from ._door import in_one_step, open_door
 from ._endpoint import Endpoint, Mounted
 from ._forwarded import Proxies
-from ._instant import Unfinished
+from ._forwarded_timeout import tells_timeout, told_timeout
+from ._instant import Unfinished, spent
 from ._life import life
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
@@ -174,7 +175,7 @@ class App(Registry):
             self._freeze()
         if self._wrappers or type(self).__call__ is not App.__call__:
             return None
-        return open_door(self._table, self._http)
+        return open_door(self._table, self._http, None if self._proxies is None else tells_timeout)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -194,6 +195,7 @@ class App(Registry):
         params: Mapping[str, Any] = {}
         request: Request | None = None
         target: Target
+        left: float | None = None  # what a trusted peer says
         if unfinished is not None:
             target = unfinished
         else:
@@ -206,7 +208,10 @@ class App(Registry):
             else:
                 target = route = endpoint = found[0]
                 params = found[1]
-                if endpoint.instant is not None and (outcome := in_one_step(endpoint, params, scope)) is not None:
+                if self._proxies is not None and (left := told_timeout(self._proxies, scope)) is not None:
+                    if left <= 0:
+                        target = spent(endpoint, endpoint.options, params, self._answerer)
+                elif endpoint.instant is not None and (outcome := in_one_step(endpoint, params, scope)) is not None:
                     if not isinstance(outcome, Unfinished):
                         await Outbound(send).whole(*outcome)
                         return
@@ -215,7 +220,8 @@ class App(Registry):
             route, params, began, request = target.route, target.params, target.began, target.request
         options = target.options
         if request is None:
-            request_scope = RequestScope(began + options.timeout, self.cleanup_grace, report)
+            timeout = options.timeout if left is None else min(options.timeout, left)
+            request_scope = RequestScope(began + timeout, self.cleanup_grace, report)
             request = Request(self, scope, receive, params, route, options, request_scope, began)
         else:
             request._receive = receive

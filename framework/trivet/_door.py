@@ -26,12 +26,15 @@ from .errors import InvalidInput
 Finish: TypeAlias = Callable[[Scope, Receive, Send, Unfinished], Awaitable[None]]
 
 
-def open_door(table: Table[Endpoint | Mounted], finish: Finish) -> Door:
+def open_door(
+    table: Table[Endpoint | Mounted], finish: Finish, declined: Callable[[RawHeaders], bool] | None = None
+) -> Door:
     """The door of an application.
 
     Args:
         table: its routes, frozen.
         finish: serves what the door could only begin.
+        declined: says of header fields whether a request needs a closer look, which ASGI has; `None`: none does.
     """
     lookup = table.lookup
 
@@ -52,7 +55,13 @@ def open_door(table: Table[Endpoint | Mounted], finish: Finish) -> Door:
         outcome = instant(method, params, head)
         return _continued(outcome, finish) if type(outcome) is Unfinished else outcome
 
-    return door
+    if declined is None:
+        return door
+
+    def wary(head: Head, /) -> Answer | ASGIApp | None:
+        return None if declined(head.headers) else door(head)
+
+    return wary
 
 
 def _continued(unfinished: Unfinished, finish: Finish) -> ASGIApp:

@@ -78,9 +78,13 @@ class Proxies:
             peer: host and port of the connection's other end; `None`: it has none, as on a Unix socket.
             headers: of the request.
         """
-        if not (self._unix if peer is None else self._trusts(peer)):
+        if not self.trusts(peer):
             return NOTHING
         return _agreed(self._first(_standard(headers)), self._first(_usual(headers)))
+
+    def trusts(self, peer: Peer | None) -> bool:
+        """Whether whoever is at the connection's other end is believed; `None`: it has no address."""
+        return self._unix if peer is None else self._trusts(peer)
 
     def _first(self, hops: Sequence[Hop]) -> Hop:
         """From the right, the first that is no trusted proxy; else the leftmost."""

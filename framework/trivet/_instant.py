@@ -36,6 +36,7 @@ from ._results import JSON_TYPE, UNENCODABLE, json_kinds, to_response
 from ._scope import RequestScope
 from ._stream import Stream
 from .asgi import EXTENSION, Answer, Message, RawHeaders, Receive, Scope
+from .errors import HTTPError
 
 
 class HeadLike(Protocol):
@@ -258,6 +259,12 @@ def _no_body() -> Receive:
         return messages.pop() if messages else {"type": "http.disconnect"}
 
     return receive
+
+
+def spent(route: RouteInfo, options: Resolved, params: Mapping[str, Any], answerer: Answerer) -> Unfinished:
+    """What serves a request that nobody waits for any more: a 504 in the handler's place."""
+    error = HTTPError(504, "The time that the caller allowed was over before the request began.")
+    return Unfinished(route, options, params, None, partial(_fail, error, answerer, options.catchers))
 
 
 async def _fail(error: BaseException, answerer: Answerer, catchers: Catchers, request: Request) -> Response:

@@ -308,3 +308,18 @@ async def test_the_judgement_is_of_the_start() -> None:
         assert isinstance(door_of(app)(HeadOf("/later")), tuple)
     finally:
         del globals()["later"]
+
+
+@pytest.mark.parametrize(("trusted", "declined"), [([], False), (["10.0.0.1"], True)])
+async def test_a_peers_patience_is_looked_at_by_asgi(trusted: list[str], declined: bool) -> None:
+    """The door leaves a request with `X-Request-Timeout-Ms` to it where somebody is trusted, and no other."""
+    app = App(trusted=trusted)
+
+    @app.get("/")
+    async def hello() -> str:
+        return "hello"
+
+    door, head = door_of(app), HeadOf("/")
+    assert door(head) is not None
+    head.headers.append((b"x-request-timeout-ms", b"0"))
+    assert (door(head) is None) is declined

@@ -32,7 +32,7 @@ WebSockets on HTTP/1.1, ours
 The others, hypercorn's, made safe
     _connection _handshake          the tasks of one connection, containment of what goes wrong; TLS
     _seam                           what a protocol owes its connection
-    _h1 _h2 _quic                   HTTP/1.1 (`--protocol hypercorn`), HTTP/2; HTTP/3, contained
+    _h1 _h2 _h2_sending _quic       HTTP/1.1 (`--protocol hypercorn`), HTTP/2; HTTP/3, contained
     _http_stream _ws_stream         one request, one WebSocket
     _application _inbox             what is answered when the application does not; what `receive` returns
     _stream _outflow _fields        writes that cannot wait for ever, flow control; fields that HTTP/2 can carry

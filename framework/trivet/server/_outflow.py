@@ -11,7 +11,7 @@ from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BUFFER_LOW_WATER
 class Outflow:
     """The bytes of one stream that wait for its window."""
 
-    __slots__ = ("_complete", "_room", "buffer", "finished", "patience", "scope")
+    __slots__ = ("_room", "buffer", "ended", "finished", "patience", "scope")
 
     def __init__(self) -> None:
         self.buffer = bytearray()
@@ -20,17 +20,18 @@ class Outflow:
         self.scope: trio.CancelScope | None = None
         """Of the task that waits for this stream to move; its deadline moves with it."""
         self.patience = inf
-        self._complete = False
+        self.ended = False
+        """Nothing will be added."""
         self._room = trio.Event()
 
     @property
     def complete(self) -> bool:
         """Whether the response is whole and no byte of it is left."""
-        return self._complete and not self.buffer
+        return self.ended and not self.buffer
 
     def set_complete(self) -> None:
         """Nothing will be added."""
-        self._complete = True
+        self.ended = True
 
     def add(self, data: bytes) -> bool:
         """Add `data`. False if the sender should wait for `room`."""
