@@ -1,4 +1,4 @@
-"""L13: some clients of a room stop reading, at the cost of bounded memory and nobody's latency; the drain closes all."""
+"""L13: some clients of a room stop reading, which costs bounded memory and nobody's latency; the drain closes all."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ._server import Server, serving
 from .l10_websockets import shake_hands
 
 APP: Final = "benchmarks.load.room:app"
-MESSAGE: Final = b"x" * 8192
-FRAME: Final = b"\x81\x7e\x20\x00" + MESSAGE
-MESSAGES: Final = 600
+MESSAGE: Final = b"x" * 32_768
+FRAME: Final = b"\x81\x7e\x80\x00" + MESSAGE
+MESSAGES: Final = 200
 """Enough to fill the kernel's buffers of a client that does not read, and all that waits behind them."""
 
 MIB_EACH: Final = 0.5
@@ -90,6 +90,7 @@ async def _drained(server: Server, size: int, report: Report) -> None:
         told_so += frame[2:4] == (1001).to_bytes(2, "big")
         await connection.send(b"\x88\x82\0\0\0\0\x03\xe9")
         await connection.ended()
+        connection.close()
 
     async with trio.open_nursery() as nursery:
         for listener in listeners:

@@ -44,6 +44,10 @@ class Writing(Clocked):
         """Seconds in which a client has to take some of what waits."""
         raise NotImplementedError
 
+    def abort(self, *, reset: bool = False) -> None:
+        """Close at once."""
+        raise NotImplementedError
+
     def all_written(self) -> None:
         """Nothing waits any more; the connection may be gone."""
         raise NotImplementedError
