@@ -14,18 +14,30 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from . import asleep, gates, report, results, wrk
+from . import asleep, gates, report, results, room, wrk
 from .arguments import positive
 from .asleep import Asleep
 from .cases import STOCK, TYPED, WORK, Case
 from .comparison import Cell, Load, Measured, Pace, complaints, loading, measure, stock_cells, work_cells
 from .generator import Broken
 from .machine import describe
-from .peers import ASLEEP_BASE, ASLEEP_PEERS, BASE, PEERS, STOCK_BASE, STOCK_PEERS, Peer
+from .peers import (
+    ASLEEP_BASE,
+    ASLEEP_PEERS,
+    BASE,
+    PEERS,
+    ROOM_BASE,
+    ROOM_PEERS,
+    ROOM_SHORT,
+    STOCK_BASE,
+    STOCK_PEERS,
+    Peer,
+)
 from .processes import cores, descriptors
+from .room import Room
 from .servers import Unusable, running
 
-SECTIONS: Final = ("work", "stock", "asleep")
+SECTIONS: Final = ("work", "stock", "asleep", "room")
 
 PAGE: Final = Path(__file__).with_name("RESULTS.md")
 
@@ -36,6 +48,7 @@ QUICK: Final[dict[str, Any]] = {
     "connections": 32,
     "sleepers": 50,
     "probes": 50,
+    "listeners": 20,
 }
 
 SPARE: Final = 500
@@ -49,6 +62,7 @@ class Run:
     compared: dict[str, Measured] = field(default_factory=dict)
     cells: dict[str, list[Cell]] = field(default_factory=dict)
     sleepers: list[Asleep] = field(default_factory=list)
+    rooms: list[Room] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -87,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sections", type=_among(SECTIONS), default=SECTIONS, metavar="NAME,...", help=", ".join(SECTIONS)
     )
-    known = sorted({name for peer in (*PEERS, *STOCK_PEERS) for name in (peer.name, peer.short)})
+    peers = (*PEERS, *STOCK_PEERS, *ROOM_PEERS)
+    known = sorted({name for peer in peers for name in (peer.name, peer.short)})
     parser.add_argument("--only", type=_among(known), metavar="PEER,...", help=f"of {', '.join(known)}")
     cases = sorted({case.name for case in (*WORK, *STOCK)})
     parser.add_argument("--cases", type=_among(cases), metavar="CASE,...", help=f"of {', '.join(cases)}")
@@ -97,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--connections", type=positive(int), help="instead of the usual ones")
     parser.add_argument("--sleepers", type=positive(int), help="connections asleep (10,000)")
     parser.add_argument("--probes", type=positive(int), help="small requests in a series beside them (900)")
+    parser.add_argument("--listeners", type=positive(int), help="WebSockets in a room (5,000)")
     parser.add_argument("--load", choices=("auto", "wrk", "own"), default="auto", help="what makes the load")
     parser.add_argument("--protocol", help="passed on to `trivet run`, whose default it is otherwise")
     parser.add_argument("--results", type=Path, metavar="FILE", help="write the page there (a whole run: RESULTS.md)")
@@ -128,6 +144,7 @@ def _fill(options: argparse.Namespace) -> None:
     options.warmup = options.warmup or 0.1
     options.sleepers = options.sleepers or 10_000
     options.probes = options.probes or 900
+    options.listeners = options.listeners or 5_000
 
 
 # The sections -----------------------------------------------------------------------------------------------------
@@ -155,6 +172,21 @@ def _sections(
                 except (Broken, OSError) as error:
                     run.wrong.append(f"{peer.name} broke with {options.sleepers} asleep: {error}")
         _print(_asleep_lines(run))
+    if "room" in options.sections:
+        _rooms(run, options, server_core, min(options.listeners, allowed))
+
+
+def _rooms(run: Run, options: argparse.Namespace, core: int | None, listeners: int) -> None:
+    everybody = options.full or options.quick or options.only
+    peers = [peer for peer in ROOM_PEERS if everybody or peer.name in ROOM_SHORT]
+    pace = room.Pace(1, 1) if options.quick else room.Pace(20, 5)
+    for peer in _chosen(peers, ROOM_BASE, options.only):
+        with running([peer], core, []) as (server,):
+            try:
+                run.rooms.append(room.measure(server, listeners, pace))
+            except (Broken, OSError) as error:
+                run.wrong.append(f"{peer.name} broke with {listeners} in a room: {error}")
+    _print(_room_lines(run))
 
 
 def _compare(
@@ -214,6 +246,10 @@ def _asleep_lines(run: Run) -> list[str]:
     return ["## Asleep", "", *asleep.table(run.sleepers, ASLEEP_BASE)] if run.sleepers else []
 
 
+def _room_lines(run: Run) -> list[str]:
+    return ["## A room of WebSockets", "", *room.table(run.rooms, ROOM_BASE)] if run.rooms else []
+
+
 def _gate_lines(run: Run, by_rate: bool) -> Iterator[str]:
     cells = run.compared["work"].samples if "work" in run.compared else {}
     typed = cells.get(gates.CELL, {})
@@ -223,6 +259,8 @@ def _gate_lines(run: Run, by_rate: bool) -> Iterator[str]:
     yield from gates.table(f"Promised, in `{gates.CELL}` and asleep", held, by_rate)
     yield ""
     yield from gates.table("Promised of bodies and dependencies", gates.of_binding(cells, by_rate), by_rate)
+    yield ""
+    yield from gates.table("Promised of a room of WebSockets", gates.of_room(run.rooms), by_rate=True)
     yield ""
     yield from gates.table("Aimed for", gates.aims(typed, by_rate), by_rate)
 
@@ -236,7 +274,7 @@ def _finish(run: Run, options: argparse.Namespace, machine: Sequence[tuple[str, 
     broken = ["## Broken", "", *(f"- {wrong}" for wrong in run.wrong)] if run.wrong else []
     typed = run.compared["work"].samples.get(gates.CELL, {}) if "work" in run.compared else {}
     if options.results is not None:
-        sections = [each for each in (verdicts, *tables, _asleep_lines(run), broken) if each]
+        sections = [each for each in (verdicts, *tables, _asleep_lines(run), _room_lines(run), broken) if each]
         results.write(options.results, machine, sections, report.rows(typed, BASE))
     if options.json is not None:
         options.json.write_text(json.dumps(_plain(run, machine), indent=1) + "\n")
@@ -258,6 +296,7 @@ def _plain(run: Run, machine: Sequence[tuple[str, str]]) -> dict[str, Any]:
             for name, part in run.compared.items()
         },
         "asleep": [asdict(each) for each in run.sleepers],
+        "room": [asdict(each) for each in run.rooms],
         "wrong": run.wrong,
     }
 

@@ -67,7 +67,7 @@ def measure(server: Server, connections: int, probes: int) -> Asleep:
         opened = 0
         while opened < connections:
             for _ in range(min(BATCH, connections - opened)):
-                sock = stack.enter_context(_connect(server.address, opened))
+                sock = stack.enter_context(connect(server.address, opened))
                 sock.sendall(b"GET /sleep HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 opened += 1
             _wait_asleep(server.address, opened)
@@ -79,7 +79,8 @@ def measure(server: Server, connections: int, probes: int) -> Asleep:
     return Asleep(server.peer.name, connections, memory, idle, beside)
 
 
-def _connect(address: Address, number: int) -> socket.socket:
+def connect(address: Address, number: int) -> socket.socket:
+    """A connection, the `number`-th of many."""
     sock = socket.socket()
     sock.settimeout(STALL)
     if hasattr(socket, "IP_BIND_ADDRESS_NO_PORT"):

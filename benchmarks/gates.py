@@ -15,6 +15,7 @@ from .asleep import Asleep
 from .comparison import Samples
 from .peers import ASLEEP_BASE, PEERS
 from .report import rows
+from .room import Room
 
 CELL: Final = "typed@32"
 """What the ratios are taken in."""
@@ -126,6 +127,28 @@ def of_asleep(figures: Sequence[Asleep]) -> list[Gate]:
         Gate(
             "p99 of a small request beside the sleepers, of its idle value", 2.0, own.slower if own else None, most=True
         ),
+    ]
+
+
+def of_room(figures: Sequence[Room]) -> list[Gate]:
+    """The gates that a room full of WebSockets decides: ours with `Broadcast` beside the best other in each respect."""
+    own = next((each for each in figures if each.peer == "trivet"), None)
+    others = [each for each in figures if not each.peer.startswith("trivet")]
+    rate, cpu, memory = None, None, None
+    fastest, smallest = "the fastest other", "the smallest other"
+    if own and others:
+        best = max(others, key=lambda each: each.deliveries)
+        rate, fastest = own.deliveries / best.deliveries, best.peer
+        cheap = [each.cpu for each in others if each.cpu]
+        cpu = min(cheap) / own.cpu if cheap and own.cpu else None
+        small = min(
+            (each for each in others if each.memory_after), key=lambda each: each.memory_after or 0, default=None
+        )
+        if small is not None and small.memory_after and own.memory_after:
+            memory, smallest = own.memory_after / small.memory_after, small.peer
+    return [
+        Gate(f"deliveries in a room, of {fastest}", 1.0, rate, cpu),
+        Gate(f"memory of a WebSocket in a room, of {smallest}", 1.0, memory, most=True),
     ]
 
 

@@ -35,6 +35,9 @@ TRIVET_RUN: Final = (sys.executable, "-m", "trivet", "run", "--log-level", "WARN
 _PYTHON: Final = (sys.executable, "-m")
 
 _UVICORN: Final = (*_PYTHON, "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-access-log")
+# No pings, on either side: clients that only count do not answer them, and would be counted out.
+_PINGS: Final = ("--ws-ping-interval", "3600")
+_WS: Final = (*_UVICORN, *_PINGS, "--log-level", "warning", "--ws")
 _GRANIAN: Final = (*_PYTHON, "granian", "--loop", "uvloop", "--no-access-log", "--log-level", "warning")
 _SANIC: Final = (*_PYTHON, "sanic", "--single-process", "--no-access-logs", "--no-motd")
 _HYPERCORN: Final = (*_PYTHON, "hypercorn", "--worker-class", "trio", "--workers", "0", "--log-level", "WARNING")
@@ -42,6 +45,17 @@ _HYPERCORN: Final = (*_PYTHON, "hypercorn", "--worker-class", "trio", "--workers
 COMMANDS: Final[Mapping[str, Callable[[str, int], Sequence[str]]]] = {
     "trivet": lambda target, port: (*TRIVET_RUN, "--bind", f"127.0.0.1:{port}", target),
     "uvicorn": lambda target, port: (*_UVICORN, "--log-level", "warning", "--port", str(port), target),
+    "trivet-ws": lambda target, port: (
+        *TRIVET_RUN,
+        "--websocket-ping-interval",
+        "0",
+        "--bind",
+        f"127.0.0.1:{port}",
+        target,
+    ),
+    "uvicorn-websockets": lambda target, port: (*_WS, "websockets", "--port", str(port), target),
+    "uvicorn-wsproto": lambda target, port: (*_WS, "wsproto", "--port", str(port), target),
+    "uvicorn-sansio": lambda target, port: (*_WS, "websockets-sansio", "--port", str(port), target),
     "hypercorn": lambda target, port: (*_HYPERCORN, "--bind", f"127.0.0.1:{port}", target),
     "granian-asgi": lambda target, port: (*_GRANIAN, "--interface", "asgi", "--port", str(port), target),
     "granian-rsgi": lambda target, port: (*_GRANIAN, "--interface", "rsgi", "--port", str(port), target),

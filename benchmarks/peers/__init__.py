@@ -100,3 +100,22 @@ ASLEEP_PEERS: Final = (
     Peer("trivet", "trivet", "benchmarks.peers.asleep_trivet:app"),
 )
 """Whose connections are counted while their handlers sleep."""
+
+ROOM_BASE: Final = "queues@wsproto"
+
+_ROOM: Final = "benchmarks.peers.room_starlette:"
+
+ROOM_PEERS: Final = (
+    *(
+        Peer(f"{way}@{protocol}", f"uvicorn-{protocol}", f"{_ROOM}{way}")
+        for protocol in ("websockets", "wsproto", "sansio")
+        for way in ("loop", "gather", "queues")
+    ),
+    Peer("trivet", "trivet-ws", "benchmarks.peers.room_trivet:broadcast"),
+    Peer("trivet-loop", "trivet-ws", "benchmarks.peers.room_trivet:loop"),
+)
+"""Who has a room: Starlette on uvicorn with each of its protocols and in each of the ways that people write one, and
+trivet. `sansio` is what uvicorn calls `websockets-sansio`, the younger of its two on top of websockets."""
+
+ROOM_SHORT: Final = ("queues@websockets", "queues@wsproto", "loop@sansio", "queues@sansio", "trivet", "trivet-loop")
+"""Who is measured if not all are: the way that is fastest on each protocol, and ours."""

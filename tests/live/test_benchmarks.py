@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cases import STOCK, WORK
-from benchmarks.peers import ASLEEP_PEERS, PEERS, STOCK_PEERS
+from benchmarks.peers import ASLEEP_PEERS, PEERS, ROOM_PEERS, STOCK_PEERS
 from tests.harness.tools import require
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,6 +39,7 @@ def test_every_peer_has_a_row_in_every_case(tmp_path: Path) -> None:
         expected = {case.name: [peer.name for peer in peers if peer.takes(case)] for case in cases}
         assert found == expected
     assert [each["peer"] for each in kept["asleep"]] == [peer.name for peer in ASLEEP_PEERS]
+    assert [each["peer"] for each in kept["room"]] == [peer.name for peer in ROOM_PEERS]
     assert "not measured" not in ran.stdout
     assert page.read_text().count("### ") == ran.stdout.count("### ")
     assert (tmp_path / "results.svg").exists()

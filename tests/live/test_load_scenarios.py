@@ -30,6 +30,7 @@ SMALL = {
     "L10": 10,
     "L11": 5,
     "L12": 20,
+    "L13": 3,
 }
 
 
@@ -68,7 +69,7 @@ async def test_a_server_that_does_not_start_says_why() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["L13"], "there is no 'L13'; there are L1, L2"),
+        (["L99"], "there is no 'L99'; there are L1, L2"),
         (["--size", "0"], "0 is not a positive number"),
         (["--haste", "inf"], "inf is not a positive number"),
     ],

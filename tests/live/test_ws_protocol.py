@@ -38,7 +38,7 @@ from tests.live._ws import (
     opened,
     text,
 )
-from trivet.server import _serve
+from trivet.server import _serve, _ws_exchange
 from trivet.server._faults import ClientGone
 from trivet.server._limits import Limits
 from trivet.server._ws_connection import WebSocketConnection
@@ -816,6 +816,99 @@ async def test_concurrent_sends_do_not_mix(make: MakeSite) -> None:
         assert found == Frame(CLOSE, (1000).to_bytes(2, "big"))
         await ws.send(close())
     assert {number for number in numbers if numbers.count(number) == 3} >= {n for n in range(12) if n % 3}
+
+
+async def test_what_is_sent_in_one_turn_is_written_together(monkeypatch: pytest.MonkeyPatch, make: MakeSite) -> None:
+    """In order, whatever is read meanwhile and whatever comes behind it: the first at once, the rest with one write."""
+    write = WebSocketConnection._write
+    writes: list[bytes] = []
+
+    def noted(self: WebSocketConnection, data: bytes) -> bool:
+        writes.append(data)
+        return write(self, data)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        connection = scope["extensions"]["trivet"]._connection
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        monkeypatch.setattr(WebSocketConnection, "_write", noted)
+        for number in range(10):
+            await send({"type": "websocket.send", "text": str(number)})
+        connection.received(frame(PING, b"now"), connection.server.now + 1)
+        await send({"type": "websocket.send", "bytes": bytes(70_000)})
+        await send({"type": "websocket.send", "text": "last"})
+        await send({"type": "websocket.close"})
+
+    async with make(app) as served, opened(served, receive_buffer=4096) as ws:
+        await ws.send(text("go"))
+        for number in range(10):
+            assert await ws.next() == Frame(TEXT, str(number).encode())
+        assert await ws.next() == Frame(PONG, b"now")
+        assert await ws.next() == Frame(BINARY, bytes(70_000))
+        assert await ws.next() == Frame(TEXT, b"last")
+        assert await ws.closed() == (1000, "")
+    assert [len(data) for data in writes[:2]] == [3, 9 * 3 + 5 + 10]
+
+
+@only_polled
+async def test_what_is_held_back_reaches_a_client_that_has_ended_its_half(make: MakeSite) -> None:
+    """It has all that was sent before its end was seen."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        connection = scope["extensions"]["trivet"]._connection
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        for number in range(3):
+            await send({"type": "websocket.send", "text": str(number)})
+        connection.received(b"", connection.server.now)
+
+    async with make(app) as served, opened(served) as ws:
+        await ws.send(text("go"))
+        for number in range(3):
+            assert await ws.next() == Frame(TEXT, str(number).encode())
+
+
+async def test_who_sends_to_many_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch, make: MakeSite) -> None:
+    """Though it sends one message to each only."""
+    monkeypatch.setattr(_ws_exchange, "AT_ONCE_TO_ALL", 4)
+    sends: list[Any] = []
+    turns = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        if scope["path"] != "/all":
+            sends.append(send)
+        else:
+            await receive()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(count)
+                await trio.lowlevel.checkpoint()
+                before = turns
+                for each in sends:
+                    await each({"type": "websocket.send", "text": str(turns - before)})
+                nursery.cancel_scope.cancel()
+        await receive()
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with make(app) as served, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(opened(served)) for _ in range(12)]
+        speaker = await stack.enter_async_context(opened(served, path=b"/all"))
+        await speaker.wire.settle()
+        await speaker.send(text("go"))
+        heard = [await each.next() for each in clients]
+        assert all(each is not None and each.opcode == TEXT for each in heard)
+        assert len({each.payload for each in heard if each is not None}) > 1
+        for each in (*clients, speaker):
+            await each.send(close())
+            await each.closed()
 
 
 async def test_a_ping_behind_a_blocked_write_is_answered_later(make: MakeSite) -> None:

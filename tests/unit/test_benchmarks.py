@@ -22,6 +22,8 @@ from benchmarks.peers import ASLEEP_BASE, BASE, PEERS, STOCK_BASE, STOCK_PEERS, 
 from benchmarks.processes import cpu_time, family, resident
 from benchmarks.report import rows, table
 from benchmarks.results import write
+from benchmarks.room import Room
+from benchmarks.room import table as room_table
 from benchmarks.servers import COMMANDS
 
 HELLO = WORK[0]
@@ -278,6 +280,25 @@ def test_sleepers_are_judged_by_their_memory_and_the_latency_beside_them(
     assert [gate.verdict for gate in gates.of_asleep([base, own])] == verdicts
     assert len(list(asleep_table([base, own], ASLEEP_BASE))) == 6
     assert [gate.verdict for gate in gates.of_asleep([])] == ["not measured"] * 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "memory", "verdicts"),
+    [(100.0, 20_000, ["pass", "pass"]), (99.0, 20_001, ["FAIL", "FAIL"]), (100.0, None, ["pass", "not measured"])],
+)
+def test_a_room_is_judged_by_the_best_other_in_each_respect(
+    rate: float, memory: float | None, verdicts: list[str]
+) -> None:
+    """The fastest need not be the smallest; ours without `Broadcast` is no other."""
+    figures = [
+        Room("fast", 10, 30_000, 30_000, 100.0, 1e-5, (0.1,)),
+        Room("small", 10, 20_000, 20_000, 50.0, 2e-5, (0.1, 0.2)),
+        Room("trivet", 10, memory, memory, rate, 1e-5, (0.1,)),
+        Room("trivet-loop", 10, 10_000, 10_000, 900.0, 1e-6, (0.1,)),
+    ]
+    assert [gate.verdict for gate in gates.of_room(figures)] == verdicts
+    assert [gate.verdict for gate in gates.of_room([])] == ["not measured"] * 2
+    assert len(list(room_table(figures, "fast"))) == 8
 
 
 # The page ---------------------------------------------------------------------------------------------------------

@@ -233,7 +233,7 @@ async def subscription_raced(broadcast: Broadcast, subscription: Subscription[Me
 
 
 async def test_everything_that_is_awaited_is_a_checkpoint() -> None:
-    """Also where nothing waits; a cancelled publisher has published to nobody."""
+    """Also where nothing waits, but `receive`; a cancelled publisher has published to nobody."""
     async with Broadcast(history=9) as broadcast:
         with assert_checkpoints():
             await broadcast.publish("a", 1)
@@ -242,14 +242,39 @@ async def test_everything_that_is_awaited_is_a_checkpoint() -> None:
         subscribing = broadcast.subscribe("a", history=1)
         with assert_checkpoints():
             subscription = await subscribing.__aenter__()
-        with assert_checkpoints():
-            await subscription.receive()
+        await subscription.receive()
         with trio.CancelScope() as scope:
             scope.cancel()
             await broadcast.publish("a", 2)
         assert scope.cancelled_caught
         assert await waiting(subscription) == []
         await subscribing.__aexit__(None, None, None)
+
+
+async def test_a_reader_with_much_to_read_lets_others_have_their_turn() -> None:
+    """It takes what waits sixteen messages at a time, and is cancelled between any two of them."""
+    async with Broadcast(history=99) as broadcast, trio.open_nursery() as nursery:
+        for number in range(40):
+            await broadcast.publish("a", number)
+        async with broadcast.subscribe("a", history=40) as subscription:
+            taken: list[int] = []
+
+            async def other() -> None:
+                while True:
+                    await trio.lowlevel.checkpoint()
+                    taken.append(subscription.delivered)
+
+            nursery.start_soon(other)
+            await trio.lowlevel.checkpoint()
+            for _ in range(39):
+                await subscription.receive()
+            assert {16, 32} & set(taken)
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await subscription.receive()
+            assert scope.cancelled_caught
+            assert (await subscription.receive()).data == "39"
+        nursery.cancel_scope.cancel()
 
 
 # ---- slow subscribers

@@ -26,7 +26,8 @@ WebSockets on HTTP/1.1, ours
     _ws_handshake                   what a client asks for, and how it is told yes
     _ws_frames _ws_deflate          a frame as bytes; a message compressed, within bounds
     _ws_decoder                     from bytes to messages, pings and closes; limits, UTF-8, order
-    _ws_connection _ws_clock        reads and writes, and when it stops; pings, and how long a client may be silent
+    _ws_connection _ws_clock        reads, and when it stops; pings, and how long a client may be silent
+    _ws_writing                     writes: at once, together behind a turn of the scheduler's, or when the client reads
     _ws_exchange _ws_ending         what an application says; how it ends, and who is told what
     _ws_inbox                       what `receive` returns
 The others, hypercorn's, made safe

@@ -30,6 +30,7 @@ from ._tls_handshake import Handshake
 from ._tls_transport import SecureTransport
 from ._transport import StreamTransport, Transport
 from ._ws_connection import WebSocketConnection
+from ._ws_writing import Writing
 
 PING_INTERVAL: Final = 20.0
 """Seconds that a WebSocket is silent before it is pinged, unless it is configured: uvicorn's."""
@@ -91,6 +92,9 @@ class HTTP1Service:
         self.now = trio.current_time()
         """On Trio's clock, as of the last look at the sockets or the clock: fresh enough for idle connections."""
         self._tails = b"", b""
+        self._holding: list[Writing] = []
+        self.sent = 0
+        """Messages on WebSockets since a sender let other tasks have their turn."""
 
     # What connections ask ----------------------------------------------------------------------------------------
 
@@ -134,6 +138,22 @@ class HTTP1Service:
         """Something has taken long, or a task is to run: others should have their turn before more is read."""
         if self.poller is not None:
             self.poller.woken = True
+
+    def hold(self, connection: Writing) -> None:
+        """Have `connection` write what it holds back, when the tasks that are to run now have run."""
+        if not self._holding:
+            self.base_context.copy().run(self.nursery.start_soon, self._write_held)
+        self._holding.append(connection)
+
+    async def _write_held(self) -> None:
+        """Not a checkpoint: it is done even if all is being cancelled."""
+        holding, self._holding = self._holding, []
+        for connection in holding:
+            try:
+                connection.put_held()
+            except Exception:  # noqa: BLE001 - whatever it is, it costs nobody else anything
+                log.exception("a connection ended by an error")
+                connection.abort(reset=True)
 
     def joined(self, connection: Open) -> None:
         """A connection goes on as another."""

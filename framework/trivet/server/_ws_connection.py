@@ -3,12 +3,11 @@
 This file owns the life of a connection from the handshake's request on, and back-pressure both ways. It stays where
 HTTP/1.1 left it, in the poller or with the task that reads its stream, so that an idle WebSocket has no task but its
 application's. What arrives is taken apart by whoever reads it, as far as the inbox has room; then nothing more is read.
-A frame is written at once, for the kernel takes nearly all of them. What it does not take is written by a task that is
-there only as long, and not by who sends: a sender that is cancelled leaves no half frame behind.
 
     answering the handshake -> open -> a close frame each way -> closed; or refused; or broken at any time
 
-What the application hears and says is `_ws_exchange`'s, time is `_ws_clock`'s, bytes are `_ws_decoder`'s.
+What the application hears and says is `_ws_exchange`'s, writing `_ws_writing`'s, time `_ws_clock`'s, bytes are
+`_ws_decoder`'s.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ import trio
 
 from ._http1_response import refusal
 from ._state import log
-from ._ws_clock import Clocked
 from ._ws_decoder import Control, Decoder
 from ._ws_exchange import WebSocketExchange
 from ._ws_frames import CLOSE, NO_CODE, PING, PONG, Violation, close_of, closing, control
+from ._ws_writing import Writing
 
 if TYPE_CHECKING:
     from ._http1_head import RequestHead
@@ -34,7 +33,7 @@ CROWD: Final = 4096
 """Bytes of pongs that wait for the client to read; then we do not read its pings any more either."""
 
 
-class WebSocketConnection(Clocked):
+class WebSocketConnection(Writing):
     """A WebSocket on HTTP/1.1.
 
     Args:
@@ -45,13 +44,12 @@ class WebSocketConnection(Clocked):
         now: on Trio's clock.
     """
 
-    __slots__ = ("_after", "_crowd", "_decoder", "_pongs", "_scope", "_working", "_written", "exchange")
+    __slots__ = ("_after", "_crowd", "_decoder", "_pongs", "_scope", "_working", "exchange")
 
     def __init__(self, server: HTTP1Service, transport: Transport, head: RequestHead, offer: Offer, now: float) -> None:
         super().__init__(server, transport, now)
         self.exchange = WebSocketExchange(self, head, offer)
         self._decoder: Decoder | None = None  # from our answer on
-        self._written: trio.Event | None = None  # while somebody waits for that
         self._pongs = b""  # that are about to be written
         self._crowd = 0  # bytes of pongs that wait to be written
         self._after: bool | None = None  # the connection ends behind what waits; whether the client may still send
@@ -110,6 +108,7 @@ class WebSocketConnection(Clocked):
 
     def end(self, *, sending: bool = True) -> None:
         """All has been said: close, once it is written, with regard for a client that still sends (`Wire.finish`)."""
+        self.put_held()
         if self.pending is not None:
             self._after = sending
             return
@@ -123,6 +122,7 @@ class WebSocketConnection(Clocked):
         self.server.now = self.heard = now
         if not data:
             self.eof = True
+            self.put_held()  # a client that has ended its half may read on
             self._gone()
             return
         if self._ending:
@@ -206,49 +206,19 @@ class WebSocketConnection(Clocked):
         self._decoder = None
         self.end()
 
-    # Writing ---------------------------------------------------------------------------------------------------------
+    def send_patience(self) -> float | None:
+        """See `Writing`."""
+        return self.exchange.send_timeout
 
-    def put(self, data: bytes) -> bool:
-        """See `Clocked`."""
-        if self.pending is not None:
-            self.pending.append(data)
-            return False
-        rest = self.push(data)
-        if rest is None:
-            return True
-        self.pending = [rest]
-        # In our context: who sends may be in that of a request.
-        self.server.base_context.copy().run(self.server.nursery.start_soon, self._drain)
-        return False
-
-    async def _drain(self) -> None:
-        """Write what the kernel did not take, as long as the client takes some of it within `send_timeout`."""
-        pending = self.pending
-        try:
-            while pending and not self.gone:
-                piece = pending.pop(0)
-                await self.flush(memoryview(piece), self.exchange.send_timeout)
-        except Exception:  # noqa: BLE001 - whatever it is, it costs nobody else anything
-            log.exception("a connection ended by an error")
-            self.abort(reset=True)
-        finally:
-            self.pending = None
-            self._crowd = 0
-            if self._written is not None:
-                self._written.set()
-                self._written = None
+    def all_written(self) -> None:
+        """See `Writing`."""
+        self._crowd = 0
         if self.gone:
             return
         if self._after is not None:
             self.finish(sending=self._after)
         elif self.paused:
             self._read()
-
-    async def drained(self) -> None:
-        """Return when nothing waits to be written any more; or the connection is over."""
-        if self._written is None:
-            self._written = trio.Event()
-        await self._written.wait()
 
     # The end ---------------------------------------------------------------------------------------------------------
 

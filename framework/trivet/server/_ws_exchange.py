@@ -42,6 +42,11 @@ _JOINED: Final = 65_536
 """Up to here a header and its payload are copied together; beyond, another system call is cheaper."""
 
 
+AT_ONCE_TO_ALL: Final = 256
+"""Messages that are sent on any connections before other tasks have their turn: a loop over the clients of a room sends
+no second one on any, and would have the server for itself for as long as it takes."""
+
+
 class WebSocketExchange(WebSocketEnding):
     """A WebSocket that an application answers. It is its own `Link`.
 
@@ -62,7 +67,7 @@ class WebSocketExchange(WebSocketEnding):
     # What the application calls --------------------------------------------------------------------------------------
 
     async def send(self, message: Message) -> None:
-        """ASGI's `send`. A checkpoint if it blocks, and at least once in sixteen messages.
+        """ASGI's `send`. A checkpoint if it blocks, and at least once in sixteen messages (256 of all connections).
 
         Cancelled while a frame is being sent, the rest of it follows. Any number of tasks may send at a time.
         """
@@ -82,8 +87,8 @@ class WebSocketExchange(WebSocketEnding):
             if type(data) is not bytes:
                 data = bytes(memoryview(data))  # of a number, `bytes` would make so many zeros
         connection = self._connection
-        if self._row >= AT_ONCE:
-            self._row = 0
+        if self._row >= AT_ONCE or connection.server.sent >= AT_ONCE_TO_ALL:
+            self._row = connection.server.sent = 0
             await trio.lowlevel.checkpoint()
         while connection.pending is not None:
             self._row = 0
@@ -103,6 +108,7 @@ class WebSocketExchange(WebSocketEnding):
             connection.put(header(first, size))
             written = connection.put(data)
         self._row += 1
+        connection.server.sent += 1
         if not written:
             self._row = 0
             await connection.drained()

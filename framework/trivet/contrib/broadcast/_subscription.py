@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, final
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, final
 
 import trio
 
@@ -33,6 +33,10 @@ Slow: TypeAlias = Literal["block", "drop_oldest", "drop_new", "disconnect"]
 
 Item: TypeAlias = Message | Joined | Left
 T_co = TypeVar("T_co", covariant=True)
+
+AT_ONCE: Final = 16
+"""Messages that a subscriber takes before other tasks have their turn: a pass through the scheduler costs more than to
+send one."""
 
 
 class SlowSubscriber(TrivetError):
@@ -60,8 +64,8 @@ class Subscription(Generic[T_co]):
     """What `async with broadcast.subscribe(topic) as subscription` gives: iterate over it, in one task at a time."""
 
     __slots__ = (
-        "_backlog", "_bound", "_counters", "_ended", "_policy", "_publishers", "_queue", "_scope", "_taken", "_task",
-        "_too_slow", "delivered", "dropped", "gap", "member", "members", "topic",
+        "_backlog", "_bound", "_counters", "_ended", "_policy", "_publishers", "_queue", "_row", "_scope", "_taken",
+        "_task", "_too_slow", "delivered", "dropped", "gap", "member", "members", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +97,8 @@ class Subscription(Generic[T_co]):
         """What is kept of the topic. It comes before the queue, and does not count."""
         self._queue = deque[Item]()
         self._taken = 0
+        self._row = 0
+        """How many were taken since other tasks had their turn."""
         self._task: trio.lowlevel.Task | None = None
         """Who waits for the queue."""
         self._publishers = deque[tuple[int, trio.Event]]()
@@ -116,20 +122,22 @@ class Subscription(Generic[T_co]):
             trio.EndOfChannel: the `Broadcast` was left: the application ends.
             trio.BusyResourceError: another task waits for it.
 
-        Cancellation: a checkpoint; no message is lost.
+        Cancellation: it is noticed each time, and no message is lost. Other tasks have their turn when it has to wait,
+        and at least once in sixteen messages.
         """
         if self._task is not None:
             raise trio.BusyResourceError("another task is receiving from this subscription")
         await trio.lowlevel.checkpoint_if_cancelled()
-        waited = False
         while not self._queue and not self._backlog:
             if self._ended:
                 raise trio.EndOfChannel
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._give_up)
-            waited = True
+            self._row = 0
         item: T_co = self._take()
-        if not waited:
+        self._row += 1
+        if self._row >= AT_ONCE:
+            self._row = 0
             # After the message was taken nothing may be cancelled any more: it would be lost.
             await trio.lowlevel.cancel_shielded_checkpoint()
         return item
