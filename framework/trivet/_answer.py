@@ -84,7 +84,9 @@ class Answerer:
         except BaseException as error:  # a catcher that fails falls to the default, as Rocket's do
             # `raise HTTPError(409) from exc` translates; no catcher sees it again, or two could go in circles.
             translated = None if fatal(error) else self._errors.http_error(error)
-            _note(leaf, known, request, translated.status if translated is not None and foreseen else None)
+            # A TooSlowError of the catcher's own was not foreseen by whoever wrote it.
+            meant = translated is not None and (isinstance(error, HTTPError) or translated.status < 500)
+            _note(leaf, known, request, translated.status if translated is not None and meant and foreseen else None)
             if fatal(error):
                 raise
             if translated is None:
@@ -182,17 +184,19 @@ def _note(leaf: BaseException, known: HTTPError | None, request: Request, status
         leaf: what was raised.
         known: what it is to the client without a catcher; `None`: a bug.
         request: which failed.
-        status: what a catcher that foresaw it made of it: an exception that is answered with 409 is no bug.
+        status: what a catcher that foresaw it made of it: an exception that is answered with 409, or 507, is no bug.
     """
-    if status is None:
-        status = 500 if known is None else known.status
     line = request.method, ascii(request.path)
-    if status >= 500 and known is None:
-        log.error("%s %s failed, request %s", *line, request.id, exc_info=leaf)
-    elif status >= 500:
+    if known is None:
+        if status is None:
+            log.error("%s %s failed, request %s", *line, request.id, exc_info=leaf)
+        elif status >= 500:
+            # Without the traceback: it was expected, and a service that is down fails often.
+            log.warning("%s %s: %a, answered with %d, request %s", *line, leaf, status, request.id)
+        else:
+            log.debug("%s %s: %s, answered with %d", *line, type(leaf).__qualname__, status, exc_info=leaf)
+    elif (known.status if status is None else status) >= 500:
         log.warning("%s %s: %s, request %s", *line, ascii(str(known)), request.id)
-    elif known is None:
-        log.debug("%s %s: %s, answered with %d", *line, type(leaf).__qualname__, status, exc_info=leaf)
     elif log.isEnabledFor(logging.DEBUG):
         log.debug("%s %s: %s", *line, ascii(str(known)))
 

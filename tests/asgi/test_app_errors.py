@@ -363,6 +363,7 @@ async def test_a_catchers_stream_for_a_request_that_was_stopped_is_a_plain_503(
     [
         (KeyError, 500),
         (lambda: HTTPError(409), 409),
+        (lambda: HTTPError(507), 507),
         (trio.TooSlowError, 504),
         (SystemExit, 500),
         (KeyboardInterrupt, 500),
@@ -373,7 +374,7 @@ async def test_a_catcher_that_fails(
 ) -> None:
     """A bug in a catcher is 500, both errors are logged; an HTTPError is its answer, and nobody catches it again.
 
-    An error that a catcher translates into the client's fault is no bug, and not logged as one.
+    An error that a catcher translates by `raise HTTPError` is no bug, and not logged as one.
     """
     app = raising(lambda: ValueError("first"))
 
@@ -392,7 +393,7 @@ async def test_a_catcher_that_fails(
     async with TestClient(app) as client:
         for _ in range(2):
             assert (await client.get("/")).status_code == status
-    names = {409: set[str](), 504: {"ValueError"}}.get(status, {"ValueError", type(error()).__name__})
+    names = {409: set[str](), 507: set[str](), 504: {"ValueError"}}.get(status, {"ValueError", type(error()).__name__})
     assert set(errors_in(caplog)) == names
 
 
@@ -601,8 +602,8 @@ async def test_bugs_are_logged_with_their_request_and_the_clients_faults_are_not
         (KeyError, KeyError, 409, "DEBUG"),
         (KeyError, LookupError, 404, "DEBUG"),
         (KeyError, KeyError, 200, "DEBUG"),
-        (KeyError, KeyError, 500, "ERROR"),
-        (KeyError, KeyError, 503, "ERROR"),
+        (KeyError, KeyError, 500, "WARNING"),
+        (KeyError, KeyError, 507, "WARNING"),
         (KeyError, Exception, 409, "ERROR"),
         (KeyError, 500, 409, "ERROR"),
         (KeyError, ValueError, 409, "ERROR"),
@@ -611,7 +612,9 @@ async def test_bugs_are_logged_with_their_request_and_the_clients_faults_are_not
         (lambda: HTTPError(404), 404, 500, "WARNING"),
         (lambda: HTTPError(404), HTTPError, 200, "DEBUG"),
         (lambda: ExceptionGroup("", [KeyError(), HTTPError(404)]), KeyError, 409, "DEBUG DEBUG"),
+        (KeyError, Exception, 503, "ERROR"),
         (lambda: ExceptionGroup("", [KeyError(), ValueError()]), KeyError, 409, "DEBUG ERROR"),
+        (lambda: ExceptionGroup("", [KeyError(), ValueError()]), KeyError, 503, "WARNING ERROR"),
     ],
 )
 async def test_what_was_foreseen_is_logged_as_what_it_is_answered_with(
@@ -629,6 +632,22 @@ async def test_what_was_foreseen_is_logged_as_what_it_is_answered_with(
     records = [record for record in caplog.records if record.name == "trivet"]
     assert " ".join(record.levelname for record in records) == level
     assert all("/" in record.getMessage() for record in records)
+    assert all(record.exc_info is None for record in records if record.levelname == "WARNING")
+
+
+async def test_a_failure_that_was_foreseen_can_be_found_by_its_request(caplog: pytest.LogCaptureFixture) -> None:
+    """The warning says what was raised, what became of it, and for which request; all in one line."""
+    app = raising(lambda: KeyError("a\nb"))
+    ids: list[str] = []
+
+    @app.catch(KeyError)
+    async def full(request: Request, exc: KeyError) -> tuple[int, str]:
+        ids.append(request.id)
+        return 507, "full"
+
+    await get(app)
+    (record,) = [each for each in caplog.records if each.name == "trivet"]
+    assert record.getMessage() == f"GET '/': KeyError('a\\nb'), answered with 507, request {ids[0]}"
 
 
 async def test_a_line_of_the_log_stays_one_line(caplog: pytest.LogCaptureFixture) -> None:

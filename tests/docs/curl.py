@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import trio
 
+from trivet._problem import reason_phrase
 from trivet.cli import main
 from trivet.testing import TestClient
 
@@ -97,7 +98,10 @@ class Curl:
                         body += chunk
                 except httpx.RemoteProtocolError:
                     body += "\ncurl: (18) transfer closed with outstanding read data remaining"
-            head = f"HTTP/1.1 {response.status_code}\n" + "".join(f"{k}: {v}\n" for k, v in response.headers.items())
+            status = response.status_code
+            # As `trivet run` sends it, with the phrase; stock hypercorn leaves that out.
+            head = f"HTTP/1.1 {status} {reason_phrase(status)}\n"
+            head += "".join(f"{k}: {v}\n" for k, v in response.headers.items())
             if self.head_only:
                 return head
             return f"{head}\n{body}" if self.show_head else body

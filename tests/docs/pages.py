@@ -23,6 +23,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import time
 import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -187,8 +188,32 @@ class Page:
         compare(block, actual, f"{self.path.relative_to(ROOT)}:{block.line}: the session differs")
 
 
+class Waits(trio.abc.Instrument):
+    """How many seconds a run has waited for nothing but time: what the mock clock would have skipped."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._until = 0.0
+        self._timeout = 0.0
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Remember when the next deadline is; called by Trio."""
+        self._timeout = timeout
+        self._until = time.monotonic() + timeout
+
+    def after_io_wait(self, timeout: float) -> None:
+        """Count a wait that nothing but a deadline has ended; called by Trio."""
+        if time.monotonic() >= self._until:
+            self.seconds += self._timeout
+
+
 def run_test(test: Any) -> None:
-    """Run a test of a page as pytest-trio would; `autojump_clock` is the only fixture."""
+    """Run a test of a page as pytest-trio would; `autojump_clock` is the only fixture.
+
+    Raises:
+        PageError: it asks for another fixture, or sleeps in real time, as it would at the reader's, and its docstring
+            does not say why that must be.
+    """
     parameters = list(inspect.signature(test).parameters)
     if not inspect.iscoroutinefunction(test):
         test()
@@ -196,7 +221,10 @@ def run_test(test: Any) -> None:
     clock = MockClock(autojump_threshold=0) if parameters else None
     if parameters not in ([], ["autojump_clock"]):
         raise PageError(f"{test.__name__} asks for {parameters}; tests of a page have autojump_clock only")
-    trio.run(partial(test, *([clock] if clock else [])), clock=clock)
+    waits = Waits()
+    trio.run(partial(test, *([clock] if clock else [])), clock=clock, instruments=[] if clock else [waits])
+    if waits.seconds > 0.05 and "real time" not in (test.__doc__ or ""):
+        raise PageError(f"{test.__name__} waits in real time; let it ask for autojump_clock")
 
 
 def compare(shown: Block, actual: str, what: str) -> None:

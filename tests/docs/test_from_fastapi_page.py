@@ -6,15 +6,22 @@ import json
 import logging
 import re
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import fastapi
 import fastapi.responses
+import fastapi.security
+import fastapi.sse
+import fastapi.staticfiles
+import msgspec
 import pydantic
 import pytest
 import trio
 
 import trivet
+import trivet.contrib.security
+import trivet.contrib.static
 from tests.docs.curl import BARE, Curl
 from tests.docs.pages import ROOT, Page
 from tests.docs.tables import check_marked, code, table
@@ -73,8 +80,18 @@ def _cell(output: str) -> str:
 @pytest.mark.parametrize("row", NAMES, ids=lambda row: row["FastAPI"])
 def test_each_name_is_there(row: dict[str, str]) -> None:
     """What both columns name exists in its framework."""
-    assert _exists(code(row["FastAPI"]), fastapi.FastAPI(), fastapi.Request, [fastapi, fastapi.responses])
-    assert _exists(code(row["trivet"]), trivet.App(), trivet.Request, [trivet])
+    theirs = [fastapi, fastapi.responses, fastapi.security, fastapi.sse, fastapi.staticfiles]
+    ours = [trivet, trivet.contrib.security, trivet.contrib.static, SimpleNamespace(msgspec=msgspec)]
+    assert _exists(code(row["FastAPI"]), fastapi.FastAPI(), fastapi.Request, theirs)
+    assert _exists(code(row["trivet"]), trivet.App(), trivet.Request, ours)
+
+
+async def test_what_a_form_for_a_token_must_have() -> None:
+    """FastAPI does without `grant_type`, trivet does not."""
+    assert not fastapi.security.OAuth2PasswordRequestForm(username="ann", password="x").grant_type
+    with pytest.raises(trivet.HTTPError) as refused:
+        trivet.contrib.security.PasswordForm(username="ann", password="x")
+    assert refused.value.status == 400
 
 
 def _exists(shown: str, app: Any, request: type, modules: list[Any]) -> bool:

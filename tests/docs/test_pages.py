@@ -53,6 +53,11 @@ def anchors(path: Path) -> set[str]:
 BROKEN = [
     ("```python\n1 / 0\n```\n", ZeroDivisionError, "division"),
     ("```python\nasync def test_it():\n    assert 1 == 2, 'unequal'\n```\n", AssertionError, "unequal"),
+    (
+        "```python\nimport trio\n\nasync def test_it():\n    await trio.sleep(0.1)\n```\n",
+        PageError,
+        "test_it waits in real time",
+    ),
     ("```python raises\npass\n```\n```text\nx\n```\n", PageError, "nothing was raised"),
     ("```python raises\nraise ValueError('this')\n```\n```text\nthat\n```\n", PageError, "the message differs"),
     ("```python raises\nraise ValueError('this')\n```\n", PageError, "no text block"),

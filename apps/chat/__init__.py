@@ -1,3 +1,0 @@
-"""See README.md; `main` has the code."""
-
-from .main import app as app
