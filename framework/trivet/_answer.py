@@ -186,7 +186,8 @@ def _note(leaf: BaseException, known: HTTPError | None, request: Request, status
         request: which failed.
         status: what a catcher that foresaw it made of it: an exception that is answered with 409, or 507, is no bug.
     """
-    line = request.method, ascii(request.path)
+    # A WebSocket's handshake is a GET, and a page may have the same path.
+    line = request.method if request.scope["type"] == "http" else "WEBSOCKET", ascii(request.path)
     if known is None:
         if status is None:
             log.error("%s %s failed, request %s", *line, request.id, exc_info=leaf)

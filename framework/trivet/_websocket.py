@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Self, TypeVar, final, overload
 
+import trio
+
 from ._encode import encode
 from ._handshake import Handshake
 from ._outbound import SocketOutbound
@@ -33,12 +35,13 @@ class WebSocket(SocketLife):
     It is accepted at first use, or by `accept`. One task at a time receives; any number send.
     """
 
-    __slots__ = ("_patience",)
+    __slots__ = ("_patience", "_unlinked")
 
     def __init__(self, handshake: Handshake, scope: SocketScope, out: SocketOutbound) -> None:
         super().__init__(handshake, scope, out)
         # Seconds for each send; a server with a Link sees to that itself.
-        self._patience = None if handshake._link is not None else handshake._options.send_timeout
+        self._unlinked = handshake._link is None
+        self._patience = handshake._options.send_timeout if self._unlinked else None
 
     # ---- receiving
 
@@ -118,6 +121,9 @@ class WebSocket(SocketLife):
 
         Cancellation: a checkpoint; the message has been sent whole, or not at all.
         """
+        if self._unlinked:
+            # hypercorn's send returns at once when the client has left, and who would tell us never had a turn.
+            await trio.lowlevel.checkpoint()
         if self._state is not OPEN:
             await self._ready(sending=True)
         kind = type(data)

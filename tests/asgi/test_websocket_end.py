@@ -133,7 +133,9 @@ async def test_errors_are_logged_once_with_the_id(caplog: pytest.LogCaptureFixtu
                     await ws.close()
                 await ws.wait_returned()
             if how == "bug":
-                assert [record.getMessage() for record in caplog.records] == [f"GET '/' failed, request {request_id}"]
+                assert [record.getMessage() for record in caplog.records] == [
+                    f"WEBSOCKET '/' failed, request {request_id}"
+                ]
             assert len(caplog.records) == 1
 
 

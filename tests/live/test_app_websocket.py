@@ -31,6 +31,7 @@ class Site:
         self.app.websocket("/chosen")(self.chosen)
         self.app.websocket("/ends/{how}")(self.ends)
         self.app.websocket("/sends")(self.sends)
+        self.app.websocket("/floods")(self.floods)
         self.app.websocket("/waits")(self.waits)
         self.app.websocket("/late", timeout=0.1)(self.late)
         self.app.websocket("/idle", idle_timeout=0.1)(self.idle)
@@ -78,6 +79,14 @@ class Site:
             while True:
                 await ws.send("tick")
                 await trio.sleep(0.01)
+        except WebSocketClosed as error:
+            self.log.append(error.code)
+            self.over.set()
+
+    async def floods(self, ws: WebSocket) -> None:
+        try:
+            while True:
+                await ws.send("tick")
         except WebSocketClosed as error:
             self.log.append(error.code)
             self.over.set()
@@ -194,10 +203,11 @@ async def test_a_page_of_another_origin_is_refused(serve: Serve) -> None:
         assert caught.value.status == 403
 
 
-async def test_a_handler_that_only_sends_is_told_that_its_client_vanished(serve: Serve) -> None:
-    """Without a word, as by a tab that crashes."""
+@pytest.mark.parametrize("path", ["/sends", "/floods"])
+async def test_a_handler_that_only_sends_is_told_that_its_client_vanished(serve: Serve, path: str) -> None:
+    """Without a word, as by a tab that crashes; also one that waits for nothing else, which would stop all others."""
     site = Site()
-    async with serve(site.app) as client, client.websocket("/sends") as ws:
+    async with serve(site.app) as client, client.websocket(path) as ws:
         assert await ws.receive() == "tick"
         ws.leave()
         with trio.fail_after(5):

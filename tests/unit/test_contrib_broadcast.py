@@ -327,6 +327,31 @@ async def test_a_subscriber_that_must_go_is_cancelled_with_its_children() -> Non
         assert (broadcast.counters.disconnected, broadcast.counters.dropped) == (1, 3)
 
 
+async def test_a_subscriber_that_must_go_while_it_waits_is_told() -> None:
+    """Woken by the first message, it is out already when it runs. An end as if all were over would hide that."""
+    told: list[str] = []
+
+    async def listen(broadcast: Broadcast) -> None:
+        try:
+            async with broadcast.subscribe("a") as subscription:
+                async for _ in subscription:
+                    pass
+            told.append("the end")
+        except SlowSubscriber:
+            told.append("too slow")
+
+    async with Broadcast(buffer=2) as broadcast:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen, broadcast)
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(3):
+                nursery.start_soon(broadcast.publish, "a", number)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        # In whichever order the scheduler runs them: it was told, or it has kept up.
+        assert told == (["too slow"] if broadcast.counters.disconnected else [])
+
+
 async def test_what_the_body_raises_is_not_masked_when_it_must_go() -> None:
     """An error of its own counts for more than that it was slow."""
     async with Broadcast(buffer=1) as broadcast:

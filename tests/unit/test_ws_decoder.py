@@ -293,6 +293,18 @@ def test_a_bomb_costs_its_limit() -> None:
         tracemalloc.stop()
 
 
+def test_what_comes_behind_the_end_is_refused_at_once() -> None:
+    """zlib copies it again for each part that comes after it: a thousand small ones would take seconds."""
+    maker = zlib.compressobj(wbits=-15)
+    whole = maker.compress(b"Hello") + maker.flush(zlib.Z_FINISH)
+    inflater = Inflater(1000)
+    assert inflater.add(whole, last=False) == b"Hello"
+    assert inflater.add(b"\x00", last=False) == b""  # the block that a sender adds (RFC 7692 section 7.2.3.4)
+    with pytest.raises(Violation) as caught:
+        inflater.add(b"xx", last=False)
+    assert caught.value.code == 1007
+
+
 def test_what_inflates_to_nothing_is_counted_too() -> None:
     """Empty blocks, for ever."""
     inflater = Inflater(1000)

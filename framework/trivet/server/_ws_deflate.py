@@ -127,7 +127,10 @@ class Inflater:
             raise Violation(INVALID_DATA, "the compressed data is malformed") from None
         if len(out) > self._left:
             raise Violation(TOO_BIG, "the message is too big")
-        if last and self._made.eof and self._made.unused_data not in _BEHIND_THE_END:
-            raise Violation(INVALID_DATA, "there is more behind the end of the compressed data")
+        if self._made.eof:
+            # At once, not at the end of the message: zlib copies all of it again for each part that comes.
+            rest = self._made.unused_data
+            if rest not in _BEHIND_THE_END if last else len(rest) > 1:
+                raise Violation(INVALID_DATA, "there is more behind the end of the compressed data")
         self._left -= len(out)
         return out

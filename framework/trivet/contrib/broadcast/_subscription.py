@@ -130,6 +130,8 @@ class Subscription(Generic[T_co]):
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._queue and not self._backlog:
             if self._ended:
+                if self._too_slow:
+                    await trio.lowlevel.checkpoint()  # its body is cancelled: an end like any other would hide that
                 raise trio.EndOfChannel
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._give_up)
