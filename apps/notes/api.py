@@ -206,7 +206,7 @@ async def add_note(draft: Draft, notebook: Mine, request: Request) -> tuple[Lite
 
 
 @router.get("/notes/{note_id}", tags=["notes"], responses=MISSING)
-async def read_note(note: Read, request: Request) -> Response:
+async def read_note(note: Read, request: Request) -> JSON[Note] | Response:
     """Read a note."""
     return request.check(etag=etag(note)) or tagged(note)
 
