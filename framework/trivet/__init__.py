@@ -1,8 +1,12 @@
 """trivet: a web microframework on Trio, in which a request is a scope.
 
-Names only: each is defined and documented in the module that it is imported from.
+Names only: each is defined and documented in the module that it is imported from. What stands for a name that others
+have is `_ported`'s to say.
 """
 
+import typing
+
+from . import _ported
 from ._app import App as App
 from ._describe import Description as Description
 from ._event import Event as Event
@@ -76,3 +80,15 @@ def _rename() -> None:
 
 _rename()
 del _rename
+
+if not typing.TYPE_CHECKING:  # to a type checker every name could be imported
+
+    def __getattr__(name: str) -> object:
+        """Say what stands for a name that other frameworks have.
+
+        An ImportError even for `trivet.Path`: the words of an AttributeError are lost in `from trivet import Path`.
+        """
+        remedy = _ported.instead_of_name(name)
+        if remedy:
+            raise ImportError(f"trivet has no {name!r}.\n{remedy}", name=__name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
