@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import fastapi.responses
@@ -22,6 +23,7 @@ from trivet import App, File, HTTPError, Request, Router, WebSocket
 from trivet._ported import _ATTRIBUTES, explain_loop, instead_of_name
 from trivet._results import to_response
 from trivet.contrib.security import OAuth2Password
+from trivet.contrib.static import StaticFiles
 from trivet.testing import TestClient
 
 
@@ -154,7 +156,7 @@ async def test_a_get_where_only_a_websocket_is_says_so() -> None:
 
 
 async def test_a_file_that_is_not_there_is_told_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The log has the directory in which a relative path was looked for; a client cannot fill it by asking again."""
     monkeypatch.setattr("trivet._file._told", set())
@@ -164,7 +166,9 @@ async def test_a_file_that_is_not_there_is_told_once(
     async def file(request: Request, name: str) -> File:
         return File(name)
 
+    served.mount("/static", StaticFiles(tmp_path))
     async with TestClient(served) as client:
+        assert (await client.get("/static/nope.txt")).status_code == 404  # of that directory clients ask what they like
         for number in range(2):
             for name in range(12):
                 assert (await client.get(f"/{name}.txt")).status_code == 404, number
