@@ -4,6 +4,7 @@ Names only: each is defined and documented in the module that it is imported fro
 have is `_ported`'s to say.
 """
 
+import sys
 import typing
 
 from . import _ported
@@ -86,9 +87,11 @@ if not typing.TYPE_CHECKING:  # to a type checker every name could be imported
     def __getattr__(name: str) -> object:
         """Say what stands for a name that other frameworks have.
 
-        An ImportError even for `trivet.Path`: the words of an AttributeError are lost in `from trivet import Path`.
+        As an ImportError to `from trivet import Path`, which would put words of its own in the place of an
+        AttributeError's; `hasattr` sees an ordinary module. The import system asks from a function of this name.
         """
         remedy = _ported.instead_of_name(name)
-        if remedy:
+        if remedy and sys._getframe(1).f_code.co_name == "_handle_fromlist":
             raise ImportError(f"trivet has no {name!r}.\n{remedy}", name=__name__)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        text = f"trivet has no {name!r}.\n{remedy}" if remedy else f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(text, name=name)

@@ -63,6 +63,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "name_path": lambda: exec("from trivet import Path"),
     "name_of_errors": lambda: exec("from trivet import RegistrationError"),
     "name_json_response": lambda: exec("from trivet import JSONResponse"),
+    "name_as_attribute": lambda: trivet.HTTPException,  # type: ignore[attr-defined]
     "name_unknown": lambda: trivet.Item,  # type: ignore[attr-defined]
     "requires_without_scopes": lambda: oauth2.requires(somebody, "read"),  # type: ignore[type-var]
 }
@@ -91,6 +92,7 @@ def test_errors_of_ones_own_take_what_they_like() -> None:
 def test_a_name_that_nobody_has_is_no_import_error() -> None:
     """`hasattr` and the import of submodules see an ordinary module."""
     assert not hasattr(trivet, "Item")
+    assert not hasattr(trivet, "Path")
     assert getattr(App(), "get_items", None) is None
 
 
