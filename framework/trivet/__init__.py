@@ -1,8 +1,13 @@
 """trivet: a web microframework on Trio, in which a request is a scope.
 
-Names only: each is defined and documented in the module that it is imported from.
+Names only: each is defined and documented in the module that it is imported from. What stands for a name that others
+have is `_ported`'s to say.
 """
 
+import sys
+import typing
+
+from . import _ported
 from ._app import App as App
 from ._describe import Description as Description
 from ._event import Event as Event
@@ -76,3 +81,17 @@ def _rename() -> None:
 
 _rename()
 del _rename
+
+if not typing.TYPE_CHECKING:  # to a type checker every name could be imported
+
+    def __getattr__(name: str) -> object:
+        """Say what stands for a name that other frameworks have.
+
+        As an ImportError to `from trivet import Path`, which would put words of its own in the place of an
+        AttributeError's; `hasattr` sees an ordinary module. The import system asks from a function of this name.
+        """
+        remedy = _ported.instead_of_name(name)
+        if remedy and sys._getframe(1).f_code.co_name == "_handle_fromlist":
+            raise ImportError(f"trivet has no {name!r}.\n{remedy}", name=__name__)
+        text = f"trivet has no {name!r}.\n{remedy}" if remedy else f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(text, name=name)

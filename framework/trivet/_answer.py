@@ -15,6 +15,7 @@ import trio
 
 from . import _problem
 from ._groups import choose, fatal, leaves
+from ._ported import explain_loop
 from ._problem import ErrorMap
 from ._request import Request
 from ._response import Response
@@ -190,6 +191,7 @@ def _note(leaf: BaseException, known: HTTPError | None, request: Request, status
     line = request.method if request.scope["type"] == "http" else "WEBSOCKET", ascii(request.path)
     if known is None:
         if status is None:
+            explain_loop(leaf)
             log.error("%s %s failed, request %s", *line, request.id, exc_info=leaf)
         elif status >= 500:
             # Without the traceback: it was expected, and a service that is down fails often.

@@ -110,7 +110,7 @@ class App(Registry):
         """Set when the application stops; under `trivet run` as soon as the drain begins."""
         self._lifespan = lifespan
         self._answerer = Answerer(error_map(), debug=debug)
-        self._unmatched = Unmatched(self._table, self._level, self._answerer, slash)
+        self._unmatched = Unmatched(self._table, self._socket_table, self._level, self._answerer, slash)
         self._sweep = DisconnectSweep(report)
         self._sockets = Sockets(self._socket_table, self._level, self._answerer, self._sweep)
         self.state: Mapping[str, Any] = {}

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from ._convert import Converter
 from ._extract import BodyParam, FormParam, Injected, ModelParam, PathParam, RawParam, Source, TextParam
 from ._markers import Depends, FormLimits
-from ._modes import Call, Mode, handler_mode, provider_mode
+from ._modes import Call, Mode, handler_mode, no_dependency, provider_mode
 from ._parameter import dependency_of, parameters_of
 from ._plan import NURSERY, FormPlan, Plan, Step
 from ._shared import Shared, SharedPlaces, circle
@@ -73,7 +73,8 @@ class _Compiler:
                 slot, of_it = self.dependency(marker, fn)
                 needs = Needs(needs.body or of_it.body, needs.inner or of_it.inner)
             else:
-                source = source_of(parameter, self.fields, self.injectable, provider=bool(self._chain))
+                inner = bool(self._chain)
+                source = source_of(parameter, self.fields, self.injectable, provider=inner, socket=self.socket)
                 slot = self._slot(source, fn)
                 needs = needs._replace(body=needs.body or isinstance(source, BodyParam | RawParam | FormParam))
             if parameter.positional:
@@ -218,11 +219,7 @@ def compile_plan(
     compiler = _Compiler(handler, fields, injectable, shared or SharedPlaces(), overrides, socket=socket)
     for each in dependencies:
         if not isinstance(each, Depends):
-            name = name_of(each) if callable(each) else repr(each)
-            raise RegistrationError(
-                f"dependencies=[{name}] holds no dependency.\n"
-                f"Write dependencies=[Depends({name if callable(each) else 'provider'})]."
-            )
+            raise no_dependency(each)
         compiler.dependency(each, None)
     call, _ = compiler.call(handler, mode)
     paths = [(slot, source.name) for slot, source in compiler.of(PathParam)]

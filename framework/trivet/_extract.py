@@ -254,6 +254,8 @@ class BodyParam:
     decoder: DocumentDecoder
     default: Any = REQUIRED
     """Stands for a request without a body; `REQUIRED`: that is a 400."""
+    marked: bool = field(default=False, compare=False)
+    """`Body()` says so; otherwise its type does."""
 
     @property
     def annotation(self) -> Any:

@@ -44,6 +44,10 @@ _MISSING: Final = frozenset(
 )
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
 
+TOLD_MAX: Final = 10
+"""How many files that are not there the log tells of, each once."""
+_told: Final[set[str]] = set()
+
 # What a 304 leaves away: it is about the content, which the client has (RFC 9110 section 15.4.5).
 _OF_CONTENT: Final = ("last-modified", "accept-ranges", "content-disposition", "content-encoding", "content-language")
 
@@ -111,6 +115,17 @@ class File(Response):
         descriptor.open(self.path)
         return None
 
+    def _missed(self, error: OSError) -> None:
+        """Tell the developer where a file was looked for: its name came from the application.
+
+        Only so often, for it may come from a client all the same, and whoever asks must not fill the log.
+        """
+        if self.path in _told or len(_told) >= TOLD_MAX:
+            return
+        _told.add(self.path)
+        place = "" if os.path.isabs(self.path) else f", looked for in the working directory, {os.getcwd()!r}"
+        log.warning("%r is a 404: %s%s", self, error.strerror, place)
+
 
 def prepare(file: File, method: str, headers: Mapping[str, str], descriptor: Descriptor) -> tuple[Response, int]:
     """What is sent for `file`, and how much of it is still to be read from `descriptor`.
@@ -142,6 +157,7 @@ def prepare(file: File, method: str, headers: Mapping[str, str], descriptor: Des
             log.warning("%r may not be read: %s", file, error.strerror)
             raise HTTPError(403) from error
         if error.errno in _MISSING or error.errno is None:
+            file._missed(error)
             raise HTTPError(404) from error
         raise
     if instead is not None:

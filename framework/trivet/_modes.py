@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ._ported import framework_of, instead_of_provider
 from ._source import is_async, name_of, show, underlying
 from .errors import Location, RegistrationError
 
@@ -52,10 +53,14 @@ def handler_mode(handler: Callable[..., Any]) -> Mode:
     if not callable(handler):
         raise RegistrationError(f"{handler!r} is not a handler.\nPass an async function.")
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        shown = show(handler)
+        stream, sink, item = "Stream", "Sink", "chunk"
+        if "-> EventStream" in shown:
+            stream, sink, item = "EventStream", "EventSink", "event"
         raise RegistrationError(
-            f"a handler cannot be a generator:\n{show(handler)}\n"
+            f"a handler cannot be a generator:\n{shown}\n"
             "Return a stream, whose source is given a sink to send to:\n\n"
-            "    async def feed(sink: Sink) -> None:\n        await sink.send(chunk)\n\n    return Stream(feed)"
+            f"    async def feed(sink: {sink}) -> None:\n        await sink.send({item})\n\n    return {stream}(feed)"
         )
     return Mode.ASYNC if is_async(handler) else Mode.THREAD
 
@@ -71,6 +76,11 @@ def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
         raise RegistrationError(
             f"Depends({provider!r}) is not a provider: it cannot be called.{asked}\n"
             "Pass the function itself, without calling it:  Depends(provider)"
+        )
+    if ported := instead_of_provider(provider):
+        raise RegistrationError(
+            f"Depends({name_of(provider)}) asks for what {framework_of(provider)} provides, which trivet cannot bind."
+            f"{asked}\n{ported}"
         )
     bare = _written(provider)
     if inspect.isasyncgenfunction(bare) or inspect.isgeneratorfunction(bare):
@@ -88,6 +98,23 @@ def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
     if inspect.isclass(provider):
         return Mode.INLINE  # a constructor: cheaper than the hop to a thread would be
     return Mode.ASYNC if is_async(provider) else Mode.THREAD
+
+
+def no_dependency(each: Any) -> RegistrationError:
+    """The error for what stands in `dependencies=[...]` and is no `Depends`."""
+    if framework := framework_of(each):
+        name, remedy = (
+            f"{type(each).__name__} of {framework}",
+            "Import it from trivet:  dependencies=[Depends(provider)]",
+        )
+    elif not callable(each):
+        name, remedy = repr(each), "Write dependencies=[Depends(provider)]."
+    elif _written(each) is each:
+        name, remedy = name_of(each), f"Write dependencies=[Depends({name_of(each)})]."
+    else:  # an instance, whose class would be another provider
+        name = f"{name_of(each)}(...)"
+        remedy = f"Wrap it as it is:  dependencies=[Depends({name})]"
+    return RegistrationError(f"dependencies=[{name}] holds no dependency.\n{remedy}")
 
 
 def _short_name(fn: Callable[..., Any]) -> str:

@@ -20,14 +20,18 @@ _DEPENDS: Final = (
 )
 _MARKERS: Final = {
     "Depends": _DEPENDS,
-    "Security": _DEPENDS,
+    # Without its scopes everybody who is recognized would be let through.
+    "Security": "Depends alone would drop the scopes. Ask a scheme of trivet.contrib.security for them:\n\n"
+    '    {name}: Annotated[..., Depends(oauth2.requires(provider, "scope"))]',
     "Path": "A path field needs no marker; bounds are msgspec's:\n\n    {name}: Annotated[int, msgspec.Meta(ge=1)]",
     "File": "A file is asked for by its type:\n\n    {name}: UploadFile",
     **dict.fromkeys(("Query", "Header", "Cookie", "Body", "Form", "FieldInfo"), _BOUNDS),
 }
 _TYPES: Final = {
     "Request": "Ask for trivet's:  from trivet import Request",
+    "HTTPConnection": "Ask for trivet's:  from trivet import Request",
     "UploadFile": "Ask for trivet's:  from trivet import UploadFile",
+    "WebSocket": "Ask for trivet's:  from trivet import WebSocket",
     "Response": "A header of whichever response it will be is set on the request:\n\n"
     '    request.response_headers["x-name"] = "value"\n\n'
     "The rest is said by returning a response:  return JSON(value, status=202)",
@@ -59,6 +63,77 @@ _ARGUMENTS: Final = {
     "convert_underscores": 'Say the name:  {marker}(alias="x_name")',
     "use_cache": "A provider runs once for a request; for two values write two providers.",
     "scopes": "Ask the scheme:  Depends(oauth2.requires(provider, ...))",
+}
+
+_SECURITY: Final = (
+    "trivet's reads the same, and describes itself:\n\n    from trivet.contrib.security import {0}\n\n    {1}"
+)
+_PROVIDERS: Final = {
+    "OAuth2PasswordBearer": _SECURITY.format("OAuth2Password", 'oauth2 = OAuth2Password(token_url="token")'),
+    "OAuth2PasswordRequestForm": _SECURITY.format("PasswordForm", "form: Annotated[PasswordForm, Form()]"),
+    "HTTPBearer": _SECURITY.format("Bearer", "bearer = Bearer()"),
+    "HTTPBasic": _SECURITY.format("Basic", "basic = Basic()"),
+    "APIKeyHeader": _SECURITY.format("APIKey", 'api_key = APIKey("X-API-Key")'),
+    "APIKeyQuery": _SECURITY.format("APIKey", 'api_key = APIKey("key", where="query")'),
+    "APIKeyCookie": _SECURITY.format("APIKey", 'api_key = APIKey("session", where="cookie")'),
+}
+_RESPONDING: Final = frozenset({"starlette", "fastapi", "litestar", "quart", "flask", "werkzeug", "sse_starlette"})
+_RESPONSES: Final = {
+    **dict.fromkeys(("JSONResponse", "ORJSONResponse", "UJSONResponse"), ("JSON", "JSON(value)")),
+    "HTMLResponse": ("HTML", "HTML(text)"),
+    "PlainTextResponse": ("Text", "Text(text)"),
+    "RedirectResponse": ("Redirect", "Redirect(url)"),
+    "StreamingResponse": ("Stream", "Stream(feed)"),
+    "FileResponse": ("File", "File(path)"),
+    "EventSourceResponse": ("EventStream", "EventStream(feed)"),
+    "Response": ("Response", "Response(content, media_type=...)"),
+}
+_MOUNT: Final = 'app.mount("/prefix", router)'
+_CATCH: Final = "@app.catch(ErrorType)"
+_LIFESPAN: Final = "What starts and stops is one context manager:  App(lifespan=lifespan)"
+_WRAP: Final = "app.wrap(CORSMiddleware, allow_origins=[...])"
+_ROUTE: Final = '@app.route("/path", methods=["GET", "POST"])'
+_ATTRIBUTES: Final = {
+    **dict.fromkeys(("include_router", "register_blueprint", "blueprint"), f"A router is mounted:  {_MOUNT}"),
+    **dict.fromkeys(
+        ("exception_handler", "add_exception_handler", "errorhandler", "register_error_handler", "exception_handlers"),
+        f"What becomes of an error is said by a catcher:  {_CATCH}",
+    ),
+    **dict.fromkeys(("on_event", "add_event_handler", "on_startup", "on_shutdown"), _LIFESPAN),
+    **dict.fromkeys(("before_serving", "after_serving", "while_serving"), _LIFESPAN),
+    "dependency_overrides": "An override ends with its block:  with app.override(provider, replacement): ...",
+    "add_middleware": f"ASGI middleware is put around the whole:  {_WRAP}",
+    **dict.fromkeys(
+        ("before_request", "after_request", "teardown_request"),
+        "What is done around requests is a middleware:  @app.middleware",
+    ),
+    **dict.fromkeys(("api_route", "add_api_route", "add_route", "add_url_rule"), f"It is called route:  {_ROUTE}"),
+    **dict.fromkeys(
+        ("websocket_route", "add_websocket_route", "add_api_websocket_route"),
+        'It is called websocket:  @app.websocket("/path")',
+    ),
+    "url_path_for": 'It is called url_for:  app.url_for(handler, name="value")',
+    "run": "An application is run from outside:  trivet run module:app",
+    "routes": "They are listed from outside:  trivet routes module:app",
+}
+_NAMES: Final = {
+    "FastAPI": "from trivet import App",
+    "Starlette": "from trivet import App",
+    "APIRouter": "from trivet import Router",
+    "HTTPException": "from trivet import HTTPError",
+    "Path": "A path field needs no marker:  item_id: int",
+    "Security": 'Ask the scheme:  Depends(oauth2.requires(provider, "scope")), of trivet.contrib.security',
+    "BackgroundTasks": "A task that outlives its request is the application's:  app.tasks.start_soon(fn, *args)",
+    "WebSocketDisconnect": "from trivet import WebSocketClosed",
+    "TestClient": "from trivet.testing import TestClient",
+    "StaticFiles": "from trivet.contrib.static import StaticFiles",
+    "status": 'A status is a number:  raise HTTPError(404, "no such item")',
+    "ServerSentEvent": "from trivet import Event",
+    **{name: f"from trivet import {ours}" for name, (ours, _) in _RESPONSES.items() if name != ours},
+    **dict.fromkeys(
+        ("RegistrationError", "InvalidInput", "InvalidMessage", "ClientDisconnected", "ResponseError", "Fault"),
+        "from trivet.errors import {0}",
+    ),
 }
 
 
@@ -97,3 +172,43 @@ def instead_of_option(name: str) -> str:
 def instead_of_argument(marker: str, name: str) -> str:
     """How to say what this argument of a marker says elsewhere; empty: nothing known."""
     return _ARGUMENTS.get(name, "").format(marker=marker)
+
+
+def instead_of_provider(provider: object) -> str:
+    """What to write instead of another framework's security scheme; empty: it is none."""
+    name = provider.__name__ if isinstance(provider, type) else type(provider).__name__
+    return _PROVIDERS.get(name, "") if framework_of(provider) else ""
+
+
+def instead_of_response(value: object) -> str:
+    """What to return instead of another framework's response; empty: it is none."""
+    for base in type(value).__mro__:
+        root = base.__module__.partition(".")[0]
+        if root in _RESPONDING and base.__name__ in _RESPONSES:
+            name, call = _RESPONSES[base.__name__]
+            return (
+                f"It is a response of {root}'s; return trivet's:\n\n    from trivet import {name}\n\n    return {call}"
+            )
+    return ""
+
+
+def instead_of_attribute(name: str) -> str:
+    """What to write instead of this attribute of an application or a router; empty: nothing known."""
+    return _ATTRIBUTES.get(name, "")
+
+
+def instead_of_name(name: str) -> str:
+    """What to write instead of importing this name from trivet; empty: nothing known."""
+    return _NAMES.get(name, "").format(name)
+
+
+def explain_loop(error: BaseException) -> None:
+    """Note on an error that code of asyncio raises here what runs here instead. Said once, however often it is logged.
+
+    Of asyncio's own words there are two: "no running event loop", and since Python 3.14 "no current event loop".
+    """
+    if isinstance(error, RuntimeError) and "event loop" in str(error) and not getattr(error, "__notes__", None):
+        error.add_note(
+            "This runs on Trio, of which asyncio knows nothing: trio.sleep(...) stands for asyncio.sleep(...),\n"
+            "a nursery (async with trio.open_nursery() as nursery) for gather and create_task."
+        )

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar, cast
 import msgspec
 
 from ._encode import encode
+from ._ported import instead_of_response
 from ._response import Response, Text, with_status
 from ._response_head import checked_status, content_type
 from .errors import ResponseError
@@ -111,9 +112,11 @@ def to_response(value: object, status: int | None = None) -> Response:
 def _from_tuple(value: tuple[object, ...]) -> Response:
     if not 2 <= len(value) <= 3 or not isinstance(value[0], int) or isinstance(value[0], bool):
         came = ", ".join(type(item).__name__ for item in value)
+        remedy = "To send its items as JSON:  return list(value)"
+        if 2 <= len(value) <= 3 and type(value[1]) is int:  # Flask's order
+            remedy = f"The status comes first:  return {value[1]}, value{', headers' * (len(value) - 2)}"
         raise ResponseError(
-            f"a handler returned the tuple ({came}); one is (status, value) or (status, value, headers).\n"
-            "To send its items as JSON:  return list(value)"
+            f"a handler returned the tuple ({came}); one is (status, value) or (status, value, headers).\n{remedy}"
         )
     status, content = value[0], value[1]
     headers = value[2] if len(value) == 3 else None
@@ -151,6 +154,8 @@ def _remedy(value: object) -> str:
         return "To send it bit by bit, loop over it in a function that is given a sink:  return Stream(feed)"
     if isinstance(value, BaseException):
         return "An error is raised, not returned:  raise HTTPError(404)"
+    if ported := instead_of_response(value):
+        return ported
     if isinstance(value, type) or callable(value):
         return "Was a call forgotten?  return function()"
     if hasattr(value, "__pydantic_serializer__"):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, TypeAlias, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, Unpack
 
 from . import _options
 from ._checks import check_catcher, check_middleware, check_middlewares, check_path, placing
 from ._collect import collecting
 from ._options import CommonOptions, Level, RouteOptions, WebSocketOptions
+from ._ported import instead_of_attribute
 from ._registered import MountedApp, Registered, http_route, socket_route
 from ._request import Request
 from ._response import Response
@@ -53,6 +54,14 @@ class Router:
         check_middlewares(self._level)
         self._entries: list[tuple[str, Registered | MountedApp, tuple[Level, ...]]] = []
         self._parents: list[tuple[Router, str]] = []
+
+    if not TYPE_CHECKING:  # to a type checker every name would be one of a router's
+
+        def __getattr__(self, name: str) -> Any:
+            kind = type(self).__name__
+            remedy = instead_of_attribute(name)
+            text = f"{kind!r} object has no attribute {name!r}" if not remedy else f"{kind} has no {name!r}.\n{remedy}"
+            raise AttributeError(text, name=name, obj=self)
 
     # ---- routes
 

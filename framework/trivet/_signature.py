@@ -29,7 +29,12 @@ _NO_LIMITS: Final = FormLimits()
 
 
 def source_of(
-    parameter: Parameter, fields: Mapping[str, Converter], injectable: Mapping[Any, str], *, provider: bool = False
+    parameter: Parameter,
+    fields: Mapping[str, Converter],
+    injectable: Mapping[Any, str],
+    *,
+    provider: bool = False,
+    socket: bool = False,
 ) -> Source:
     """Where the value of `parameter` comes from.
 
@@ -38,6 +43,7 @@ def source_of(
         fields: the route's path fields by name.
         injectable: types that stand for an object of the request, and the key of each.
         provider: it is a provider's, which other routes may have, too: with other path fields.
+        socket: the route is a WebSocket: for the message.
 
     Raises:
         RegistrationError: the rules give it no source.
@@ -47,10 +53,12 @@ def source_of(
         return _path(parameter, fields[parameter.name], marker, provider=provider)
     annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
+        likely = f"{parameter.name}: str  (query),  {parameter.name}: Request"
+        if socket:
+            likely = f"{parameter.name}: WebSocket,  {parameter.name}: str  (query)"
         raise parameter.refuse(
             "has no annotation and no field of that name is in the path",
-            f"Say what it is:  {parameter.name}: str  (query),  {parameter.name}: Request,\n"
-            f"or put {{{parameter.name}}} into the path.",
+            f"Say what it is:  {likely},\nor put {{{parameter.name}}} into the path.",
         )
     texts = TextReader(parameter, next((each for each, key in injectable.items() if key == UPLOAD), None))
     if isinstance(marker, Marker):
@@ -168,7 +176,7 @@ def _body(parameter: Parameter, default: Any, *, marked: bool) -> BodyParam | Ra
         raise parameter.refuse(f"has a type that trivet cannot bind ({spell(annotation)})", remedy)
     check_fields(parameter)
     _check_default(parameter)
-    return BodyParam(parameter.name, decoder, default)
+    return BodyParam(parameter.name, decoder, default, marked)
 
 
 def _check_default(parameter: Parameter) -> None:

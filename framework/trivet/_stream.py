@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from types import CodeType
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from ._response import Response
@@ -160,7 +161,9 @@ def _refusal(source: object) -> str | None:
     """What `source` is, as the user would say it; `None` when it is fine."""
     code = getattr(source, "__code__", None)
     if code is not None and code.co_flags & inspect.CO_COROUTINE:
-        return None
+        if code.co_argcount == 1 and not hasattr(source, "__self__"):  # by far the most, for each request
+            return None
+        return _arguments(source, code)
     if inspect.isasyncgenfunction(source):
         return (
             f"{_name(source)} is a generator: it has a `yield`, where it should call `await sink.send(...)`.\n"
@@ -176,6 +179,19 @@ def _refusal(source: object) -> str | None:
         return f"{_name(source)} is a generator: loop over it in such a function, and send each item"
     if not callable(source):
         return f"this is {type(source).__name__}: loop over it in such a function, and send each item"
+    return None
+
+
+def _arguments(source: Any, code: CodeType) -> str | None:
+    """What is wrong with how many arguments an async function takes; `None`: it can be given a sink."""
+    bound = hasattr(source, "__self__")
+    taken = code.co_argcount - bound
+    required = taken - len(getattr(source, "__defaults__", None) or ())
+    if taken < 1 and not code.co_flags & inspect.CO_VARARGS:
+        return f"{_name(source)} takes no argument"
+    if required > 1:
+        names = ", ".join(code.co_varnames[bound : bound + required])
+        return f"{_name(source)} takes {required}: {names}. Fill in all but the sink with functools.partial"
     return None
 
 

@@ -6,6 +6,7 @@ them are waited for, then cancelled. A request's own children belong into a nurs
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ from typing import Final, TypeVarTuple
 from weakref import WeakSet
 
 import trio
+
+from ._ported import explain_loop
 
 Ts = TypeVarTuple("Ts")
 
@@ -41,7 +44,9 @@ class Tasks:
 
         Raises:
             RuntimeError: the application is not running.
+            TypeError: `fn` was called already, or cannot be.
         """
+        _check(fn)
         if self.nursery is None:
             raise RuntimeError(
                 "app.tasks.start_soon() was called while the application is not running.\n"
@@ -52,8 +57,19 @@ class Tasks:
 
     async def _run(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
         try:
-            await fn(*args)
-        except (Exception, SystemExit):  # an exit() somewhere below must not end the server, nor may it in a handler
+            running: object = fn(*args)
+            if not isinstance(running, Awaitable):
+                name = _name(fn)
+                raise TypeError(
+                    f"app.tasks.start_soon() runs async functions, and {name}() returned {type(running).__name__}.\n"
+                    f"What blocks belongs in a thread:  app.tasks.start_soon(trio.to_thread.run_sync, {name}, ...)"
+                )
+            await running
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # an exit() somewhere below must not end the server, nor may it in a handler
+            explain_loop(error)
             log.exception("the background task %s failed", getattr(fn, "__qualname__", fn))
         except BaseExceptionGroup as group:
             ours, rest = group.split(Exception)
@@ -76,3 +92,23 @@ class Tasks:
                 nursery.cancel_scope.deadline = trio.current_time() + drain_timeout
         finally:
             self.nursery = None
+
+
+def _check(fn: object) -> None:
+    """Refuse a call in the place of a function, as Trio's nurseries do: in the task it would fail far from here."""
+    if inspect.iscoroutine(fn):
+        name = fn.__name__
+        fn.close()  # else Python warns that it was never awaited, which the message says better
+        raise TypeError(
+            f"app.tasks.start_soon() was given what calling {name}() returned, a coroutine, instead of the function.\n"
+            f"Write  app.tasks.start_soon({name}, ...);  its arguments follow it"
+        )
+    if not callable(fn):
+        raise TypeError(
+            f"app.tasks.start_soon() was given {type(fn).__name__}, which cannot be called.\n"
+            "Write  app.tasks.start_soon(fn, ...);  the function's arguments follow it"
+        )
+
+
+def _name(fn: object) -> str:
+    return str(getattr(fn, "__qualname__", type(fn).__name__)).rpartition(".")[2]

@@ -14,6 +14,7 @@ from ._endpoint import Endpoint, Mounted, compose, names_of
 from ._head import ASTERISK, redirect_target, target_path, toggled_slash
 from ._options import Level, Resolved, Slash
 from ._options import resolve as resolve_options
+from ._registered import WEBSOCKET
 from ._request import Request
 from ._respond import Respond, Target
 from ._response import Response
@@ -39,8 +40,16 @@ class NoRoute(Target):
 class Unmatched:
     """The application's answers where no route has one."""
 
-    def __init__(self, table: Table[Endpoint | Mounted], level: Level, answerer: Answerer, slash: Slash) -> None:
+    def __init__(
+        self,
+        table: Table[Endpoint | Mounted],
+        sockets: Table[Endpoint | Mounted],
+        level: Level,
+        answerer: Answerer,
+        slash: Slash,
+    ) -> None:
         self._table = table
+        self._sockets = sockets
         self._level = level
         self._answerer = answerer
         self._slash = slash
@@ -92,4 +101,7 @@ class Unmatched:
                 root: str = request.scope.get("root_path", "")
                 query: bytes = request.scope.get("query_string", b"")
                 return Response(status=307, headers={"location": redirect_target(root, other, query)})
+        if self._sockets.lookup(WEBSOCKET, path) is not None:
+            # Not 426: RFC 9110 section 15.5.22 has it for a server that would answer the same request otherwise.
+            raise HTTPError(404, "there is a WebSocket at this path, and nothing else")
         raise HTTPError(404, "there is nothing at this path")

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from .asgi import Reason
 
@@ -71,12 +71,29 @@ class HTTPError(TrivetError):
 
     Raises:
         ValueError: `status` is not an error status.
+        TypeError: it is no number, or missing.
     """
+
+    def __new__(cls, *args: Any, **members: Any) -> Self:
+        """Refuse how Starlette's is raised: the name would pass for a member's, and Python miss the status only."""
+        if "status_code" in members and not args and cls.__init__ is HTTPError.__init__:
+            raise TypeError(
+                "HTTPError has no argument 'status_code': the status comes first.\n"
+                'Write  raise HTTPError(404, "no such item"), or status=404, detail="no such item"'
+            )
+        return super().__new__(cls, *args)
 
     def __init__(
         self, status: int, detail: str = "", *, headers: Mapping[str, str] | None = None, **members: Any
     ) -> None:
-        if not 400 <= status <= 599:
+        try:
+            is_error = 400 <= status <= 599
+        except TypeError:
+            raise TypeError(
+                f"HTTPError({status!r}) has no status: it comes first, and is a number.\n"
+                f"Write  raise HTTPError(404, {detail or _text(status) or 'no such item'!r})"
+            ) from None
+        if not is_error:
             raise ValueError(
                 f"HTTPError({status}) is not an error: its status is 400 to 599.\n"
                 f"To answer with {status}, return it:  return {status}, value"
@@ -89,6 +106,10 @@ class HTTPError(TrivetError):
 
     def __str__(self) -> str:
         return f"{self.status} {self.detail}".rstrip()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ def test_a_second_signal_skips_the_wait() -> None:
             server.signal(signal.SIGINT)
             assert parse(read_all(client)) == (503, b"drained")
         assert server.wait() == 0
+        assert server.log.index("stopping") < server.log.index("stopped")
 
 
 @pytest.mark.parametrize("handler", ["stubborn", "spin"])

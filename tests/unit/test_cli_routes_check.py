@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import Golden
 from trivet.cli import main
 
 Module = Callable[[str], str]
@@ -288,3 +289,36 @@ def test_openapi_says_what_is_wrong(module: Module, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit, match="2"):
         main(["openapi", name, "--indent", "two"])
     assert "'two' is not a number of blanks from 0 to 16" in capsys.readouterr().err
+
+
+BODIES = """
+from typing import Annotated
+from msgspec import Struct
+from trivet import App, Body, Query
+
+app = App()
+
+class Search(Struct):
+    text: str = ""
+
+@app.get("/likely")
+async def likely(search: Search) -> None: ...
+
+@app.get("/said")
+async def said(search: Annotated[Search, Body()]) -> None: ...
+
+@app.get("/query")
+async def query(search: Annotated[Search, Query()]) -> None: ...
+
+@app.post("/post")
+async def post(search: Search) -> None: ...
+
+@app.route("/both", methods=["GET", "POST"])
+async def both(search: Search) -> None: ...
+"""
+
+
+def test_check_warns_of_a_get_with_a_body(module: Module, capsys: pytest.CaptureFixture[str], golden: Golden) -> None:
+    """A model is the body by its type, which a GET has next to never: nothing is wrong, and the query is likelier."""
+    assert main(["check", f"{module(BODIES)}:app"]) == 0
+    golden("cli/check_body_of_get", capsys.readouterr().out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 
 from tests.harness import Golden
-from trivet import Event, EventStream
+from trivet import Event, EventStream, Stream
 from trivet.errors import ResponseError
 from trivet.testing._events import EventParser
 
@@ -145,6 +146,33 @@ async def ticks(sink: Any) -> AsyncIterator[int]:
 def plain(sink: Any) -> None: ...
 
 
+async def deaf() -> None: ...
+
+
+async def pair(room: str, sink: Any) -> None: ...
+
+
+async def pair_with_default(sink: Any, room: str = "") -> None: ...
+
+
+async def anything(*args: Any) -> None: ...
+
+
+class Source:
+    async def deaf(self) -> None: ...
+
+    async def feed(self, sink: Any) -> None: ...
+
+    @classmethod
+    async def of_class(cls, sink: Any) -> None: ...
+
+
+@pytest.mark.parametrize("source", [pair_with_default, anything, Source().feed, Source.of_class, partial(pair, "tea")])
+def test_whatever_can_be_called_with_a_sink_is_a_source(source: Any) -> None:
+    """How many arguments a source takes is looked at as Python would: bound, filled in, with a default."""
+    assert EventStream(source).source == source
+
+
 WRONG: dict[str, Callable[[], Any]] = {
     "nothing": Event,
     "id_break": lambda: Event("x", id="1\ndata: forged"),
@@ -167,6 +195,9 @@ WRONG: dict[str, Callable[[], Any]] = {
     "stream_source": lambda: EventStream([Event("x")]),  # type: ignore[arg-type]
     "stream_generator": lambda: EventStream(ticks),  # type: ignore[arg-type]
     "stream_called": lambda: EventStream(feed(None)),  # type: ignore[arg-type]
+    "stream_no_sink": lambda: EventStream(deaf),  # type: ignore[arg-type]
+    "stream_no_sink_of_method": lambda: Stream(Source().deaf),  # type: ignore[arg-type]
+    "stream_two_arguments": lambda: EventStream(pair),  # type: ignore[arg-type]
     "stream_not_async": lambda: EventStream(plain).feed(None),  # type: ignore[arg-type]
 }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import annotated_types
 import attrs
 import fastapi
+import fastapi.security
 import msgspec
 import pydantic
 import pytest
@@ -23,6 +24,7 @@ from trivet import (
     Body,
     Cookie,
     Depends,
+    EventStream,
     Form,
     Header,
     Next,
@@ -33,6 +35,7 @@ from trivet import (
     UploadFile,
     WebSocket,
 )
+from trivet.contrib.ratelimit import RateLimit
 from trivet.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -822,6 +825,25 @@ def dependencies_without_depends() -> None:
     async def search() -> None: ...
 
 
+@case
+def dependencies_with_an_instance() -> None:
+    @App().get("/", dependencies=[RateLimit(1, per=2)])
+    async def search() -> None: ...
+
+
+@case
+def dependencies_with_something() -> None:
+    @App().get("/", dependencies=["search"])
+    async def search() -> None: ...
+
+
+@case
+def handler_generator_of_events() -> None:
+    @App().get("/")
+    async def events() -> EventStream:  # type: ignore[misc]
+        yield "an event"
+
+
 # ---- handlers
 
 
@@ -1161,7 +1183,45 @@ def ported_prefix() -> None:
     Router(prefix="/api")  # type: ignore[call-arg]
 
 
+@case
+def ported_security() -> None:
+    @App().get("/search")
+    async def search(q: Annotated[None, fastapi.Security(plain, scopes=["read"])]) -> None: ...
+
+
+@case
+def ported_scheme() -> None:
+    oauth2 = fastapi.security.OAuth2PasswordBearer(tokenUrl="token")
+
+    @App().get("/search")
+    async def search(token: Annotated[str, Depends(oauth2)]) -> None: ...
+
+
+@case
+def ported_password_form() -> None:
+    @App().post("/token")
+    async def token(form: Annotated[Any, Depends(fastapi.security.OAuth2PasswordRequestForm)]) -> None: ...
+
+
+@case
+def ported_socket() -> None:
+    @App().websocket("/")
+    async def room(ws: fastapi.WebSocket) -> None: ...
+
+
+@case
+def ported_dependencies() -> None:
+    @App().get("/", dependencies=[fastapi.Depends(plain)])
+    async def search() -> None: ...
+
+
 # ---- WebSockets
+
+
+@case
+def socket_without_annotation() -> None:
+    @App().websocket("/")
+    async def room(ws) -> None: ...  # type: ignore[no-untyped-def]
 
 
 @case

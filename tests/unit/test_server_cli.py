@@ -262,7 +262,9 @@ def test_help_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "said"),
     [
         (["--port", "8000"], "no option --port.\nDid you mean  --bind 127.0.0.1:8000  ?"),
-        (["--host=0.0.0.0"], "no option --host.\nDid you mean  --bind 127.0.0.1:8000  ?"),
+        (["--host=0.0.0.0"], "no option --host.\nDid you mean  --bind 0.0.0.0:8000  ?"),
+        (["--host", "::1", "--port", "81"], "no option --host.\nDid you mean  --bind [::1]:81  ?"),
+        (["--port=81", "--host"], "no option --port.\nDid you mean  --bind 127.0.0.1:81  ?"),
         (["--bnd", "x"], "Did you mean  --bind 127.0.0.1:8000  ?"),
         (["--drain-timout", "3"], "Did you mean  --drain-timeout  ?"),
         (["--qqqqqq"], "See  trivet run --help"),

@@ -110,10 +110,10 @@ def test_a_plain_function_is_refused_when_it_is_called() -> None:
         Stream(plain).feed(Kept())  # type: ignore[arg-type]
 
 
-def test_a_source_without_a_parameter_fails_before_it_runs() -> None:
-    """Calling it is not running it, so nothing has been sent."""
-    with pytest.raises(TypeError, match="positional argument"):
-        Stream(no_sink).feed(Kept())  # type: ignore[arg-type]
+def test_a_source_without_a_parameter_fails_when_the_stream_is_made() -> None:
+    """In the handler, before anything has been sent."""
+    with pytest.raises(TypeError, match="takes no argument"):
+        Stream(no_sink)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

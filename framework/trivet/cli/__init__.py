@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         chosen = next(subparsers.choices[word] for word in (argv or sys.argv[1:]) if word in subparsers.choices)
-        chosen.error(_unknown(unknown, chosen))
+        chosen.error(_unknown(unknown, chosen, argv or sys.argv[1:]))
     arguments.argv = argv
     command = cast(Callable[[argparse.Namespace], int], arguments.command)
     try:
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, ConfigError) else 1
 
 
-def _unknown(words: Sequence[str], parser: argparse.ArgumentParser) -> str:
+def _unknown(words: Sequence[str], parser: argparse.ArgumentParser, line: Sequence[str]) -> str:
     given = next((word for word in words if word.startswith("-")), None)
     if given is None:
         return f"unexpected: {' '.join(words)}"
@@ -54,7 +55,19 @@ def _unknown(words: Sequence[str], parser: argparse.ArgumentParser) -> str:
     near = [ALIASES[name]] if ALIASES.get(name) in known else difflib.get_close_matches(name, known, n=1)
     remedy = f"See  {parser.prog} --help"
     if near == ["--bind"]:
-        remedy = "Did you mean  --bind 127.0.0.1:8000  ?"
+        host, port = _value("--host", line) or "127.0.0.1", _value("--port", line)
+        host = f"[{host}]" if ":" in host else host
+        remedy = f"Did you mean  --bind {host}:{port if port.isdecimal() else 8000}  ?"
     elif near:
         remedy = f"Did you mean  {near[0]}  ?"
     return f"there is no option {name}.\n{remedy}"
+
+
+def _value(name: str, line: Sequence[str]) -> str:
+    """What the command line gives to an option that we do not have; empty: nothing."""
+    for word, following in itertools.pairwise((*line, "-")):
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+        if word == name and not following.startswith("-"):
+            return following
+    return ""

@@ -1,11 +1,20 @@
-"""`trivet check module:app`: every fault of registration at once. This file owns what is looked for beyond import."""
+"""`trivet check module:app`: every fault of registration at once. This file owns what is looked for beyond import.
+
+A fault is what cannot work; a warning is what can, and hardly anybody means. Only faults make the exit status 1.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
+from trivet import App
 from trivet._collect import collect
+from trivet._endpoint import Endpoint
+from trivet._entry import Entry
+from trivet._extract import BodyParam
+from trivet._parameter import spell
 from trivet.errors import RegistrationError
 
 from ._app import app_in
@@ -28,31 +37,55 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def command(arguments: argparse.Namespace) -> int:
     """Report on standard output; the exit status is 1 if anything is wrong."""
     reference = str(arguments.application)
-    faults = check(reference)
+    faults, warnings = check(reference)
     for number, fault in enumerate(faults, 1):
         print(f"{number}. {fault}\n")
-    if faults:
-        print(f"{reference}: {len(faults)} fault{'s' if len(faults) > 1 else ''}")
-        return 1
-    print(f"{reference}: no faults")
-    return 0
+    for warning in warnings:
+        print(f"Warning: {warning}\n")
+    noted = f", {_count(warnings, 'warning')}" if warnings else ""
+    print(f"{reference}: {_count(faults, 'fault') if faults else 'no faults'}{noted}")
+    return 1 if faults else 0
 
 
-def check(reference: str) -> list[str]:
-    """What is wrong with the application that `reference` names, in the order of registration."""
+def _count(found: list[str], name: str) -> str:
+    return f"{len(found)} {name}{'s' if len(found) > 1 else ''}"
+
+
+def check(reference: str) -> tuple[list[str], list[str]]:
+    """What is wrong with the application that `reference` names, and what is likely a mistake, as it was registered."""
     with collect() as collected:
         try:
             app = app_in(load(reference), reference)
         except LoadError:
             raise
         except RegistrationError as error:  # raised where nothing collects: `App(...)` itself
-            return [*map(str, collected), str(error)]
+            return [*map(str, collected), str(error)], []
         except Exception as error:  # noqa: BLE001 - the module is the user's: whatever it raises is the report
             print(report(error), file=sys.stderr)
-            return [*map(str, collected), f"importing it raised {type(error).__name__}: {error}"]
+            return [*map(str, collected), f"importing it raised {type(error).__name__}: {error}"], []
     unreachable = [
         f"no request can reach {entry.pattern.text}, {entry.where}: {why}"
         for table in (app._table, app._socket_table)
         for entry, why in table.unreachable()
     ]
-    return [*map(str, collected), *unreachable]
+    return [*map(str, collected), *unreachable], _unlikely(app)
+
+
+def _unlikely(app: App) -> list[str]:
+    return [warning for entry in app._table.entries() if (warning := _body_of_get(entry)) is not None]
+
+
+def _body_of_get(entry: Entry[Any]) -> str | None:
+    """What to say of a route that reads a body which next to no client sends: RFC 9110 section 9.3.1."""
+    if not isinstance(entry.value, Endpoint) or entry.methods is None or not entry.methods <= {"GET", "HEAD"}:
+        return None
+    body = entry.value.plan.body
+    if body is None or not isinstance(body[1], BodyParam) or body[1].marked:
+        return None
+    name, model = body[1].name, spell(body[1].annotation)
+    return (
+        f"{min(entry.methods)} {entry.pattern.text} reads {name!r} from a body, which such a request hardly ever has:\n"
+        f"    {entry.where}\n"
+        f"Did you mean its query?  {name}: Annotated[{model}, Query()]\n"
+        f"If it is the body, say so:  {name}: Annotated[{model}, Body()]"
+    )

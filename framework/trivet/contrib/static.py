@@ -157,6 +157,9 @@ class _Found(File):
             return None
         return Response(status=307, headers={"location": self._elsewhere})
 
+    def _missed(self, error: OSError) -> None:
+        """Nothing to tell: the directory is there, and what is asked of it is the client's business."""
+
 
 def _check(directory: str, index: str | None) -> None:
     if os.open not in os.supports_dir_fd:

@@ -133,6 +133,7 @@ async def serve(
                 server.hangups.close()
             service.bound_by(config.shutdown_timeout)
             await lifespan.shutdown()
+            log.info("stopped")
         except LifespanFailed as error:
             # Kept, and raised outside: the nursery would wrap it in a group.
             failure = error

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field, replace
 from string import ascii_letters, digits
-from typing import Annotated, Any, Protocol, TypeVar, overload
+from typing import Annotated, Any, Protocol, TypeVar, get_type_hints, overload
 
 from trivet import Depends, Description, HTTPError, Request
 from trivet.contrib._composed import Composed
@@ -103,10 +103,11 @@ class Bearer(Scheme[str]):
             scopes: what is needed.
 
         Raises:
-            RegistrationError: a scope is not one, or not one of this scheme.
+            RegistrationError: a scope is not one, or not one of this scheme; or what `provider` gives has none.
         """
         for scope in scopes:
             self._check_scope(scope)
+        _check_provider(provider)
         return Required(self, provider, scopes)
 
     def _check_scope(self, scope: str) -> None:
@@ -180,6 +181,23 @@ class Required(Composed[P]):
             scopes=self.scopes,
             responses={**found.responses, 403: "What was granted does not suffice."},
             response_headers={**found.response_headers, 403: {"WWW-Authenticate": "Which scopes are needed."}},
+        )
+
+
+def _check_provider(provider: Callable[..., Any]) -> None:
+    """Refuse a provider whose annotation says that what it gives has no scopes: with a request it would be a 500."""
+    try:
+        given = get_type_hints(provider).get("return")
+    except (NameError, TypeError):  # names that are resolved later, or nothing that has annotations
+        return
+    # Of a built-in class it is certain; an object of another may have attributes that its class does not tell.
+    if isinstance(given, type) and given.__module__ == "builtins" and given is not object:
+        name = getattr(provider, "__name__", "provider")
+        raise RegistrationError(
+            f"{name}() gives {given.__name__}, which has no scopes to compare with those that are required.\n"
+            "Let it give who was recognized, with what was granted:\n\n"
+            "    @dataclass\n    class User:\n        name: str\n        scopes: Collection[str]\n\n"
+            f"    async def {name}(token: Annotated[str, Depends(oauth2)]) -> User: ..."
         )
 
 
