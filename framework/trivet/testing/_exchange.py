@@ -13,6 +13,7 @@ from typing import Self
 import httpx
 import trio
 
+from ._called import Called
 from ._connection import Connection
 from ._pipes import CHUNK
 from ._server import MemoryServer
@@ -23,7 +24,7 @@ CUT_BEFORE_HEAD = "Server disconnected without sending a response."
 CUT_IN_BODY = "peer closed connection without sending complete message body (incomplete read)"
 
 
-class Exchange:
+class Exchange(Called):
     """A request that is on its way. Made by `TestClient.open`; a context manager whose end is `leave()`.
 
     Waiting for the application to be done is not part of the end, as it is not for a real client: see
@@ -200,36 +201,17 @@ class Exchange:
         """Read again."""
         self._connection.download.read(True)
 
-    # --- the application
-
-    @property
-    def returned(self) -> bool:
-        """Whether the application's call is over."""
-        return self._connection.returned.is_set()
-
-    async def wait_returned(self) -> None:
-        """Wait until the application's call is over."""
-        await self._connection.returned.wait()
-
-    @property
-    def error(self) -> Exception | None:
-        """What escaped the application, if its call is over. Looking at it counts as having seen it."""
-        self._connection.reported = True
-        return self._connection.error
-
     # --- errors
+
+    @property
+    def _call(self) -> Connection:
+        return self._connection
 
     def _refuse_if_left(self) -> None:
         if self._upload_error is not None:
             raise self._upload_error
         if self._left:
             raise trio.ClosedResourceError("this client has left; it reads nothing any more")
-
-    def _raise_violation(self) -> None:
-        violation = self._connection.violation
-        if violation is not None and not self._connection.reported:
-            self._connection.reported = True
-            raise violation
 
     async def _settle(self) -> None:
         # The application's error is known when its call is over, which is a moment after the pipe's end.

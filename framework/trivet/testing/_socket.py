@@ -15,6 +15,7 @@ import trio
 
 from trivet.errors import WebSocketClosed
 
+from ._called import Called
 from ._server import MemoryServer
 from ._socket_connection import SocketConnection
 
@@ -34,7 +35,7 @@ class WebSocketRefused(Exception):
         return self.response.status_code
 
 
-class TestWebSocket:
+class TestWebSocket(Called):
     """A WebSocket of an application under test, as its client sees it.
 
     `async with client.websocket("/room") as ws` waits for the acceptance; its end closes with 1000, or leaves, if the
@@ -211,29 +212,10 @@ class TestWebSocket:
         """Whether the server gave us up because we did not read."""
         return self._connection.dropped
 
-    # --- the application
-
     @property
-    def returned(self) -> bool:
-        """Whether the application's call is over."""
-        return self._connection.returned.is_set()
-
-    async def wait_returned(self) -> None:
-        """Wait until the application's call is over."""
-        await self._connection.returned.wait()
-
-    @property
-    def error(self) -> Exception | None:
-        """What escaped the application, if its call is over. Looking at it counts as having seen it."""
-        self._connection.reported = True
-        return self._connection.error
+    def _call(self) -> SocketConnection:
+        return self._connection
 
     def _refuse_if_left(self) -> None:
         if self._left:
             raise trio.ClosedResourceError("this client has left; it reads nothing any more")
-
-    def _raise_violation(self) -> None:
-        violation = self._connection.violation
-        if violation is not None and not self._connection.reported:
-            self._connection.reported = True
-            raise violation
