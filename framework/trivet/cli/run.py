@@ -110,6 +110,10 @@ def _work(reference: str, config: RunConfig, sockets: Sockets, parent: Parent | 
     if parent is not None:
         parent.obey(hurry)
     _collect_less_often()
+    if config.use_reloader:
+        # Python takes what it has cached of a file for the file if both are of one second and one size: a digit that
+        # was changed twice in a second would be served as it was.
+        sys.dont_write_bytecode = True
     try:
         app = load(reference, wsgi_max_body_size=config.wsgi_max_body_size)
     except BaseException as error:
