@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.harness import ServerProcess, run_server
+from tests.harness import Serve, ServerProcess, run_server, serving
 from tests.harness.tools import require
 
 Run: TypeAlias = Callable[..., AbstractAsyncContextManager[ServerProcess]]
@@ -21,3 +21,11 @@ def run(request: pytest.FixtureRequest) -> Run:
     if request.param == "trivet":
         require("module:trivet.cli")
     return partial(run_server, request.param)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.live) for name in ("hypercorn", "trivet")])
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """`async with serve(app) as client`: over sockets, in this process; an app's tests in memory are their own."""
+    if request.param == "trivet":
+        require("module:trivet.server")
+    return partial(serving, request.param)

@@ -11,8 +11,9 @@ from string import Template
 from textwrap import dedent
 from typing import Final, Literal
 
-from apps import beside_quart, hello, jobs, sleepers, upload
+from apps import beside_quart, chat, hello, jobs, sleepers, upload
 from apps.beside_quart import quart_side, trivet_side
+from apps.chat import visit as chat_visit
 from apps.counter import service
 from apps.counter.main import create_app
 from apps.hello import main as hello_main
@@ -78,6 +79,7 @@ app.mount("/hello", hello.app)
 app.mount("/sleepers", sleepers.app)
 app.mount("/upload", upload.app)
 app.mount("/jobs", jobs.app)
+app.mount("/chat", chat.app)
 app.mount("/beside_quart", beside_quart.app)
 # Gone when the tour ends: nobody who looks around wants a database in the directory where they stand.
 app.mount("/notes", notes_main.create_app(NotesSettings("sqlite:")))
@@ -91,6 +93,10 @@ SHOWN: Final[dict[str, Callable[..., object]]] = {
     "counter": create_app,
     "upload": upload_main.receive,
     "upload_scope": upload_store.Store.receive,
+    "chat_run": chat_visit.Visit.run,
+    "chat_read": chat_visit.Visit.read,
+    "chat_write": chat_visit.Visit.write,
+    "chat_beat": chat_visit.Visit.beat,
     "jobs_watch": jobs_main.watch,
     "jobs_run": jobs_board.Board.run,
     "jobs_count": jobs_counting.Counting.__call__,

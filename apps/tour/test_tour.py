@@ -49,12 +49,15 @@ async def test_each_form_leads_somewhere(autojump_clock: MockClock) -> None:
             for target in targets:
                 if target.startswith("counter") and "service" not in target:
                     continue  # it calls its counter over a real network, which is not there in memory
+                if target.endswith("/events"):  # which have no end
+                    async with client.events(f"{root}/{target}"):
+                        continue
                 methods = ["POST"] if target.endswith("/orders") else ["GET"]
                 for method in methods:
                     response = await client.request(method, f"{root}/{target}", params={"seconds": "1"})
                     expected = (401,) if target == "notes/notes" else (200, 201)
                     assert response.status_code in expected, (root, target)
-            for page in ("notes/", "jobs/", "upload/page"):
+            for page in ("notes/", "jobs/", "chat/", "upload/page"):
                 assert (await client.get(f"{root}/{page}")).status_code == 200
 
 

@@ -16,9 +16,9 @@ from tests.harness.tools import require
     ("app", "options"),
     [
         ("tests.openapi.everything:app", ["-H", "Authorization: Bearer admin"]),
-        # Not those that sleep for a minute, nor what Quart answers, nor those that want a user first, nor jobs, whose
-        # event streams have no end.
-        ("apps.tour:app", ["--exclude-path-regex", "^/(trouble|sleepers|counter|beside_quart|notes|jobs)"]),
+        # Not those that sleep for a minute, nor what Quart answers, nor those that want a user first, nor jobs and
+        # chat, whose event streams have no end.
+        ("apps.tour:app", ["--exclude-path-regex", "^/(trouble|sleepers|counter|beside_quart|notes|jobs|chat)"]),
     ],
 )
 async def test_an_application_does_what_its_document_says(app: str, options: list[str]) -> None:

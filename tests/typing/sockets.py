@@ -34,6 +34,8 @@ async def room(ws: WebSocket, name: str) -> None:
     assert_type(await ws.receive_json(Item), Item)
     assert_type(await ws.receive_json(list[int]), list[int])
     assert_type(ws.iter(Item), AsyncIterator[Item])
+    messages: AsyncIterator[Item | str] = ws.iter(Item | str)  # which mypy takes for no type
+    assert_type(messages, AsyncIterator[Item | str])
     async for item in ws.iter(Item):
         assert_type(item, Item)
     await ws.send("x")
