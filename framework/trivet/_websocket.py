@@ -72,7 +72,11 @@ class WebSocket(SocketLife):
         except WebSocketClosed:
             raise StopAsyncIteration from None
 
-    def iter(self, as_type: type[T], /) -> AsyncIterator[T]:
+    @overload
+    def iter(self, as_type: type[T], /) -> AsyncIterator[T]: ...
+    @overload
+    def iter(self, as_type: Any, /) -> AsyncIterator[Any]: ...  # a union is no `type` to mypy; msgspec does the same
+    def iter(self, as_type: Any, /) -> AsyncIterator[Any]:
         """The messages, each as `receive_json` has it: `async for order in ws.iter(Order)`."""
         return JSONMessages(self, as_type)
 
@@ -99,6 +103,8 @@ class WebSocket(SocketLife):
     async def receive_json(self, /) -> Any: ...
     @overload
     async def receive_json(self, as_type: type[T], /) -> T: ...
+    @overload
+    async def receive_json(self, as_type: Any, /) -> Any: ...
     async def receive_json(self, as_type: Any = Any, /) -> Any:
         """The next message, text or binary, from JSON to `as_type`.
 

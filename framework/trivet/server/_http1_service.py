@@ -215,11 +215,15 @@ class HTTP1Service:
             await trio.sleep(TICK)
             now = trio.current_time()
             self.now = now
-            for connection in list(self._server.connections):
-                if isinstance(connection, (HTTP1Connection, WebSocketConnection, Handshake)):
-                    connection.tick(now, now - before)
+            self._tick(now, now - before)
             before = now
             self.entrance.admit()
+
+    def _tick(self, now: float, seconds: float) -> None:
+        # A function of its own: the loop's variable would hold the last connection for as long as the sweep sleeps.
+        for connection in list(self._server.connections):
+            if isinstance(connection, (HTTP1Connection, WebSocketConnection, Handshake)):
+                connection.tick(now, seconds)
 
 
 def _door_of(app: ASGIApp) -> Door | None:
