@@ -128,6 +128,7 @@ class LiveEventSink:
     async def _fill_queue(self) -> None:
         assert self._queue is not None
         await self._feed()
+        self._over = True  # what waits is still written; nothing is added to it
         self._queue.close()
         await self._written.wait()
 

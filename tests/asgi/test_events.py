@@ -331,6 +331,33 @@ async def test_at_the_end_of_the_drain_time_the_stream_is_whole_too() -> None:
         assert exchange.complete
 
 
+async def test_nothing_is_added_once_the_source_has_ended() -> None:
+    """What waits for a slow client then is still written; whoever has kept the sink is told that it is over."""
+    app, sinks, stopped = App(), list[EventSink](), trio.Event()
+
+    @app.get("/")
+    async def handler() -> EventStream:
+        async def feed(sink: EventSink) -> None:
+            sinks.append(sink)
+            await sink.send("x")
+            await stopped.wait()
+            for letter in "ab":
+                await sink.send(letter * 70_000)
+
+        return EventStream(feed, slow="drop_oldest", heartbeat=None)
+
+    async with TestClient(app) as client, client.events("/") as events:
+        await anext(events)
+        events.exchange.stop_reading()
+        stopped.set()
+        await wait_all_tasks_blocked()
+        with pytest.raises(ClientDisconnected, match="the stream is over"):
+            await sinks[0].send("c")
+        assert not events.exchange.returned
+        events.exchange.start_reading()
+        assert [event.data[0] async for event in events] == ["a", "b"]
+
+
 @pytest.mark.parametrize(("slow", "got"), [("drop_oldest", ["0", "7", "8", "9"]), ("drop_new", ["0", "1", "2", "3"])])
 @both_servers
 async def test_a_slow_client_misses_what_the_policy_says(slow: Any, got: list[str], link: bool) -> None:
