@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import trio
 
@@ -30,17 +30,32 @@ SLOT_BYTES: Final = 65536
 time, so a disconnect behind a body smaller than that is seen."""
 
 
-class Reader:
+class Slot(Protocol):
+    """What was read ahead, of whatever kind."""
+
+    def clear(self) -> object:
+        """Throw it away."""
+        ...
+
+
+S = TypeVar("S", bound=Slot)
+
+
+class Reader(Generic[S]):
     """The one reader of a `receive`: whoever asks, directly, until `watch` runs; then that, for good.
 
     Args:
         receive: ASGI's.
         on_disconnect: called once, synchronously, when `receive` says that the client left.
+        slot: for what is read ahead; `_accept` fills it, and counts its bytes in `_buffered`.
     """
 
-    __slots__ = ("_busy", "_changed", "_on_disconnect", "_reading", "_receive", "_watched", "gone")
+    __slots__ = (
+        "_buffered", "_busy", "_changed", "_discarding", "_on_disconnect", "_reading", "_receive", "_slot", "_watched",
+        "gone",
+    )  # fmt: skip
 
-    def __init__(self, receive: Receive, on_disconnect: Callable[[], object]) -> None:
+    def __init__(self, receive: Receive, on_disconnect: Callable[[], object], slot: S) -> None:
         self._receive = receive
         self._on_disconnect = on_disconnect
         # The client left. Latched: hypercorn says it once, and the next `receive` blocks for ever.
@@ -53,6 +68,14 @@ class Reader:
         self._watched = False
         # Set and replaced whenever something that a party may wait for has changed; None while nobody waits.
         self._changed: trio.Event | None = None
+        self._slot = slot
+        self._buffered = 0
+        self._discarding = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether all has been taken from the server (and nothing is left to discard)."""
+        return self.gone
 
     async def watch(self) -> None:
         """Be the only reader until the client leaves: read ahead as far as the slot holds, latch the disconnect.
@@ -77,9 +100,18 @@ class Reader:
             self._notify()
         self._accept(message)
 
+    async def discard(self) -> None:
+        """Throw away what still comes; return when it is complete."""
+        self._discarding = True
+        self._slot.clear()
+        self._buffered = 0
+        self._notify()
+        while not self.complete:
+            await (self._wait() if self._watched or self._reading else self._take())
+
     def _full(self) -> bool:
         """Whether the slot holds as much as a watcher may read ahead."""
-        raise NotImplementedError
+        return self._buffered > SLOT_BYTES and not self._discarding
 
     def _accept(self, message: Message) -> None:
         """What becomes of a message."""
@@ -96,13 +128,13 @@ class Reader:
         await self._changed.wait()
 
 
-class Inbound(Reader):
+class Inbound(Reader[deque[bytes]]):
     """The incoming half of one request."""
 
-    __slots__ = ("_buffered", "_complete", "_discarding", "_max_body", "_received", "_slot", "interrupted")
+    __slots__ = ("_complete", "_max_body", "_received", "interrupted")
 
     def __init__(self, receive: Receive, max_body: int | None, on_disconnect: Callable[[], object]) -> None:
-        super().__init__(receive, on_disconnect)
+        super().__init__(receive, on_disconnect, deque())
         self._max_body = max_body
         # Bytes of body handed to the handler.
         self._received = 0
@@ -111,9 +143,6 @@ class Inbound(Reader):
         # When a read was cancelled last, on Trio's clock. If that was at the request's deadline, the answer is 408 and
         # not 503; if it was earlier, the handler had its own reason (`move_on_after` around a read).
         self.interrupted = -math.inf
-        self._discarding = False
-        self._slot: deque[bytes] = deque()
-        self._buffered = 0
 
     @property
     def complete(self) -> bool:
@@ -176,22 +205,10 @@ class Inbound(Reader):
         finally:
             self._busy = False
 
-    async def discard(self) -> None:
-        """Throw away what is left of the body; return at its end, or when the client has left."""
-        self._discarding = True
-        self._slot.clear()
-        self._buffered = 0
-        self._notify()
-        while not self.complete:
-            await (self._wait() if self._watched or self._reading else self._take())
-
     async def wait_complete(self) -> None:
         """Return when the whole body has been taken, by whoever reads, or the client has left."""
         while not self.complete:
             await self._wait()
-
-    def _full(self) -> bool:
-        return self._buffered > SLOT_BYTES and not self._discarding
 
     def _accept(self, message: Message) -> None:
         if message["type"] == "http.disconnect":

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from ._inbound import SLOT_BYTES, Reader
+from ._inbound import Reader
 from ._ws_close import ABNORMAL, NO_STATUS
 from .asgi import Message, Receive
 
@@ -20,17 +20,14 @@ MESSAGE_BYTES: Final = 64
 """What a message counts for beside its content, so that a watcher does not read ahead millions of empty ones."""
 
 
-class SocketInbound(Reader):
+class SocketInbound(Reader[list[str | bytes]]):
     """The incoming half of one WebSocket; `gone` is that it was closed, by whichever side."""
 
-    __slots__ = ("_buffered", "_discarding", "_slot", "code", "reason")
+    __slots__ = ("code", "reason")
 
     def __init__(self, receive: Receive, on_disconnect: Callable[[], object]) -> None:
-        super().__init__(receive, on_disconnect)
         # A list: there is one for each WebSocket, mostly empty, and an empty deque takes ten times as much.
-        self._slot: list[str | bytes] = []
-        self._buffered = 0
-        self._discarding = False
+        super().__init__(receive, on_disconnect, [])
         self.code = ABNORMAL
         """What it was closed with, once it is gone."""
         self.reason = ""
@@ -72,18 +69,6 @@ class SocketInbound(Reader):
         """Read ahead to the close, which the server has said is there; unless somebody else is reading."""
         while not self.gone and not self._watched and not self._reading:
             await self._take()
-
-    async def discard(self) -> None:
-        """Throw away what still comes, until the end: for a server that cannot close before it was read."""
-        self._discarding = True
-        self._slot.clear()
-        self._buffered = 0
-        self._notify()
-        while not self.gone:
-            await (self._wait() if self._watched or self._reading else self._take())
-
-    def _full(self) -> bool:
-        return self._buffered > SLOT_BYTES and not self._discarding
 
     def _accept(self, message: Message) -> None:
         kind = message["type"]
