@@ -22,6 +22,7 @@ async def _one_by_one(ws: WebSocket) -> None:
     await ws.accept()
     _clients.add(ws)
     try:
+        await ws.send_text("welcome")
         while True:
             text = await ws.receive_text()
             for client in list(_clients):
@@ -36,6 +37,7 @@ async def _all_at_once(ws: WebSocket) -> None:
     await ws.accept()
     _clients.add(ws)
     try:
+        await ws.send_text("welcome")
         while True:
             text = await ws.receive_text()
             await asyncio.gather(*(client.send_text(text) for client in _clients), return_exceptions=True)
@@ -51,6 +53,7 @@ async def _queued(ws: WebSocket) -> None:
     _queues.add(queue)
     writer = asyncio.create_task(_write(ws, queue))
     try:
+        await ws.send_text("welcome")
         while True:
             text = await ws.receive_text()
             for each in _queues:

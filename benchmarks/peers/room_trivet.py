@@ -1,4 +1,7 @@
-"""A room on trivet: with `Broadcast`, as `apps/chat` has it, and one WebSocket after another."""
+"""A room on trivet: with `Broadcast`, as `apps/chat` has it, and one WebSocket after another.
+
+Both say "welcome" to who is in the room: a client knows of no other way that it will hear what is said.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ async def open_rooms() -> AsyncGenerator[Broadcast]:
 async def room(ws: WebSocket, rooms: Annotated[Broadcast, Depends(open_rooms, scope="app")]) -> None:
     await ws.accept()
     async with rooms.subscribe("room") as messages, trio.open_nursery() as nursery:
+        await ws.send("welcome")
         nursery.start_soon(_write, ws, messages)
         async for text in ws:
             await rooms.publish("room", text)
@@ -42,6 +46,7 @@ async def one_by_one(ws: WebSocket) -> None:
     await ws.accept()
     _clients[ws] = None
     try:
+        await ws.send("welcome")
         async for text in ws:
             for client in list(_clients):
                 try:
