@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from itertools import product
 from pathlib import Path
 
 import pytest
 
 from apps.conftest import Run
-from apps.tour.devtools import Page, browsing, contrast
+from apps.tour.devtools import Page, browsing, contrast, palettes
 from tests.harness import run_server
 from tests.harness.tools import require
 
@@ -19,12 +18,7 @@ LONG = 10**9
 
 def test_contrast() -> None:
     """Text can be read in both colour schemes: at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
-    palettes = [
-        dict(re.findall(r"--([\w-]+): (#\w+)", block))
-        for block in re.findall(r":root \{(.*?)\}", (STATIC / "page.css").read_text("utf-8"), re.DOTALL)
-    ]
-    assert len(palettes) == 2
-    for palette in palettes:
+    for palette in palettes(STATIC / "page.css"):
         for ink, paper in [*product(("text", "quiet", "accent", "bad"), ("ground", "panel")), ("on-accent", "accent")]:
             assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
 
@@ -45,8 +39,8 @@ async def test_in_a_browser(run: Run, tmp_path: Path) -> None:
                 for each in (page, watcher):
                     await each.wait_for(f"{_line(short)}?.innerText.includes('There are 183,072.')")
                 cancelled, closed = await _start(page, LONG), await _start(page, LONG)
-                detached = await _start(page, LONG, detached=True)
                 await watcher.wait_for(f"{_line(closed)}?.querySelector('progress').value > 0.001")
+                detached = await _start(page, LONG, detached=True)  # the last of three, for two workers
                 await page.screenshot(tmp_path / "light.png")
                 await _fits(watcher)
                 await watcher.screenshot(tmp_path / "dark.png")

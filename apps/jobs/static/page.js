@@ -21,6 +21,9 @@ const number = new Intl.NumberFormat();
 const lines = new Map(); // by the job's id: its line on the page, and the job as it was last seen
 const watched = new Map(); // by the job's id: the stream in which it runs
 
+let away = false; // the server
+let before = []; // of which it knew when it went; whatever else a list lacks was started after that list was written
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   say("");
@@ -41,11 +44,11 @@ follow();
 /** All jobs, whoever has started them, for as long as the page is there. */
 function follow() {
   const source = new EventSource("events");
-  let away = false;
   source.addEventListener("all", (event) => {
     const jobs = JSON.parse(event.data);
     const there = new Set(jobs.map((job) => job.id));
-    for (const [id, { job }] of lines) if (!there.has(id)) vanished(job);
+    for (const id of before) if (!there.has(id)) vanished(lines.get(id).job);
+    before = [];
     jobs.reverse().forEach(show);
     empty.hidden = lines.size > 0;
     if (away) say("The server is back.");
@@ -55,6 +58,7 @@ function follow() {
   source.addEventListener("error", () => {
     if (!away) say("The server is away; this page looks for it.", true);
     away = true;
+    before = [...lines.keys()];
     if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY);
   });
 }
