@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from apps.tour.devtools import Page, browsing, contrast
+from apps.tour.devtools import Page, browsing, contrast, palettes
 from tests.harness import run_server
 from tests.harness.tools import require
 
@@ -23,13 +22,8 @@ MISSING = "Something may be missing here."
 
 def test_contrast() -> None:
     """Text can be read in both colour schemes: at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
-    palettes = [
-        dict(re.findall(r"--([\w-]+): (#\w+)", block))
-        for block in re.findall(r":root \{(.*?)\}", (STATIC / "page.css").read_text("utf-8"), re.DOTALL)
-    ]
-    assert len(palettes) == 2
     pairs = [*product(("text", "quiet", "accent", "bad"), ("ground", "panel")), ("text", "mine"), ("quiet", "mine")]
-    for palette in palettes:
+    for palette in palettes(STATIC / "page.css"):
         for ink, paper in [*pairs, ("on-accent", "accent")]:
             assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
 

@@ -10,6 +10,7 @@ import base64
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -202,6 +203,15 @@ def _high(pair: tuple[int, int]) -> tuple[int, int]:
     for fd in pair:
         os.close(fd)
     return high[0], high[1]
+
+
+def palettes(stylesheet: Path) -> list[dict[str, str]]:
+    """The colours of a page by name, as its `:root` rules have them: in the light scheme, and in the dark one."""
+    rules = re.findall(r":root \{(.*?)\}", stylesheet.read_text("utf-8"), re.DOTALL)
+    found = [dict(re.findall(r"--([\w-]+): (#\w+)", rule)) for rule in rules]
+    if len(found) != 2:
+        raise ValueError(f"{stylesheet.name} has {len(found)} palettes; it is to have one for each colour scheme")
+    return found
 
 
 def contrast(one: str, other: str) -> float:

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from apps.conftest import Run
 from apps.tour import app
-from apps.tour.devtools import Page, browsing, contrast
+from apps.tour.devtools import Page, browsing, contrast, palettes
 from apps.tour.main import on_this_server
 from tests.harness.tools import require
 from trivet import App, Request
@@ -94,13 +94,8 @@ async def test_host_header_does_not_choose_the_counter(run: Run) -> None:
 
 def test_contrast() -> None:
     """Text can be read in both colour schemes: at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
-    palettes = [
-        dict(re.findall(r"--([\w-]+): (#\w+)", block))
-        for block in re.findall(r":root \{(.*?)\}", (STATIC / "tour.css").read_text("utf-8"), re.DOTALL)
-    ]
-    assert len(palettes) == 2
     pairs = [*product(("text", "quiet", "accent"), ("ground", "panel")), *product(("good", "bad"), ("panel",))]
-    for palette in palettes:
+    for palette in palettes(STATIC / "tour.css"):
         for ink, paper in [*pairs, ("text", "code"), ("on-accent", "accent")]:
             assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from itertools import product
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 import trio
 
 from apps.conftest import Run
-from apps.tour.devtools import Page, browsing, contrast
+from apps.tour.devtools import Page, browsing, contrast, palettes
 from apps.upload.test_store import files_below
 from tests.harness.tools import require
 
@@ -22,12 +21,7 @@ MIB = 1024 * 1024
 
 def test_contrast() -> None:
     """Text can be read in both colour schemes: at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
-    palettes = [
-        dict(re.findall(r"--([\w-]+): (#\w+)", block))
-        for block in re.findall(r":root \{(.*?)\}", (STATIC / "page.css").read_text("utf-8"), re.DOTALL)
-    ]
-    assert len(palettes) == 2
-    for palette in palettes:
+    for palette in palettes(STATIC / "page.css"):
         for ink, paper in [*product(("text", "quiet", "accent", "bad"), ("ground", "panel")), ("on-accent", "accent")]:
             assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
 
