@@ -101,6 +101,12 @@ class Went(ToPageBase, frozen=True):
     id: str
 
 
+class Here(ToPageBase, frozen=True):
+    """Who is there: too many have come and gone to tell of each."""
+
+    people: list[Member]
+
+
 class Types(ToPageBase, frozen=True):
     """Somebody types, or has stopped that."""
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from trivet.contrib.broadcast import Broadcast, Joined, Left, MemoryBackend, Message, Subscription
+from trivet.contrib.broadcast import Broadcast, Joined, Left, MemoryBackend, Message, Present, Subscription
 
 from .limits import Limits
 from .messages import Line, Person, Types
@@ -74,7 +74,7 @@ class Rooms:
 
     def enter(
         self, room: str, name: str, after: str | None
-    ) -> AbstractAsyncContextManager[Subscription[Message | Joined | Left]]:
+    ) -> AbstractAsyncContextManager[Subscription[Message | Joined | Left | Present]]:
         """Be in a room, for all to see, and hear what is said: from the message `after` on, or the last few."""
         return self.lines.subscribe(room, after=after, history=RECENT, member=Person(name), presence=True)
 

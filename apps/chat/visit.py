@@ -13,7 +13,7 @@ others are cancelled where they are; nobody has to be told, and nothing has to b
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
@@ -23,11 +23,12 @@ import msgspec
 import trio
 
 from trivet import WebSocket
-from trivet.contrib.broadcast import Joined, Left, Message, Subscription
+from trivet.contrib import broadcast
+from trivet.contrib.broadcast import Joined, Left, Message, Present, Subscription
 from trivet.errors import InvalidMessage
 
 from .limits import Allowance, checked
-from .messages import Beat, Beats, Came, FromPage, Line, Member, Refused, Said, Say, Typing, Welcome, Went
+from .messages import Beat, Beats, Came, FromPage, Here, Line, Member, Refused, Said, Say, Typing, Welcome, Went
 from .rooms import Rooms
 
 BEAT: Final = 20.0
@@ -89,12 +90,11 @@ class Visit:
                 for task in (self.read, partial(self.write, news), partial(self.show, signs), self.beat):
                     nursery.start_soon(_until_first, nursery.cancel_scope, task)
 
-    async def welcome(self, news: Subscription[Message | Joined | Left]) -> None:
+    async def welcome(self, news: Subscription[Message | Joined | Left | Present]) -> None:
         """Tell who is there. Whoever comes and goes from now on waits in `news`."""
         assert news.member is not None
         self.you = news.member.id
-        people = [Member(each.id, msgspec.Raw(each.data)) for each in news.members.values()]
-        await self.ws.send_json(Welcome(self.you, people, news.gap, BEAT, self.rooms.limits.text))
+        await self.ws.send_json(Welcome(self.you, _shown(news.members), news.gap, BEAT, self.rooms.limits.text))
 
     # ---- the four
 
@@ -125,7 +125,7 @@ class Visit:
                 await self.ws.close(TOO_MANY, "too many messages")
                 return
 
-    async def write(self, news: Subscription[Message | Joined | Left]) -> None:
+    async def write(self, news: Subscription[Message | Joined | Left | Present]) -> None:
         """Send what is said, and who comes and goes: in the order in which it happens."""
         async for item in news:
             match item:
@@ -135,6 +135,8 @@ class Visit:
                     await self.ws.send_json(Came(member.id, msgspec.Raw(member.data)))
                 case Left(member):
                     await self.ws.send_json(Went(member.id))
+                case Present(members):
+                    await self.ws.send_json(Here(_shown(members)))
 
     async def show(self, signs: Subscription[Message]) -> None:
         """Send who types: what was published is what is sent."""
@@ -180,6 +182,10 @@ class Visit:
         if on or self.types_until < inf:
             self.types_until = trio.current_time() + TYPING if on else inf
             await self.rooms.sign(self.room, self.you, types=on)
+
+
+def _shown(members: Mapping[str, broadcast.Member]) -> list[Member]:
+    return [Member(each.id, msgspec.Raw(each.data)) for each in members.values()]
 
 
 async def _until_first(scope: trio.CancelScope, task: Callable[[], Awaitable[object]]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any, get_args
 
 import msgspec
@@ -18,6 +20,7 @@ from trivet.contrib.broadcast import (
     Left,
     MemoryBackend,
     Message,
+    Present,
     Slow,
     SlowSubscriber,
     Subscription,
@@ -566,13 +569,13 @@ async def test_who_does_not_ask_is_not_told_of_members() -> None:
 
 
 async def test_one_that_must_go_has_left_for_the_others_at_once() -> None:
-    """Although its task still unwinds; and this news can be too much for the next, whose leaving for another."""
+    """Although its task still unwinds."""
     async with Broadcast(buffer=2) as broadcast, trio.open_nursery() as nursery:
         unwinding = trio.Event()
 
         async def stuck(name: str, *, task_status: trio.TaskStatus[None]) -> None:
             with pytest.raises(SlowSubscriber):  # noqa: PT012
-                async with broadcast.subscribe("a", member=name, presence=True, buffer=len(name)):
+                async with broadcast.subscribe("a", member=name, buffer=len(name)):
                     task_status.started()
                     try:
                         await trio.sleep_forever()
@@ -581,17 +584,20 @@ async def test_one_that_must_go_has_left_for_the_others_at_once() -> None:
                             await unwinding.wait()
 
         async with broadcast.subscribe("a", presence=True, buffer=99) as watcher:
-            for name in ("4444", "333", "22", "1"):  # each has been told of those behind it
+            for name in ("333", "22", "1"):
                 await nursery.start(stuck, name)
-            assert broadcast.subscribers("a") == 5
-            await broadcast.publish("a", "x")  # one waits for "1", two for "22", ...: all are full
-            assert broadcast.subscribers("a") == 5
+            seen: list[Any] = [await watcher.receive() for _ in range(3)]
+            for left in (3, 2, 1):
+                await broadcast.publish("a", "x")
+                assert broadcast.subscribers("a") == 1 + left
             await broadcast.publish("a", "y")
             assert broadcast.subscribers("a") == 1
             assert await broadcast.members("a") == {}
             unwinding.set()
-            seen: list[Any] = [await watcher.receive() for _ in range(10)]
-        assert sorted(each.member.data for each in seen if isinstance(each, Left)) == ["1", "22", "333", "4444"]
+            seen += [await watcher.receive() for _ in range(7)]
+        assert [each.data if isinstance(each, Message) else each.member.data for each in seen] == [
+            "333", "22", "1", "x", "x", "1", "x", "22", "y", "333"
+        ]  # fmt: skip
 
 
 async def test_a_member_that_dies_has_left() -> None:
@@ -604,9 +610,89 @@ async def test_a_member_that_dies_has_left() -> None:
             async with broadcast.subscribe("a", member=2):
                 scope.cancel()
                 await trio.sleep_forever()
-        news = [await watcher.receive() for _ in range(4)]
-        assert [type(each) for each in news] == [Joined, Left, Joined, Left]
         assert await broadcast.members("a") == {}
+        async with broadcast.subscribe("a", member=3):
+            joined = await watcher.receive()  # and nothing of those who have come and gone
+        left = await watcher.receive()
+        assert isinstance(joined, Joined)
+        assert isinstance(left, Left)
+        assert joined.member is left.member
+        assert joined.member.data == "3"
+
+
+async def test_nobody_has_to_go_for_news_of_members() -> None:
+    """However many come at once. Each reader can say who is there, and those who are stuck cost a bounded memory."""
+    rng = random.Random(7)
+    async with Broadcast(buffer=16) as broadcast, trio.open_nursery() as nursery:
+        seen: list[set[str]] = []
+        readers: list[Subscription[Any]] = []
+
+        async def come(number: int) -> None:
+            async with broadcast.subscribe("a", member=number, presence=True) as subscription:
+                here = set(subscription.members)
+                seen.append(here)
+                readers.append(subscription)
+                if number % 10 == 0:
+                    await trio.sleep_forever()
+                async for item in subscription:
+                    match item:
+                        case Joined(member):
+                            here.add(member.id)
+                        case Left(member):
+                            here.remove(member.id)
+                        case Present(members):
+                            here.clear()
+                            here.update(members)
+                        case _:
+                            pytest.fail("nothing was published")
+
+        crowds = [trio.CancelScope() for _ in range(10)]
+
+        async def crowd(scope: trio.CancelScope) -> None:
+            with scope:
+                async with trio.open_nursery() as group:
+                    for number in range(30):
+                        group.start_soon(come, number)
+                        if rng.random() < 0.2:
+                            await trio.lowlevel.checkpoint()
+
+        for scope in crowds:
+            nursery.start_soon(crowd, scope)
+        await wait_all_tasks_blocked()
+        for scope in rng.sample(crowds, 4):
+            scope.cancel()
+        await wait_all_tasks_blocked()
+        members = set(await broadcast.members("a"))
+        assert len(members) == broadcast.subscribers("a") == 180
+        assert (broadcast.counters.disconnected, broadcast.counters.dropped) == (0, 0)
+        living = [(here, each) for here, each in zip(seen, readers, strict=True) if each in broadcast._hub.rooms["a"]]
+        stuck = [each for _, each in living if each._news]
+        assert len(stuck) == 18
+        assert all(here == members for here, each in living if each not in stuck)
+        assert all(each._news is not None and len(each._news._each or ()) <= 16 for each in stuck)
+        nursery.cancel_scope.cancel()
+
+
+async def test_too_many_news_are_told_at_once_in_their_place() -> None:
+    """Where the first of them was, as it is when it is taken; then one by one again. Messages do not count for it."""
+    async with (
+        Broadcast(buffer=2) as broadcast,
+        broadcast.subscribe("a", presence=True) as watcher,
+        AsyncExitStack() as stack,
+    ):
+        await broadcast.publish("a", "1")
+        for number in range(4):
+            await stack.enter_async_context(broadcast.subscribe("a", member=number))
+            if number == 1:
+                await broadcast.publish("a", "2")
+        first, everybody, last = [await watcher.receive() for _ in range(3)]
+        assert isinstance(everybody, Present)
+        assert sorted(member.data for member in everybody.members.values()) == ["0", "1", "2", "3"]
+        assert [each.data for each in (first, last) if isinstance(each, Message)] == ["1", "2"]
+        await stack.enter_async_context(broadcast.subscribe("a", member=4))
+        news = await watcher.receive()
+        assert isinstance(news, Joined)
+        assert news.member.data == "4"
 
 
 # ---- its life

@@ -59,7 +59,7 @@ function enter() {
   door.hidden = true;
   inside.hidden = false;
   tellLink("Connecting …");
-  wire = new Wire(room, name, { welcome, said, refused, came, went, types, away, over: leave });
+  wire = new Wire(room, name, { welcome, said, refused, came, went, here, types, away, over: leave });
   text.focus();
 }
 
@@ -83,10 +83,7 @@ function leave(why) {
 function welcome(message) {
   you = message.you;
   text.maxLength = message.longest;
-  people.clear();
-  for (const { id, person } of message.people) people.set(id, person.name);
-  for (const id of typing.keys()) types({ id, on: false });
-  showPeople();
+  here(message);
   tellLink(`You are here as ${isolated(wire.name)}.`);
   if (known && message.gap) remark("Something may be missing here.");
   known = true;
@@ -128,6 +125,13 @@ function went({ id }) {
   types({ id, on: false });
   remark(`${isolated(people.get(id))} has gone.`);
   people.delete(id);
+  showPeople();
+}
+
+function here(message) {
+  people.clear();
+  for (const { id, person } of message.people) people.set(id, person.name);
+  for (const id of typing.keys()) types({ id, on: false });
   showPeople();
 }
 

@@ -12,6 +12,7 @@ from ._message import Joined as Joined
 from ._message import Left as Left
 from ._message import Member as Member
 from ._message import Message as Message
+from ._message import Present as Present
 from ._subscription import Counters as Counters
 from ._subscription import Slow as Slow
 from ._subscription import SlowSubscriber as SlowSubscriber
@@ -28,6 +29,7 @@ __all__ = [
     "Member",
     "MemoryBackend",
     "Message",
+    "Present",
     "Slow",
     "SlowSubscriber",
     "Subscription",

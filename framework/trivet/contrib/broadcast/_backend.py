@@ -56,7 +56,10 @@ class Hub(Protocol):
         ...
 
     def joined(self, topic: str, member: Member) -> None:
-        """Say that a member has come in another process; also for each that is there, when `watch` is called."""
+        """Say that a member has come in another process; also for each that is there, when `watch` is called.
+
+        One that comes back under its id is the same, with the same data.
+        """
         ...
 
     def left(self, topic: str, member: Member) -> None:

@@ -19,7 +19,7 @@ from trivet.errors import RegistrationError
 from ._backend import Backend
 from ._hub import LocalHub
 from ._memory import MemoryBackend
-from ._message import Joined, Left, Member, Message, encoded
+from ._message import Joined, Left, Member, Message, Present, encoded
 from ._subscription import Counters, Slow, SlowSubscriber, Subscription
 
 
@@ -34,7 +34,8 @@ class Broadcast:
 
     Args:
         history: how many messages of each topic are kept, for those who come late or come back.
-        buffer: how many may wait for one subscriber. They share the messages: what waits is references.
+        buffer: how many may wait for one subscriber. They share the messages: what waits is references. As many
+            news of members may wait beside them.
         slow: what becomes of one for whom more wait: `"disconnect"`, `"drop_oldest"`, `"drop_new"` or `"block"`.
         block_timeout: seconds that a publisher waits for subscribers with `"block"`; then they go.
         backend: what messages pass through; by default this process's memory, `MemoryBackend()`.
@@ -139,7 +140,7 @@ class Broadcast:
         presence: Literal[True],
         buffer: int | None = None,
         slow: Slow | None = None,
-    ) -> AbstractAsyncContextManager[Subscription[Message | Joined | Left]]: ...
+    ) -> AbstractAsyncContextManager[Subscription[Message | Joined | Left | Present]]: ...
 
     def subscribe(
         self,
@@ -167,7 +168,8 @@ class Broadcast:
             history: without `after`: how many of the last messages it gets first.
             member: what others may know of it, text or JSON; it is then one of the topic's `members`.
             presence: whether it is told of members, too: by `Joined` and `Left` among the messages. It is not told of
-                itself, nor of those who are there already, whom `subscription.members` has.
+                itself, nor of those who are there already, whom `subscription.members` has. Nobody has to go for such
+                news: where more than `buffer` of them wait, `Present` tells of all at once.
             buffer: as for `Broadcast`, for this one.
             slow: as for `Broadcast`, for this one.
 
@@ -216,7 +218,7 @@ class Broadcast:
                 if member is not None:
                     hub.join(room, subscription, member)
                 if presence:
-                    room.watching[subscription] = None
+                    hub.watch(room, subscription)
                 yield subscription
             finally:
                 hub.leave(room, subscription)

@@ -6,8 +6,7 @@ but subscribers whose policy wants that. It does not know where messages come fr
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, final
 
 import trio
@@ -42,6 +41,11 @@ class Room:
             if last < position:
                 del self.catching_up[subscription]
                 self.live[subscription] = None
+
+    def tell(self, item: Joined | Left) -> None:
+        """Tell who wants to know. Nobody has to go for that."""
+        for subscription in self.watching:
+            subscription._tell(item)
 
 
 @final
@@ -91,13 +95,13 @@ class LocalHub:
         room = self.rooms.get(topic)
         if room is not None and member.id not in room.members:
             room.members[member.id] = member
-            self._expel(fan_out(room.watching, Joined(member))[0])
+            room.tell(Joined(member))
 
     def left(self, topic: str, member: Member) -> None:
         """See `Hub.left`."""
         room = self.rooms.get(topic)
         if room is not None and room.members.pop(member.id, None) is not None:
-            self._expel(fan_out(room.watching, Left(member))[0])
+            room.tell(Left(member))
 
     def gap(self, topic: str) -> None:
         """See `Hub.gap`."""
@@ -130,12 +134,17 @@ class LocalHub:
         subscription.member = member
         room.members[member.id] = member
         self._backend.join(subscription.topic, member)
-        self._expel(fan_out(room.watching, Joined(member))[0])
+        room.tell(Joined(member))
+
+    def watch(self, room: Room, subscription: Subscription[Any]) -> None:
+        """From now on, tell it who comes and goes."""
+        subscription._watch()
+        room.watching[subscription] = None
 
     def leave(self, room: Room, subscription: Subscription[Any]) -> None:
         """It is gone, now; a second time this does nothing."""
         subscription._end()
-        self._expel(self._remove(room, subscription))
+        self._remove(room, subscription)
 
     def end(self) -> None:
         """Let all end: they leave by themselves."""
@@ -147,35 +156,31 @@ class LocalHub:
                 subscription._end()
             self._backend.unwatch(topic)
 
-    def _expel(self, slow: list[Subscription[Any]]) -> None:
-        """Those must go. Others are told, which may be too much for some of them, and so on."""
-        pending = deque(slow)
-        while pending:
-            subscription = pending.popleft()
+    def _expel(self, slow: Iterable[Subscription[Any]]) -> None:
+        """Those must go, and the others are told."""
+        for subscription in slow:
             room = self.rooms.get(subscription.topic)
             if room is not None and (subscription in room.live or subscription in room.catching_up):
                 subscription._expel()
-                pending += self._remove(room, subscription)
+                self._remove(room, subscription)
 
-    def _remove(self, room: Room, subscription: Subscription[Any]) -> list[Subscription[Any]]:
-        """Forget it, and tell the others; returns those that must go for it."""
+    def _remove(self, room: Room, subscription: Subscription[Any]) -> None:
+        """Forget it, and tell the others."""
         if subscription in room.live:
             del room.live[subscription]
         elif subscription in room.catching_up:
             del room.catching_up[subscription]
         else:
-            return []
+            return
         self.counters.subscribers -= 1
         room.watching.pop(subscription, None)
         topic, member = subscription.topic, subscription.member
-        gone: list[Subscription[Any]] = []
         current = self.rooms.get(topic) is room  # else all of them are leaving, and everybody has been told
         if member is not None:
             room.members.pop(member.id, None)
             if current:
                 self._backend.leave(topic, member)
-                gone = fan_out(room.watching, Left(member))[0]
+                room.tell(Left(member))
         if current and not room.live and not room.catching_up:
             del self.rooms[topic]
             self._backend.unwatch(topic)
-        return gone

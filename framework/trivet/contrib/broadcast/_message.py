@@ -6,6 +6,7 @@ and a store between processes has nothing else to carry. It knows neither queues
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
@@ -61,9 +62,18 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Somebody has gone, however that came about."""
+    """Somebody has gone, however that came about. If its coming was not taken, and nothing was said since, neither is told
+    of."""
 
     member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Who is there, whatever was told before: too many have come and gone to tell of each."""
+
+    members: Mapping[str, Member]
+    """All of them by their ids, the subscriber itself too, at the moment when this was taken."""
 
 
 def encoded(value: Any) -> str:

@@ -12,6 +12,8 @@ nor backends.
 With `"block"` the message is put into the queue first, beyond the bound, and the publisher waits until as many have
 been taken. So the others have it at once, all have the messages in one order, and a publisher that is cancelled has
 published. Since other publishers may come meanwhile, a queue of twice the bound means that the subscriber goes.
+
+News of members stand beside the queue, each with its place in it, and are `_presence`'s.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ from trivet.errors import TrivetError
 
 from ._backend import Kept
 from ._message import Joined, Left, Member, Message
+from ._presence import News
 
 Slow: TypeAlias = Literal["block", "drop_oldest", "drop_new", "disconnect"]
 """What becomes of a subscriber for whom more waits than its `buffer`."""
 
-Item: TypeAlias = Message | Joined | Left
 T_co = TypeVar("T_co", covariant=True)
 
 AT_ONCE: Final = 16
@@ -52,7 +54,8 @@ class Counters:
     delivered: int = 0
     """Messages, and news of members, that a subscriber has taken, once for each."""
     dropped: int = 0
-    """What a subscriber did not get since it was slow, once for each; all that waited for one that had to go."""
+    """Messages that a subscriber did not get since it was slow, once for each; all that waited for one that had to
+    go."""
     disconnected: int = 0
     """Subscribers that had to go."""
     subscribers: int = 0
@@ -64,8 +67,8 @@ class Subscription(Generic[T_co]):
     """What `async with broadcast.subscribe(topic) as subscription` gives: iterate over it, in one task at a time."""
 
     __slots__ = (
-        "_backlog", "_bound", "_counters", "_ended", "_policy", "_publishers", "_queue", "_row", "_scope", "_taken",
-        "_task", "_too_slow", "delivered", "dropped", "gap", "member", "members", "topic",
+        "_backlog", "_bound", "_counters", "_ended", "_news", "_policy", "_publishers", "_queue", "_row", "_scope",
+        "_taken", "_task", "_too_slow", "delivered", "dropped", "gap", "member", "members", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -81,7 +84,7 @@ class Subscription(Generic[T_co]):
         self.delivered = 0
         """How many messages were taken from it."""
         self.dropped = 0
-        """How many it did not get because it was slow."""
+        """How many messages it did not get because it was slow."""
         self.gap = False
         """Whether messages may be missing that no policy has dropped: what it asked to resume from was not kept any
         more, or the backend has lost some."""
@@ -95,8 +98,11 @@ class Subscription(Generic[T_co]):
         self._counters = counters
         self._backlog: deque[Message] | None = None
         """What is kept of the topic. It comes before the queue, and does not count."""
-        self._queue = deque[Item]()
+        self._queue = deque[Message]()
+        self._news: News | None = None
+        """What it is to be told of members; `None`: nothing, whatever happens."""
         self._taken = 0
+        """How many messages have left the front of the queue."""
         self._row = 0
         """How many were taken since other tasks had their turn."""
         self._task: trio.lowlevel.Task | None = None
@@ -128,7 +134,7 @@ class Subscription(Generic[T_co]):
         if self._task is not None:
             raise trio.BusyResourceError("another task is receiving from this subscription")
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._queue and not self._backlog:
+        while not self._queue and not self._backlog and not self._news:
             if self._ended:
                 if self._too_slow:
                     await trio.lowlevel.checkpoint()  # its body is cancelled: an end like any other would hide that
@@ -153,6 +159,10 @@ class Subscription(Generic[T_co]):
         self._counters.delivered += 1
         if self._backlog:
             return self._backlog.popleft()
+        if self._news is not None:
+            news = self._news.take(self._taken)
+            if news is not None:
+                return news
         self._taken += 1
         while self._publishers and self._publishers[0][0] <= self._taken:
             self._publishers.popleft()[1].set()
@@ -165,16 +175,27 @@ class Subscription(Generic[T_co]):
         if kept.messages:
             self._backlog = deque(kept.messages)
         self._queue = deque(
-            item
-            for item in self._queue
-            if not (isinstance(item, Message) and item.position is not None and item.position <= kept.position)
+            message
+            for message in self._queue
+            if message.position is None or message.position > kept.position
         )
+
+    def _watch(self) -> None:
+        """From now on, tell it who comes and goes."""
+        self._news = News(self._bound, self.members)
+
+    def _tell(self, item: Joined | Left) -> None:
+        """Tell it of a member."""
+        if self._news is not None:
+            self._news.add(item, self._taken + len(self._queue))
+            self._wake()
 
     def _overflows(self) -> bool:
         """Do with a full queue what the policy says; returns whether the subscriber must go."""
         policy = self._policy
         if policy == "drop_oldest":
             self._queue.popleft()
+            self._taken += 1
         elif policy == "disconnect" or len(self._queue) >= 2 * self._bound:
             self._drop(1)
             return True
@@ -189,10 +210,13 @@ class Subscription(Generic[T_co]):
     def _end(self) -> None:
         """Let what waits be taken, then end; no publisher waits for that."""
         self._ended = True
+        self._wake()
+        self._release()
+
+    def _wake(self) -> None:
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
             self._task = None
-        self._release()
 
     def _expel(self) -> None:
         """Give back the memory at once, however long the cancelled task takes to unwind."""
@@ -200,7 +224,7 @@ class Subscription(Generic[T_co]):
         self._ended = True
         self._drop(len(self._queue) + len(self._backlog or ()))
         self._queue.clear()
-        self._backlog = None
+        self._backlog = self._news = None
         self._counters.disconnected += 1
         self._scope.cancel(reason="the subscriber is too slow")
         self._release()
@@ -219,9 +243,9 @@ class Subscription(Generic[T_co]):
 
 
 def fan_out(
-    subscriptions: Iterable[Subscription[Any]], item: Item
+    subscriptions: Iterable[Subscription[Any]], message: Message
 ) -> tuple[list[Subscription[Any]], list[Subscription[Any]]]:
-    """Put one object into all queues, without waiting.
+    """Put one message into all queues, without waiting.
 
     Returns:
         Subscribers that must go, and those that the publisher should wait for.
@@ -238,7 +262,7 @@ def fan_out(
                 continue
             if subscription._policy == "block":
                 full.append(subscription)
-        queue.append(item)
+        queue.append(message)
         task = subscription._task
         if task is not None:
             subscription._task = None
