@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -280,6 +280,22 @@ async def test_who_is_too_slow_is_told_to_come_back(autojump_clock: MockClock) -
         await trio.sleep(1)
         bob.start_reading()
         assert (await bob.wait_closed())[0] == 1013
+
+
+async def test_a_crowd_that_comes_is_told_of_at_once(autojump_clock: MockClock) -> None:
+    """To who did not read meanwhile; it need not go for that, and knows in the end who is there."""
+    async with opened(replace(SMALL, people=9, waiting=2)) as client, visit(client, "Ada") as (ada, _):
+        ada.stop_reading()
+        async with AsyncExitStack() as stack:
+            for name in ("Bob", "Cid", "Dan", "Eve", "Fay"):
+                await stack.enter_async_context(visit(client, name))
+            ada.start_reading()
+            people = set[str]()
+            while len(people) < 6:
+                message = await ada.receive_json()
+                if message["type"] == "here":
+                    people = {each["person"]["name"] for each in message["people"]}
+            assert people == {"Ada", "Bob", "Cid", "Dan", "Eve", "Fay"}
 
 
 async def test_rooms_and_people_are_limited(autojump_clock: MockClock) -> None:

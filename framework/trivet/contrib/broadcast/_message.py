@@ -62,8 +62,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Somebody has gone, however that came about. If its coming was not taken, and nothing was said since, neither is told
-    of."""
+    """Somebody has gone, however that came about. Where coming is not told of either, nothing was said in between."""
 
     member: Member
 

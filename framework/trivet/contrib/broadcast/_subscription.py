@@ -175,9 +175,7 @@ class Subscription(Generic[T_co]):
         if kept.messages:
             self._backlog = deque(kept.messages)
         self._queue = deque(
-            message
-            for message in self._queue
-            if message.position is None or message.position > kept.position
+            message for message in self._queue if message.position is None or message.position > kept.position
         )
 
     def _watch(self) -> None:
