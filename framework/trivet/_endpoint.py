@@ -28,6 +28,7 @@ from ._resolve import Run, runner
 from ._respond import Respond, Target
 from ._response import Response
 from ._results import to_response
+from ._sink import close_unsent
 from ._source import annotations_of, locate
 from ._stream import Stream
 from .asgi import Scope
@@ -144,6 +145,7 @@ async def _handle(
             error = await scope.leave(None, down_to=request._inner - 1)
             if error is None:
                 return response
+            await close_unsent(response, request)
     except BaseException as failure:  # noqa: BLE001 - dependencies see it, then it becomes the response
         error = failure
     if len(frames) > depth:
@@ -179,12 +181,26 @@ async def _around(
     depth = scope.depth
 
     async def call(call_inner: Callable[[], Awaitable[Response]]) -> Response:
+        below: Response | None = None
+
         async def call_next(given: Request) -> Response:
             if given is not request:
                 raise ResponseError(f"{name} called call_next with another request.\nWrite call_next(request).")
-            return await call_inner()
+            nonlocal below
+            below = await call_inner()
+            return below
 
-        response = await middleware(request, call_next)
+        try:
+            response = await middleware(request, call_next)
+        except BaseException:
+            if isinstance(below, Stream):
+                await close_unsent(below, request)
+            raise
+        if response is not below and isinstance(below, Stream):
+            if isinstance(response, Stream):
+                response.replaces = below
+            else:
+                await close_unsent(below, request)
         if not isinstance(response, Response):
             raise ResponseError(
                 f"the middleware {name} returned {type(response).__name__}, not a Response.\n"

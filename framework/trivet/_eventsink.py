@@ -121,6 +121,7 @@ class LiveEventSink:
     async def _feed(self) -> None:
         items = self._stream.items
         if items is not None:
+            self._sink.began = True
             await pour(items, self.send)
         else:
             await self._stream.feed(self)

@@ -27,7 +27,7 @@ from ._outbound import CUT, Cut, Outbound, ResponseCut
 from ._request import Request
 from ._response import Response
 from ._scope import TooLate, bounded, cancelled_from_outside
-from ._sink import StreamSink, declared_length, feed
+from ._sink import StreamSink, close_unsent, declared_length, feed
 from ._stream import Stream
 from .asgi import RawHeaders
 from .errors import HTTPError, RequestCancelled, ResponseError
@@ -166,6 +166,7 @@ async def _stream(
         # and there is still time for a 503.
         error = scope.stopped()
     if error is not None or request.method == "HEAD":
+        await close_unsent(stream, request)
         error = await scope.leave(error)
         if error is not None:
             return await _instead(error, request, answerer, catchers)
@@ -192,6 +193,8 @@ async def _stream(
         sink.check_complete()
     except BaseException as failure:  # noqa: BLE001 - dependencies see it, then it is logged and the stream cut
         error = failure
+    if not sink.began or stream.replaces is not None:
+        await close_unsent(stream, request, sent=sink.began)
     error = await scope.leave(error)
     await _end_stream(error, request, outbound, events)
     return None
@@ -244,7 +247,9 @@ async def _instead(error: BaseException, request: Request, answerer: Answerer, c
         response: Response | None = await answerer.answer(error, request, catchers)
         if isinstance(response, File):
             response = await _page(response, request)
-        if response is not None and not isinstance(response, Stream):
+        if isinstance(response, Stream):
+            await close_unsent(response, request)
+        elif response is not None:
             return response
     # The stream was itself what a catcher or a middleware made of this error: nothing of theirs can be fed any more.
     return answerer.plain(error, request)

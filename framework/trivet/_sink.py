@@ -24,12 +24,16 @@ from .errors import ClientDisconnected, ResponseError
 class StreamSink:
     """Where a stream's source sends to; see `trivet.Sink`."""
 
-    __slots__ = ("_declared", "_outbound", "_request")
+    __slots__ = ("_declared", "_outbound", "_request", "began")
+
+    began: bool
+    """The source is being looped over, which sees to its end."""
 
     def __init__(self, request: Request, outbound: Outbound, declared: int | None) -> None:
         self._request = request
         self._outbound = outbound
         self._declared = declared
+        self.began = False
 
     async def send(self, chunk: str | bytes) -> None:
         """Send a part of the body.
@@ -91,6 +95,7 @@ async def feed(stream: Stream, sink: StreamSink) -> None:
     """
     items = stream.items
     if items is not None:
+        sink.began = True
         await pour(items, sink.send_json if stream.lines else sink.send)
     else:
         await stream.feed(sink)
@@ -113,6 +118,33 @@ async def pour(source: AsyncIterable[object], give: Callable[..., Awaitable[obje
         aclose: Callable[[], Awaitable[object]] | None = getattr(source, "aclose", None)
         if aclose is not None:
             await aclose()  # noqa: ASYNC102 - cancelled, it closes by force, as all of Trio's do
+
+
+async def close_unsent(stream: Stream, request: Request, *, sent: bool = False) -> None:
+    """Close the iterable of a stream that nobody loops over, and those of streams that it was made from: who fills a
+    channel further out would wait for a reader for ever.
+
+    It has `cleanup_grace` for that, and what it raises is logged: the response is another one.
+
+    Args:
+        stream: the stream.
+        request: the one that it was for.
+        sent: its own has been looped over, and is closed.
+
+    Cancellation: none reaches what is closed.
+    """
+    replaced, stream.replaces = stream.replaces, None
+    if not sent:
+        aclose: Callable[[], Awaitable[object]] | None = getattr(stream.items, "aclose", None)
+        if aclose is not None:
+            try:
+                await request._scope.in_grace(aclose)
+            except TooLate:
+                pass  # it is in the log
+            except Exception as error:  # noqa: BLE001 - what is sent is another response
+                request._scope.report(f"the source of a stream that was not sent, request {request.id}", error)
+    if replaced is not None:
+        await close_unsent(replaced, request, sent=replaced.source is stream.source)
 
 
 async def _pour_generator(generator: AsyncGenerator[object], give: Callable[..., Awaitable[object]]) -> None:

@@ -62,8 +62,9 @@ class Stream(Response):
 
     A function is called when the head is ready, in the request's task. When it returns the body is complete; when it
     raises, or is cancelled, the response is cut so that the client can see that something is missing. It is not called
-    for HEAD. An iterable is looped over, with the same ends; its `aclose` is called, if it has one. An async generator
-    runs in a task of its own meanwhile.
+    for HEAD. An iterable is looped over, with the same ends; its `aclose` is called, if it has one, also where
+    nothing is sent: for HEAD, and when a middleware returns something else. An async generator runs in a task of its
+    own meanwhile.
 
     Args:
         source: `async def feed(sink: Sink) -> None`. To give it more, use a closure or `functools.partial`. Or an async
@@ -80,12 +81,16 @@ class Stream(Response):
         ResponseError, ValueError: as `Response`.
     """
 
-    __slots__ = ("lines", "source")
+    __slots__ = ("lines", "replaces", "source")
 
     source: Source
 
     lines: bool
     """Each item of an iterable is a value, and becomes a line of JSON."""
+
+    replaces: Stream | None
+    """What a middleware was given, and has returned this one for. It may be what this one reads, so that nobody knows
+    before the end whether it was sent."""
 
     def __init__(
         self,
@@ -96,6 +101,7 @@ class Stream(Response):
         media_type: str = "application/octet-stream",
     ) -> None:
         self.source = checked_source(source, "Stream", "Sink")
+        self.replaces = None
         super().__init__(status=status)
         self._type = content_type(media_type, text=True)
         self.lines = media_type.partition(";")[0].strip().lower() in LINES

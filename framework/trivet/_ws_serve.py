@@ -20,6 +20,7 @@ from ._origin import may_open
 from ._resolve import Run
 from ._response import Response
 from ._scope import cancelled_from_outside
+from ._sink import close_unsent
 from ._stream import Stream
 from ._websocket import WebSocket
 from ._ws_close import GOING_AWAY, INTERNAL, NORMAL, outcome
@@ -121,6 +122,8 @@ async def _refuse(response: Response, error: BaseException, ws: WebSocket, answe
     handshake, scope = ws._handshake, ws._scope
     if isinstance(response, Stream | File):
         # A page for people, and nobody looks at the answer to a handshake.
+        if isinstance(response, Stream):
+            await close_unsent(response, handshake)
         response = answerer.plain(error, handshake)
     try:
         status, headers = response.start("GET")

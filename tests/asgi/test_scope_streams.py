@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import pytest
 import trio
 from trio.testing import MockClock
 
-from trivet import App, Depends, HTTPError, Next, Request, Response, Sink, Stream
+from trivet import App, Depends, HTTPError, Next, Request, Response, Sink, Stream, Text
 from trivet.errors import ClientDisconnected
 from trivet.testing import TestClient
 
@@ -370,7 +370,116 @@ async def test_an_async_iterable_is_a_source(link: bool) -> None:
     async with TestClient(app, link=link) as client:
         assert (await client.get("/")).text == "abc"
         assert (await client.head("/")).content == b""
-    assert [(len(rows.rows), rows.closed) for rows in made] == [(0, 1), (4, 0)]
+    assert [(len(rows.rows), rows.closed) for rows in made] == [(0, 1), (4, 1)]
+
+
+class Stuck(Rows):
+    """Never done with closing."""
+
+    async def aclose(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.closed += 1
+
+
+class Failing(Rows):
+    """Cannot be closed."""
+
+    async def aclose(self) -> None:
+        self.closed += 1
+        raise OSError("the disk is gone")
+
+
+UNSENT: dict[str, tuple[int, str, int]] = {
+    # status, content, and how often it was closed when the dependency left
+    "kept": (200, "ab", 1),
+    "head": (200, "", 1),
+    "another": (200, "another", 1),
+    "wrapped": (200, "<ab>", 1),
+    "ignored": (200, "<>", 1),
+    "changed": (200, "ab", 1),
+    "fails": (500, "", 1),
+    "bad head": (500, "", 1),
+    "dependency": (500, "", 0),  # it leaves when the handler has returned
+    "caught": (500, "", 0),  # the stream is what a catcher made of what the dependency had seen
+}
+
+
+@pytest.mark.parametrize("how", UNSENT)
+@both_servers
+async def test_an_iterable_is_closed_once_whatever_becomes_of_its_stream(how: str, link: bool) -> None:
+    """Also when a middleware has put another stream around it, or in its place."""
+    app, rows, log = App(), Rows(["a", "b"]), list[int]()
+    status, content, closed = UNSENT[how]
+    bad = {"content-length": "x"}
+
+    @asynccontextmanager
+    async def resource() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            log.append(rows.closed)
+        if how == "dependency":
+            raise ValueError
+
+    async def around(request: Request, call_next: Next) -> Response:
+        response = await call_next(request)
+        assert isinstance(response, Stream)
+        response.headers["x-a"] = "b"
+        items = response.items
+
+        async def feed(sink: Sink) -> None:
+            await sink.send("<")
+            if how == "wrapped" and items is not None:
+                async for item in items:
+                    await sink.send(str(item))
+            await sink.send(">")
+
+        if how == "fails":
+            raise ValueError
+        if how == "another":
+            return Text("another")
+        return response if how == "changed" else Stream(feed)
+
+    @app.catch(LookupError)
+    async def page(request: Request, error: LookupError) -> Stream:
+        return Stream(rows, headers=bad)
+
+    wrapped = how in ("another", "wrapped", "ignored", "changed", "fails")
+    scope: Literal["handler", "request"] = "handler" if how == "dependency" else "request"
+
+    @app.get("/", middleware=[around] if wrapped else [])
+    async def handler(used: Annotated[None, Depends(resource, scope=scope)]) -> Stream:
+        if how == "caught":
+            raise LookupError
+        return Stream(rows, headers=bad if how == "bad head" else None)
+
+    async with TestClient(app, link=link, raise_app_exceptions=False) as client:
+        response = await client.request("HEAD" if how == "head" else "GET", "/")
+    assert response.status_code == status
+    assert status == 500 or response.text == content
+    assert (rows.closed, log) == (1, [closed])
+
+
+@pytest.mark.parametrize("kind", [Stuck, Failing])
+@both_servers
+async def test_an_iterable_that_cannot_be_closed_spoils_nothing(
+    kind: type[Rows], link: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has `cleanup_grace` for it, and what it raises is logged; the answer is out of its hands."""
+    app, rows = App(cleanup_grace=1), kind(["a"])
+
+    @app.get("/")
+    async def handler() -> Stream:
+        return Stream(rows)
+
+    begin = trio.current_time()
+    async with TestClient(app, link=link) as client:
+        assert (await client.head("/")).status_code == 200
+    assert rows.closed == 1
+    assert trio.current_time() - begin == (1 if kind is Stuck else 0)
+    assert ("cleanup_grace = 1 s" if kind is Stuck else "the disk is gone") in caplog.text
 
 
 @both_servers
