@@ -11,12 +11,20 @@ scheme that we see is not the one that the page has. A client that sends no `Ori
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from ipaddress import IPv4Address, IPv6Address
+from string import ascii_lowercase, digits
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from .errors import RegistrationError
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_PAGES: Final = {"ws": "http", "wss": "https"}
+"""What a page is loaded by, whose WebSocket has such a URL."""
+
+_NAME: Final = frozenset(f"{ascii_lowercase}{digits}-._")
+
+_REMEDY: Final = 'Write scheme, host, and the port if it is not the usual one:  origins=["https://example.com"].'
 
 
 def checked_origins(value: object) -> frozenset[str] | None:
@@ -33,29 +41,56 @@ def checked_origins(value: object) -> frozenset[str] | None:
 
 
 def _checked(value: object) -> str:
-    origin = _canonical(value) if isinstance(value, str) else None
+    origin, remedy = _read(value) if isinstance(value, str) else (None, _REMEDY)
     if origin is None:
-        remedy = (
-            "To let pages of all origins in, which is safe only where no cookie says who asks, write origins=None."
-            if value == "*"
-            else 'Write scheme, host, and the port if it is not the usual one:  origins=["https://example.com"].'
+        raise RegistrationError(
+            f"origins holds {value!r}, which is nothing that browsers send as `Origin` (RFC 6454 section 6.2).\n{remedy}"
         )
-        raise RegistrationError(f"origins holds {value!r}, which is no origin (RFC 6454 section 6.2).\n{remedy}")
     return origin
 
 
-def _canonical(text: str) -> str | None:
-    """As browsers write it; `None`: it is no origin."""
+def _read(text: str) -> tuple[str | None, str]:
+    """The origin as browsers write it, or `None` and what to write instead.
+
+    Case, the usual port, and how an IPv6 address is spelt make no difference to anybody. A path does to whoever has
+    written it, and would be kept by nobody.
+    """
+    if text == "*":
+        return None, (
+            "To let pages of all origins in, which is safe only where no cookie says who asks, write origins=None."
+        )
     try:
         parts = urlsplit(text)
-        port = parts.port
+        host, port = _host(parts.hostname or ""), parts.port
     except ValueError:
-        return None
-    if not parts.hostname or text.lower() != f"{parts.scheme}://{parts.netloc}".lower() or "@" in parts.netloc:
-        return None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    shown = "" if port is None or port == _DEFAULT_PORTS.get(parts.scheme) else f":{port}"
-    return f"{parts.scheme}://{host}{shown}"
+        return None, _REMEDY
+    if "*" in text:
+        return None, f'There are no patterns. Name each:  origins=["{parts.scheme or "https"}://www.example.com", ...]'
+    if not text.isascii():
+        return None, 'Browsers send such a name in Punycode:  origins=["https://xn--bcher-kva.example"]'
+    if host is None or not parts.scheme:
+        return None, _REMEDY
+    scheme = _PAGES.get(parts.scheme, parts.scheme)
+    shown = "" if port is None or port == _DEFAULT_PORTS.get(scheme) else f":{port}"
+    origin = f"{scheme}://{host}{shown}"
+    if scheme != parts.scheme:
+        return None, f'It is the page that has an origin, not the WebSocket:  origins=["{origin}"]'
+    if "@" in parts.netloc or text.lower() != f"{scheme}://{parts.netloc}".lower():
+        return None, f'Leave out what is not scheme, host and port:  origins=["{origin}"]'
+    return origin, ""
+
+
+def _host(name: str) -> str | None:
+    """A host as browsers write it; `None`: it is none.
+
+    Raises:
+        ValueError: it is no address, but begins or ends like one.
+    """
+    if ":" in name:
+        return f"[{IPv6Address(name)}]"
+    if name.rpartition(".")[2].isdigit():  # a browser takes 127.1 for an address, and says it in full
+        return str(IPv4Address(name))
+    return name if name and _NAME.issuperset(name) else None
 
 
 def may_open(origin: str | None, host: str | None, allowed: frozenset[str] | None) -> bool:

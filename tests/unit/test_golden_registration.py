@@ -51,7 +51,8 @@ WITHOUT_PLACE = {
     "docs_without_document", "docs_url", "openapi_url", "title", "version", "responses",
     "catch_status", "catch_something", "form_limit", "depends_scope", "override_with_nothing",
     "wrap_something", "handler_something", "ported_prefix", "option_origins", "option_origins_any",
-    "option_origins_url", "option_idle_timeout", "option_trusted", "option_trusted_anybody", "option_trusted_bits",
+    "option_origins_url", "option_origins_path", "option_origins_socket", "option_origins_pattern",
+    "option_origins_unicode", "option_origins_host", "option_idle_timeout", "option_trusted", "option_trusted_anybody", "option_trusted_bits",
     "option_trusted_name",
 }  # fmt: skip
 
@@ -1306,6 +1307,31 @@ def option_origins_any() -> None:
 @case
 def option_origins_url() -> None:
     App(origins=["https://example.com/"])
+
+
+@case
+def option_origins_path() -> None:
+    App(origins=["HTTPS://user@Example.com:443/chat?room=1"])
+
+
+@case
+def option_origins_socket() -> None:
+    App(origins=["wss://example.com:8443"])
+
+
+@case
+def option_origins_pattern() -> None:
+    App(origins=["https://*.example.com"])
+
+
+@case
+def option_origins_unicode() -> None:
+    App(origins=["https://bücher.example"])
+
+
+@case
+def option_origins_host() -> None:
+    App(origins=["example.com"])
 
 
 @case
