@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
 from typing import cast
 
+import msgspec
 import trio
 
 from ._outbound import Outbound
@@ -76,8 +77,8 @@ class StreamSink:
             raise ClientDisconnected(f"the client has not read for {request._options.send_timeout:g} seconds") from None
 
     async def send_json(self, value: object) -> None:
-        """Send a value as a line; JSON has no line break outside of a string, and none in one. Otherwise as `send`."""
-        await self.send(JSON(value).body + b"\n")
+        """Send a value as a line; otherwise as `send`."""
+        await self.send(_line(value) + b"\n")
 
     def check_complete(self) -> None:
         """Refuse to end a body short of its `Content-Length`."""
@@ -176,6 +177,20 @@ def declared_length(headers: RawHeaders) -> int | None:
         if name == b"content-length":
             return int(value)
     return None
+
+
+def _line(value: object) -> bytes:
+    """A value as one line of JSON; only what is JSON already (`msgspec.Raw`) can have a line break, between tokens."""
+    data = JSON(value).body
+    if b"\n" not in data and b"\r" not in data:
+        return data
+    try:
+        return msgspec.json.format(data, indent=-1)
+    except msgspec.DecodeError as error:
+        raise ResponseError(
+            f"sink.send_json() was given something in a msgspec.Raw that is no JSON, and has a line break: {error}.\n"
+            "To send a text as a line of JSON:  await sink.send_json(text)"
+        ) from error
 
 
 def _octets(chunk: object) -> bytes:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import httpx
+import hypothesis.strategies as st
+import msgspec
 import pytest
 import trio
+from hypothesis import given
 from trio.testing import MockClock
 
 from trivet import App, Depends, HTTPError, Next, Request, Response, Sink, Stream, Text
+from trivet._sink import _line
 from trivet.errors import ClientDisconnected
 from trivet.testing import TestClient
 
@@ -654,6 +659,40 @@ async def test_json_lines_from_a_function_and_from_an_iterable(media_type: str, 
         lines = b'{"a":"x\\ny"}\n"text"\nnull\n[1,2.5]\n'
         assert response.content == lines
         assert (await client.get("/function")).content == lines + b'{"made": 1}\n'
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(st.sampled_from('a"\\\n\r\u2028é'), max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(_JSON, min_size=1, max_size=4), st.sampled_from(["\n", "\r\n", "\r", " "]), st.booleans())
+def test_each_value_is_one_line_of_json(values: list[Any], break_: str, nested: bool) -> None:
+    """Also what is JSON already, spread over lines by whoever has made it."""
+    raw = [msgspec.Raw(json.dumps(value, indent=1).replace("\n", break_).encode()) for value in values]
+    lines = [_line({"raw": each} if nested else each) for each in raw]
+    assert [json.loads(line) for line in b"\n".join(lines).splitlines()] == [
+        {"raw": value} if nested else value for value in values
+    ]
+
+
+async def test_lines_that_are_no_json_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """Where they would be read as several; the stream is cut, and the log says why."""
+    app = App()
+
+    @app.get("/")
+    async def handler() -> Stream:
+        async def feed(sink: Sink) -> None:
+            await sink.send_json(msgspec.Raw(b"two\nlines"))
+
+        return Stream(feed, media_type="application/jsonl")
+
+    async with TestClient(app, raise_app_exceptions=False) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/")
+    assert "something in a msgspec.Raw that is no JSON, and has a line break" in caplog.text
 
 
 async def test_a_value_where_bytes_are_wanted_shows_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
