@@ -107,7 +107,7 @@ def decoded(
         raise InvalidInput(400, "the body is nested too deeply") from None
     except msgspec.DecodeError as error:
         if "out of range" in str(error):  # JSON (RFC 8259 section 6 sets no bounds), but no number of ours
-            raise InvalidInput(422, "the body does not fit", [Fault("body", "", "has a number out of range")]) from None
+            raise InvalidInput(422, "the body does not fit", [Fault("body", "", "a number is out of range")]) from None
         raise InvalidInput(400, f"the body is not {name}: {public(str(error))}") from None
     except UnicodeDecodeError:  # a text of msgpack; JSON was looked at before
         raise InvalidInput(400, f"the body is not {name}: a text in it is not UTF-8") from None

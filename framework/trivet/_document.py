@@ -169,7 +169,7 @@ class Pydantic:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         for each in found:
             if each["type"] == "json_invalid" and "number out of range" in each["msg"]:  # as msgspec's is in `_body`
-                return [("", "has a number out of range")]
+                return [("", "a number is out of range")]
             if each["type"] == "json_invalid":
                 raise InvalidInput(400, "the body is not JSON") from None
         return pointed_out(

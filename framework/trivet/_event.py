@@ -6,7 +6,7 @@ knows neither requests nor streams.
 
 from __future__ import annotations
 
-import math
+import inspect
 import re
 from typing import Any, Final, TypeVar, final, overload
 
@@ -21,6 +21,9 @@ T = TypeVar("T")
 # The three ends of a line, and no others: `str.splitlines` knows eight more, at which no browser breaks.
 _BREAK: Final = re.compile(r"\r\n|\r|\n")
 _FORBIDDEN: Final = re.compile(r"[\r\n\0]")
+
+RETRY_MAX: Final = 2_147_483.0
+"""Seconds: timers of browsers count milliseconds in 31 bits, and one that is longer runs off at once."""
 
 _SHOWN: Final = 60
 """Characters of a wrong value in a message."""
@@ -39,8 +42,8 @@ class Event:
         comment: text that each client ignores.
 
     Raises:
-        ValueError: `event` or `id` holds CR, LF or NUL; a text has a lone surrogate; `retry` is negative or not finite;
-            nothing was given.
+        ValueError: `event` or `id` holds CR, LF or NUL; a text has a lone surrogate; `retry` is negative, or more than
+            browsers can wait for (24 days); nothing was given.
         TypeError: `data` is bytes, or something else has a wrong type.
         ResponseError: msgspec cannot encode `data`.
     """
@@ -74,8 +77,8 @@ class Event:
             if isinstance(id, int) and not isinstance(id, bool):
                 id = str(id)  # noqa: A001
             lines.append(f"id: {_line('id', id)}")
-        if event:
-            lines.append(f"event: {_line('event', event)}")
+        if event is not None and (name := _line("event", event)):
+            lines.append(f"event: {name}")
         if retry is not None:
             lines.append(f"retry: {_milliseconds(retry)}")
         text = None if data is None else str.__str__(data) if isinstance(data, str) else _as_json(data)
@@ -124,8 +127,10 @@ class Event:
 
 def _text(field: str, value: object) -> str:
     if not isinstance(value, str):
+        wanted = "text or a whole number" if field == "id" else "text"
+        remedy = "value.decode()" if isinstance(value, bytes | bytearray) else "str(value)"
         raise TypeError(
-            f"the {field} of an event is text, not {type(value).__name__}.\nWrite  Event({field}=str(value))"
+            f"`{field}` of an event is {wanted}, not {type(value).__name__}.\nWrite  Event({field}={remedy})"
         )
     return str.__str__(value)
 
@@ -136,7 +141,7 @@ def _line(field: str, value: object) -> str:
     if found is not None:
         shown = repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
         raise ValueError(
-            f"the {field} of an event has {found[0]!r} at position {found.start()}: {shown}\n"
+            f"`{field}` of an event has {found[0]!r} at position {found.start()}: {shown}\n"
             "It is one line: what follows would be read as another field, or another event.\n"
             f"Text from outside goes into the data, or is encoded first:  Event({field}=urllib.parse.quote(value))"
         )
@@ -145,10 +150,12 @@ def _line(field: str, value: object) -> str:
 
 def _milliseconds(seconds: object) -> int:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        raise TypeError(f"the retry of an event is seconds, not {type(seconds).__name__}.\nWrite  Event(retry=2.5)")
-    if not math.isfinite(seconds) or seconds < 0:
+        raise TypeError(f"`retry` of an event is seconds, not {type(seconds).__name__}.\nWrite  Event(retry=2.5)")
+    if not 0 <= seconds <= RETRY_MAX:
+        shown = repr(seconds) if isinstance(seconds, float) or abs(seconds) < 10**20 else "one of more than 20 digits"
         raise ValueError(
-            f"the retry of an event is seconds until the client comes back, not {seconds!r}.\nWrite  Event(retry=2.5)\n"
+            f"`retry` of an event is the seconds until the client comes back, 0 to 24 days; not {shown}.\n"
+            "Write  Event(retry=2.5)\n"
             "To send a client away for good, answer it with None (204):  return None"
         )
     return round(seconds * 1000)
@@ -158,14 +165,21 @@ def _as_json(data: object) -> str:
     kind = type(data).__name__
     if isinstance(data, bytes | bytearray | memoryview):
         raise TypeError(
-            f"the data of an event is text, or a value for JSON, not {kind}.\n"
+            f"`data` of an event is text, or a value for JSON, not {kind}.\n"
             "Decode it:  Event(data.decode())\n"
             "If it is JSON already, wrap it:  Event(msgspec.Raw(data))"
         )
     try:
         return encode(data).decode()
     except UNENCODABLE as error:
-        raise ResponseError(explain(data, error)) from error
+        called = inspect.iscoroutine(data)
+        what, _, _ = explain(data, error).partition("\n")
+        remedy = (
+            "An async function was called but not awaited:  Event(await function())"
+            if called
+            else 'Give it what msgspec encodes, or say what of it is sent:  Event({"name": value.name})'
+        )
+        raise ResponseError(f"{what}\n{remedy}") from error
 
 
 def _octets(text: str) -> bytes:

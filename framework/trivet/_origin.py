@@ -44,7 +44,8 @@ def _checked(value: object) -> str:
     origin, remedy = _read(value) if isinstance(value, str) else (None, _REMEDY)
     if origin is None:
         raise RegistrationError(
-            f"origins holds {value!r}, which is nothing that browsers send as `Origin` (RFC 6454 section 6.2).\n{remedy}"
+            f"origins holds {value!r}, which is nothing that browsers send as `Origin` (RFC 6454 section 6.2).\n"
+            f"{remedy}"
         )
     return origin
 

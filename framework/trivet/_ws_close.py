@@ -32,11 +32,17 @@ def check_close(code: int, reason: str) -> None:
 
     Raises:
         ValueError: the code is reserved or unknown, or the reason is too long.
+        TypeError: the reason is no text.
     """
     if not (isinstance(code, int) and (code in _MAY_BE_SENT or 3000 <= code <= 4999)):
         raise ValueError(
             f"{code!r} is not a code that a WebSocket may be closed with (RFC 6455 section 7.4).\n"
             'Write 1000 if all is done, or a code of your own, from 4000 to 4999:  await ws.close(4000, "too late")'
+        )
+    if not isinstance(reason, str):
+        raise TypeError(
+            f'the reason of a close is text, not {type(reason).__name__}; for none, leave it out or write "".\n'
+            'Write  await ws.close(4000, "too late")'
         )
     size = len(reason.encode())
     if size > REASON_MAX:

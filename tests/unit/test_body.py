@@ -478,4 +478,4 @@ def test_a_number_that_is_too_large_is_422(raw: bytes) -> None:
     with pytest.raises(InvalidInput) as caught:
         JSONDecoder(Any).decode(raw)
     assert caught.value.status == 422
-    assert caught.value.faults[0].reason == "has a number out of range"
+    assert caught.value.faults[0].reason == "a number is out of range"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -76,6 +77,30 @@ async def test_text_is_sent_as_it_is_and_values_as_json() -> None:
         assert message.json() == {"x": 3}
         with pytest.raises(msgspec.ValidationError):
             (await subscription.receive()).json(Point)
+
+
+WRONG_USE: dict[str, Callable[[Broadcast], object]] = {
+    "value_bytes": lambda broadcast: broadcast.publish("a", b"text"),
+    "value_surrogate": lambda broadcast: broadcast.publish("a", "a\ud800"),
+    "topic": lambda broadcast: broadcast.publish(7, "x"),  # type: ignore[arg-type]
+    "topic_none": lambda broadcast: broadcast.members(None),  # type: ignore[arg-type]
+    "topic_bytes": lambda broadcast: broadcast.subscribe(b"a"),  # type: ignore[call-overload]
+    "topic_counted": lambda broadcast: broadcast.subscribers(7),  # type: ignore[arg-type]
+    "after": lambda broadcast: broadcast.subscribe("a", after=3),  # type: ignore[call-overload]
+    "member_bytes": lambda broadcast: broadcast.subscribe("a", member=b"Ann"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_USE)
+async def test_what_is_wrong_is_refused_where_it_is_given(name: str, golden: Golden) -> None:
+    """By what is called, not by a subscriber or a backend later; and nobody gets anything."""
+    async with Broadcast() as broadcast, broadcast.subscribe("a", presence=True) as subscription:
+        with pytest.raises((TypeError, ValueError)) as caught:  # noqa: PT012
+            given = WRONG_USE[name](broadcast)
+            if inspect.isawaitable(given):
+                await given
+        golden(f"contrib/broadcast_{name}", f"{type(caught.value).__name__}: {caught.value}")
+        assert await waiting(subscription) == []  # type: ignore[arg-type]
 
 
 async def test_what_is_no_json_cannot_be_published(golden: Golden) -> None:
@@ -755,7 +780,12 @@ WRONG: dict[str, Callable[[], object]] = {
     "history": lambda: Broadcast(history=-1),
     "buffer": lambda: Broadcast(buffer=0),
     "slow": lambda: Broadcast(slow="drop"),  # type: ignore[arg-type]
+    "history_type": lambda: Broadcast(history="100"),  # type: ignore[arg-type]
     "block_timeout": lambda: Broadcast(block_timeout=0),
+    "block_timeout_type": lambda: Broadcast(block_timeout="10"),  # type: ignore[arg-type]
+    "block_timeout_huge": lambda: Broadcast(block_timeout=1e300),
+    "backend_class": lambda: Broadcast(backend=MemoryBackend),  # type: ignore[arg-type]
+    "backend_type": lambda: Broadcast(backend="redis://localhost"),  # type: ignore[arg-type]
     "max_topics": lambda: MemoryBackend(max_topics=True),
 }
 

@@ -15,6 +15,7 @@ from hypothesis import given
 
 from tests.harness import Golden
 from trivet import Event, EventStream, Stream
+from trivet._event import RETRY_MAX
 from trivet.errors import ResponseError
 from trivet.testing._events import EventParser
 
@@ -43,6 +44,7 @@ class Colour(StrEnum):
         (Event(id=7), b"id: 7\n\n"),
         (Event("x", event=""), b"data: x\n\n"),
         (Event(retry=0), b"retry: 0\n\n"),
+        (Event(retry=RETRY_MAX), b"retry: 2147483000\n\n"),
         (Event(retry=1.2345), b"retry: 1234\n\n"),
         (Event(comment=""), b": \n\n"),
         (Event(comment="a\nb"), b": a\n: b\n\n"),
@@ -178,6 +180,15 @@ WRONG: dict[str, Callable[[], Any]] = {
     "id_break": lambda: Event("x", id="1\ndata: forged"),
     "event_nul": lambda: Event("x", event="a\0" + "b" * 100),
     "id_type": lambda: Event("x", id=1.5),  # type: ignore[arg-type]
+    "event_type": lambda: Event("x", event=b"x"),  # type: ignore[arg-type]
+    "event_zero": lambda: Event("x", event=0),  # type: ignore[arg-type]
+    "id_bool": lambda: Event("x", id=True),
+    "id_long": lambda: Event("x", id="a\nb"),
+    "data_coroutine": lambda: Event(deaf()),
+    "retry_huge": lambda: Event(retry=1e300),
+    "retry_huge_int": lambda: Event(retry=10**400),
+    "retry_nan": lambda: Event(retry=math.nan),
+    "retry_bool": lambda: Event(retry=True),
     "comment_type": lambda: Event(comment=b"x"),  # type: ignore[arg-type]
     "data_bytes": lambda: Event(b"data: x\n\n"),
     "data_object": lambda: Event(object()),

@@ -52,8 +52,8 @@ WITHOUT_PLACE = {
     "catch_status", "catch_something", "form_limit", "depends_scope", "override_with_nothing",
     "wrap_something", "handler_something", "ported_prefix", "option_origins", "option_origins_any",
     "option_origins_url", "option_origins_path", "option_origins_socket", "option_origins_pattern",
-    "option_origins_unicode", "option_origins_host", "option_idle_timeout", "option_trusted", "option_trusted_anybody", "option_trusted_bits",
-    "option_trusted_name",
+    "option_origins_unicode", "option_origins_host", "option_idle_timeout",
+    "option_trusted", "option_trusted_anybody", "option_trusted_bits", "option_trusted_name",
 }  # fmt: skip
 
 

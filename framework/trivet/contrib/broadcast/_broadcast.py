@@ -10,13 +10,12 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Literal, Self, get_args, overload
+from typing import Any, Literal, Self, overload
 
 import trio
 
-from trivet.errors import RegistrationError
-
 from ._backend import Backend
+from ._checks import check_after, check_backend, check_count, check_seconds, check_slow, check_topic
 from ._hub import LocalHub
 from ._memory import MemoryBackend
 from ._message import Joined, Left, Member, Message, Present, encoded
@@ -53,13 +52,12 @@ class Broadcast:
         block_timeout: float = 10.0,
         backend: Backend | None = None,
     ) -> None:
-        _check_count("history", history, 0)
-        _check_buffer(buffer)
-        _check_slow(slow)
-        if isinstance(block_timeout, bool) or not isinstance(block_timeout, int | float) or not block_timeout > 0:
-            raise RegistrationError(
-                f"block_timeout={block_timeout!r} is not a number of seconds.\nWrite  block_timeout=10.0"
-            )
+        check_count("history", history, 0)
+        check_count("buffer", buffer, 1)
+        check_slow(slow)
+        check_seconds("block_timeout", block_timeout)
+        if backend is not None:
+            check_backend(backend)
         self._history = history
         self._buffer = buffer
         self._slow: Slow = slow
@@ -74,6 +72,7 @@ class Broadcast:
 
     def subscribers(self, topic: str) -> int:
         """How many subscribers a topic has in this process."""
+        check_topic(topic)
         room = self._hub.rooms.get(topic)
         return 0 if room is None else len(room.live) + len(room.catching_up)
 
@@ -81,9 +80,11 @@ class Broadcast:
         """Who is there, by their ids: those who subscribed with `member=`, in other processes as well.
 
         Raises:
+            TypeError: the topic is no text.
             RuntimeError: it is not entered.
         """
         self._check_entered("members")
+        check_topic(topic)
         await trio.lowlevel.checkpoint()
         room = self._hub.rooms.get(topic)
         if room is not None:
@@ -103,12 +104,14 @@ class Broadcast:
             The message; its `id` can be resumed from.
 
         Raises:
-            TypeError: the value cannot be written as JSON.
+            TypeError: the value cannot be written as JSON, or the topic is no text.
+            ValueError: the value is text that UTF-8 cannot carry.
             RuntimeError: it is not entered.
 
         Cancellation: a checkpoint. It has been published to everybody, or to nobody.
         """
         self._check_entered("publish")
+        check_topic(topic)
         data = encoded(value)
         await trio.lowlevel.checkpoint_if_cancelled()
         self._hub.counters.published += 1
@@ -176,21 +179,23 @@ class Broadcast:
         Raises:
             SlowSubscriber: when the body is left: it was cancelled since it was too slow.
             ValueError: an argument is not what it should be.
-            TypeError: `member` cannot be written as JSON.
+            TypeError: `member` cannot be written as JSON, or the topic or `after` is no text.
             RuntimeError: the broadcast is not entered.
 
         Cancellation: it is gone as soon as the body is left, or when it has become too slow; nothing is waited for.
         """
         self._check_entered("subscribe")
-        _check_count("history", history, 0, ValueError)
+        check_topic(topic)
+        check_after(after)
+        check_count("history", history, 0, ValueError)
         if buffer is None:
             buffer = self._buffer
         else:
-            _check_buffer(buffer, ValueError)
+            check_count("buffer", buffer, 1, ValueError)
         if slow is None:
             slow = self._slow
         else:
-            _check_slow(slow, ValueError)
+            check_slow(slow, ValueError)
         person = None if member is None else Member(encoded(member), secrets.token_hex(8))
         return self._subscribed(topic, after, history, person, presence, buffer, slow)
 
@@ -258,20 +263,3 @@ class Broadcast:
                 "            yield rooms\n\n"
                 '    rooms: Annotated[Broadcast, Depends(open_rooms, scope="app")]'
             )
-
-
-def _check_count(name: str, value: object, least: int, error: type[Exception] = RegistrationError) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise error(f"{name}={value!r} is not a whole number from {least} on.\nWrite  {name}=100")
-
-
-def _check_buffer(value: object, error: type[Exception] = RegistrationError) -> None:
-    _check_count("buffer", value, 1, error)
-
-
-def _check_slow(value: object, error: type[Exception] = RegistrationError) -> None:
-    if value not in get_args(Slow):
-        raise error(
-            f"slow={value!r} is not a policy.\n"
-            'Write slow="disconnect", slow="drop_oldest", slow="drop_new" or slow="block".'
-        )

@@ -80,13 +80,32 @@ def encoded(value: Any) -> str:
 
     Raises:
         TypeError: it cannot be written as JSON; the message shows the remedy.
+        ValueError: a text that UTF-8 cannot carry: each subscriber would fail at it, and nobody here.
     """
     if isinstance(value, str):
+        if not value.isascii():
+            _check_carried(value)
         return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(
+            f"{type(value).__name__} cannot be published: a message is text, or a value that is sent as JSON.\n"
+            "Decode it:  await broadcast.publish(topic, data.decode())\n"
+            "If it is JSON already, wrap it:  msgspec.Raw(data)"
+        )
     try:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{type(value).__name__} cannot be published: {error}\n"
+            f"{type(value).__name__} cannot be published: {error}.\n"
             "Publish text, or what msgspec writes as JSON: numbers, lists, dicts, Structs, dataclasses, ..."
         ) from error
+
+
+def _check_carried(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"a message has the lone surrogate {text[error.start]!r}, which UTF-8 cannot carry.\n"
+            'Replace it:  text.encode("utf-8", "replace").decode()'
+        ) from None
