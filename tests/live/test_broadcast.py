@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
@@ -74,7 +74,7 @@ class Site:
 
 
 @asynccontextmanager
-async def served(server: Server, app: App, **options: Any) -> AsyncIterator[SocketClient]:
+async def served(server: Server, app: App, **options: Any) -> AsyncGenerator[SocketClient]:
     async with serving(server, app, **options) as client:
         assert isinstance(client, SocketClient)
         yield client

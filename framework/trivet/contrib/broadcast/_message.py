@@ -86,9 +86,10 @@ def encoded(value: Any) -> str:
         if not value.isascii():
             _check_carried(value)
         return value
+    kind = type(value).__name__
     if isinstance(value, bytes | bytearray | memoryview):
         raise TypeError(
-            f"{type(value).__name__} cannot be published: a message is text, or a value that is sent as JSON.\n"
+            f"{kind} cannot be published: a message is text, or a value that is sent as JSON.\n"
             "Decode it:  await broadcast.publish(topic, data.decode())\n"
             "If it is JSON already, wrap it:  msgspec.Raw(data)"
         )
@@ -96,7 +97,7 @@ def encoded(value: Any) -> str:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{type(value).__name__} cannot be published: {error}.\n"
+            f"{kind} cannot be published: {error}.\n"
             "Publish text, or what msgspec writes as JSON: numbers, lists, dicts, Structs, dataclasses, ..."
         ) from error
 
