@@ -20,6 +20,7 @@ from ._answer import Answerer, error_map, report
 from ._checks import check_lifespan
 from ._delivery import release
 from ._door import in_one_step, open_door
+from ._drain import Drain
 from ._endpoint import Endpoint, Mounted
 from ._forwarded import Proxies
 from ._forwarded_timeout import tells_timeout, told_timeout
@@ -112,7 +113,8 @@ class App(Registry):
         self._answerer = Answerer(error_map(), debug=debug)
         self._unmatched = Unmatched(self._table, self._socket_table, self._level, self._answerer, slash)
         self._sweep = DisconnectSweep(report)
-        self._sockets = Sockets(self._socket_table, self._level, self._answerer, self._sweep)
+        self._drain = Drain()
+        self._sockets = Sockets(self._socket_table, self._level, self._answerer, self._sweep, self._drain)
         self.state: Mapping[str, Any] = {}
         """What the lifespan yielded, while the application runs."""
         # The whole application inside its ASGI middleware; made when the table is frozen.

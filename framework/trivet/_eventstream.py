@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from typing import Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeVar
 
+from ._options import ON_DRAIN, OnDrain
 from ._response_head import Field
 from ._slow import POLICIES, Policy
 from ._stream import Stream, checked_source
 
 Choice = TypeVar("Choice", bound=str)
-
-OnDrain: TypeAlias = Literal["cancel", "finish"]
 
 HEARTBEAT: Final = 15.0
 """Seconds; axum's `KeepAlive`, and FastAPI's. Proxies give an idle connection up after 60 (nginx's
@@ -109,7 +108,7 @@ class EventStream(Stream):
         heartbeat: float | None = HEARTBEAT,
         slow: Policy = "block",
         buffer: int = BUFFER,
-        on_drain: OnDrain = "cancel",
+        on_drain: OnDrain = ON_DRAIN,
     ) -> None:
         super().__init__(checked_source(source, "EventStream", "EventSink"))
         self.headers.raw[:] = _FIELDS

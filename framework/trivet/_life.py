@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import trio
 
 from ._answer import Answerer
+from ._drain import Drain
 from ._endpoint import Mounted
 from ._lifespan import mounted as run_mounted
 from ._modes import Mode
@@ -38,6 +39,7 @@ class Application(Protocol):
     _answerer: Answerer
     _lifespan: Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]] | None
     _sweep: DisconnectSweep
+    _drain: Drain
 
     @property
     def _mounted(self) -> Sequence[Mounted]: ...
@@ -68,7 +70,8 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
             link.drain_timeout = app.drain_timeout
             link.cleanup_grace = app.cleanup_grace
         try:
-            async with app._sweep.sweeping(), app.tasks.running(app.drain_timeout):
+            drain = app._drain.awaited(app.draining if link is None else link.draining)
+            async with app._sweep.sweeping(), drain, app.tasks.running(app.drain_timeout):
                 yield
                 app.draining.set()
         finally:

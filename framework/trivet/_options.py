@@ -18,6 +18,7 @@ from ._suggest import suggest
 from .errors import RegistrationError
 
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
+OnDrain: TypeAlias = Literal["cancel", "finish"]
 Slash: TypeAlias = Literal["redirect", "strict"]
 
 
@@ -47,6 +48,9 @@ CLEANUP_GRACE: Final = 5.0
 """Seconds that each dependency has to clean up after a cancellation. Hypercorn's whole graceful timeout is 3 s."""
 DRAIN_TIMEOUT: Final = 10.0
 """Seconds that running requests have after SIGTERM. Kubernetes kills after 30 s: this and the graces fit in."""
+
+ON_DRAIN: Final[OnDrain] = "cancel"
+"""A WebSocket may go on for days: a drain that waited for its end would wait for all of `drain_timeout`, each time."""
 
 NO_ORIGINS: Final = frozenset[str]()
 """Of the origins that may open a WebSocket, beside the one that serves it."""
@@ -78,6 +82,7 @@ class SocketOptions(SharedOptions, total=False):
     """And those that mean something to WebSockets alone."""
 
     idle_timeout: float | None
+    on_drain: OnDrain
     origins: Sequence[str] | None
 
 
@@ -111,6 +116,7 @@ class Level:
     max_body: int | Unset | None = UNSET
     on_disconnect: OnDisconnect | Unset = UNSET
     idle_timeout: Seconds = UNSET
+    on_drain: OnDrain | Unset = UNSET
     origins: frozenset[str] | Unset | None = UNSET
     middleware: list[AnyMiddleware] = field(default_factory=list[AnyMiddleware])
     dependencies: list[Any] = field(default_factory=list[Any])
@@ -131,6 +137,7 @@ class Resolved:
     max_body: int | None
     on_disconnect: OnDisconnect | None
     idle_timeout: float | None
+    on_drain: OnDrain
     origins: frozenset[str] | None
     middleware: tuple[AnyMiddleware, ...]
     dependencies: tuple[Any, ...]
@@ -160,6 +167,7 @@ def resolve(levels: Sequence[Level]) -> Resolved:
     """The options in force below `levels`, given outermost first."""
     inner = levels[::-1]
     policies: list[OnDisconnect | Unset] = [level.on_disconnect for level in inner]
+    on_drain: list[OnDrain | Unset] = [level.on_drain for level in inner]
     timeout = nearest((level.timeout for level in inner), TIMEOUT)
     return Resolved(
         timeout=math.inf if timeout is None else timeout,
@@ -168,6 +176,7 @@ def resolve(levels: Sequence[Level]) -> Resolved:
         max_body=nearest((level.max_body for level in inner), MAX_BODY),
         on_disconnect=nearest(policies, None),
         idle_timeout=nearest((level.idle_timeout for level in inner), None),
+        on_drain=nearest(on_drain, ON_DRAIN),
         origins=nearest((level.origins for level in inner), NO_ORIGINS),
         middleware=tuple(each for level in levels for each in level.middleware),
         dependencies=tuple(each for level in levels for each in level.dependencies),
@@ -189,7 +198,7 @@ OF_APPLICATION: Final = (
     "openapi_url",
     "docs_url",
 )
-SCALARS: Final = ("timeout", "send_timeout", "body_timeout", "max_body", "on_disconnect", "idle_timeout")
+SCALARS: Final = ("timeout", "send_timeout", "body_timeout", "max_body", "on_disconnect", "idle_timeout", "on_drain")
 LISTS: Final = ("middleware", "dependencies", "tags")
 ALL: Final = (*SCALARS, *LISTS, "responses", "origins")
 OF_HTTP: Final = tuple(HTTPOptions.__annotations__)
@@ -212,12 +221,8 @@ def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = RO
     for name in ("timeout", "send_timeout", "body_timeout", "idle_timeout"):
         _check_seconds(name, options.get(name))
     _check_bytes(options.get("max_body"))
-    policy = options.get("on_disconnect", UNSET)
-    if policy not in (UNSET, "cancel", "finish"):
-        raise RegistrationError(
-            f"on_disconnect={policy!r} is not a policy.\n"
-            'Write on_disconnect="cancel" (stop when the client leaves) or on_disconnect="finish" (carry on).'
-        )
+    _check_policy("on_disconnect", options, "when the client leaves")
+    _check_policy("on_drain", options, "as soon as the server drains")
     given: dict[str, Any] = {name: options.get(name, UNSET) for name in SCALARS}
     taken = Level(**given)
     if "origins" in options:
@@ -279,6 +284,14 @@ def check_patience(name: str, value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise RegistrationError(f"{name}={value!r} is not a number of seconds.\nWrite {name}=2.5, or {name}=0.")
+
+
+def _check_policy(name: str, options: Mapping[str, Any], when: str) -> None:
+    policy = options.get(name, UNSET)
+    if policy not in (UNSET, "cancel", "finish"):
+        raise RegistrationError(
+            f'{name}={policy!r} is not a policy.\nWrite {name}="cancel" (stop {when}) or {name}="finish" (carry on).'
+        )
 
 
 def _check_bytes(value: object) -> None:

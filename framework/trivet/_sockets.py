@@ -8,12 +8,14 @@ WebSocket and a GET may share a path, and so that no method of HTTP leads to one
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import trio
 
 from ._access import record
 from ._answer import Answerer, report
+from ._drain import Drain
 from ._endpoint import Endpoint, Mounted
 from ._handshake import Handshake
 from ._head import target_path
@@ -57,15 +59,22 @@ class Sockets:
         level: of the application, for handshakes that no route takes.
         answerer: makes responses of errors.
         sweep: watches for clients that leave, where the server does not tell.
+        drain: tells those that do not wait for its end.
     """
 
     def __init__(
-        self, table: Table[Endpoint | Mounted], level: Level, answerer: Answerer, sweep: DisconnectSweep
+        self,
+        table: Table[Endpoint | Mounted],
+        level: Level,
+        answerer: Answerer,
+        sweep: DisconnectSweep,
+        drain: Drain,
     ) -> None:
         self._table = table
         self._level = level
         self._answerer = answerer
         self._sweep = sweep
+        self._drain = drain
         self._options = resolve_options([level])
 
     def freeze(self) -> None:
@@ -92,9 +101,13 @@ class Sockets:
         told = handshake._attach()
         ws = handshake._socket = WebSocket(handshake, socket_scope, SocketOutbound(send))
         run = route.run if route is not None else _refusal(hit)
+        drain_begins = ws._drain_begins
+        self._drain.add(drain_begins)
         try:
-            if told:
+            if told and (options.on_drain == "finish" or self._drain.notice is ws.draining):
                 await serve(run, ws, self._answerer)
+            elif told:  # no lifespan, or one of another server's: this WebSocket has a watcher of its own
+                await RequestScope.alongside(partial(_at_drain, ws), serve, run, ws, self._answerer)
             elif self._sweep.running:
                 self._sweep.add(handshake)
                 try:
@@ -104,6 +117,7 @@ class Sockets:
             else:
                 await RequestScope.alongside(handshake.watch, serve, run, ws, self._answerer)
         finally:
+            self._drain.discard(drain_begins)
             handshake.closed = handshake._socket = None  # they refer to each other
             record(handshake)
 
@@ -116,6 +130,11 @@ class Sockets:
         except InvalidInput as error:
             return error
         return HTTPError(404, "there is no WebSocket at this path") if hit is None else hit
+
+
+async def _at_drain(ws: WebSocket) -> None:
+    await ws.draining.wait()
+    ws._drain_begins()
 
 
 def _refusal(error: object) -> Run:

@@ -95,6 +95,8 @@ class SocketLife(SocketHead):
         await self._accept(subprotocol, fields.raw)
 
     async def _accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        if self._state is State.HANDSHAKE and self._ends_with_drain:
+            self._scope.cancel("drained")  # 503: a proxy tries another server, and no page sees any of it
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._state is not State.HANDSHAKE:
             raise await self._closed_error()
@@ -118,6 +120,8 @@ class SocketLife(SocketHead):
         self._scope.accepted(self._handshake._options.idle_timeout)
         if self._handshake._left:  # it has said what it had to say while we were told that the acceptance is out
             self._when_closed()
+        elif self._ends_with_drain:
+            self._drain_begins()
 
     async def _ready(self, *, sending: bool) -> None:
         """What has to be done before a message can go either way: at first use, and after the last."""
@@ -224,6 +228,19 @@ class SocketLife(SocketHead):
             self._scope.closed()
         else:
             self._scope.cancel("disconnected")
+
+    @property
+    def _ends_with_drain(self) -> bool:
+        """Whether the server drains, and the handler is not to outlive that."""
+        return self._handshake._options.on_drain == "cancel" and self.draining.is_set()
+
+    def _drain_begins(self) -> None:
+        """The server drains: called once, synchronously, from any task.
+
+        A handshake is let go on, to its refusal perhaps, and looks when it accepts; what is closed has its own time.
+        """
+        if self._state is OPEN and self._ends_with_drain:
+            self._scope.cancel("drained")
 
     def _give_up(self, reason: str) -> None:
         """The client may be there, and does not matter any more."""

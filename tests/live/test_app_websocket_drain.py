@@ -27,16 +27,21 @@ async def open_at(served: Served, path: str) -> AsyncGenerator[SocketWebSocket]:
 
 
 async def test_the_drain_closes_all_with_1001() -> None:
-    """A handler that looks at `draining` at once, one that does not when the drain time is over."""
+    """At once; a handler that may finish when it does, or when the drain time is over."""
     app, log = App(cleanup_grace=1), list[Any]()
 
-    @app.websocket("/looks")
+    @app.websocket("/goes")
+    async def goes(ws: WebSocket) -> None:
+        await ws.send("hello")
+        await trio.sleep_forever()
+
+    @app.websocket("/looks", on_drain="finish")
     async def looks(ws: WebSocket) -> None:
         await ws.accept()
         await ws.draining.wait()
         await ws.send("bye")
 
-    @app.websocket("/waits")
+    @app.websocket("/waits", on_drain="finish")
     async def waits(ws: WebSocket) -> None:
         await ws.accept()
         try:
@@ -44,18 +49,21 @@ async def test_the_drain_closes_all_with_1001() -> None:
         finally:
             log.append(ws.ended)
 
-    @app.websocket("/reads")
+    @app.websocket("/reads", on_drain="finish")
     async def reads(ws: WebSocket) -> None:
         log.extend([message async for message in ws])
 
     async with (
-        serving(app, options={"drain_timeout": 0.2}) as served,
+        serving(app, options={"drain_timeout": 0.4}) as served,
+        open_at(served, "/goes") as at_once,
         open_at(served, "/looks") as a,
         open_at(served, "/waits") as b,
         open_at(served, "/reads") as c,
     ):
         await trio.testing.wait_all_tasks_blocked(0.01)
         served.stop.set()
+        assert await at_once.receive() == "hello"
+        assert await at_once.wait_closed() == (1001, "")
         assert await a.receive() == "bye"
         assert await a.wait_closed() == (1001, "")
         assert log == []

@@ -18,7 +18,7 @@ class Item(msgspec.Struct):
     name: str
 
 
-app = App(idle_timeout=30, origins=["https://example.com"])
+app = App(idle_timeout=30, on_drain="finish", origins=["https://example.com"])
 router = Router(idle_timeout=None, origins=None)
 App(origins=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
