@@ -52,6 +52,7 @@ class Handshake(Request):
     def _stop(self, reason: Reason) -> None:
         if reason == "disconnected":
             self._left = True
+            self.messages.told(getattr(self._link, "closed_with", None))  # a server's may be older
         if reason == "disconnected" and self.closed is not None:
             self.closed()
         else:

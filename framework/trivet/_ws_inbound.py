@@ -29,7 +29,7 @@ class SocketInbound(Reader[list[str | bytes]]):
         # A list: there is one for each WebSocket, mostly empty, and an empty deque takes ten times as much.
         super().__init__(receive, on_disconnect, [])
         self.code = ABNORMAL
-        """What it was closed with, once it is gone."""
+        """What it was closed with, once it is gone, or the server has told."""
         self.reason = ""
 
     async def connect(self) -> None:
@@ -64,6 +64,11 @@ class SocketInbound(Reader[list[str | bytes]]):
             return message
         finally:
             self._busy = False
+
+    def told(self, end: tuple[int, str] | None) -> None:
+        """The server has said how it was closed. Messages may still lie before that."""
+        if end is not None and not self.gone:
+            self.code, self.reason = end
 
     async def find_end(self) -> None:
         """Read ahead to the close, which the server has said is there; unless somebody else is reading."""

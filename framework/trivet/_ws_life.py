@@ -183,7 +183,7 @@ class SocketLife(SocketHead):
         """What it was closed with, by whichever side; `None` while it is open. 1006: the connection broke."""
         if self._own is not None:
             return self._own.code
-        return self._in.code if self._in.gone else None
+        return self._in.code if self._in.gone or self._state is State.CLOSED else None
 
     @property
     def close_reason(self) -> str:

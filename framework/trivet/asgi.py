@@ -113,6 +113,19 @@ class Link(Protocol):
         ...
 
 
+class SocketLink(Link, Protocol):
+    """The `Link` of a WebSocket."""
+
+    @property
+    def closed_with(self) -> tuple[int, str] | None:
+        """The code and the reason of the client's close, or 1006 and none if the connection broke.
+
+        There from before `cancel("disconnected")` is called, or that is about a client whose last messages have not
+        been read: then once they are.
+        """
+        ...
+
+
 class LifespanLink(Link, Protocol):
     """The `Link` of the lifespan scope: application and server agree here on how the server stops.
 

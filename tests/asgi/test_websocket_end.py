@@ -223,6 +223,26 @@ async def test_a_close_is_in_band(link: bool) -> None:
 
 
 @both_servers
+async def test_who_does_not_receive_knows_how_it_was_closed(link: bool, autojump_clock: MockClock) -> None:
+    """While messages before the close lie unread; of a plain server, what its watcher reads."""
+    log: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        log.append((ws.close_code, ws.close_reason))
+        try:
+            await trio.sleep_forever()
+        finally:
+            log.append((ws.close_code, ws.close_reason, ws.ended))
+
+    async with serving(handler, link=link) as client, client.websocket("/") as ws:
+        await ws.send("unread")
+        await ws.close(4002, "bye")
+        await ws.wait_returned()
+    assert log == [(None, ""), (*((4002, "bye") if link else (1006, "")), "disconnected")]
+
+
+@both_servers
 async def test_a_send_after_the_close_knows_how_it_was_closed(link: bool, autojump_clock: MockClock) -> None:
     """Though what came before the close has not been received; and that still is, afterwards."""
     log: list[Any] = []

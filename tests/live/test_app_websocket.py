@@ -111,6 +111,28 @@ class Site:
         await ws.draining.wait()
 
 
+async def test_who_does_not_receive_knows_how_it_was_closed(serve: Serve) -> None:
+    """Though what came before the close is unread."""
+    app, log, over = App(cleanup_grace=0.1), list[Any](), trio.Event()
+
+    @app.websocket("/")
+    async def sleeps(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await trio.sleep_forever()
+        finally:
+            log.append((ws.close_code, ws.close_reason, ws.ended))
+            over.set()
+
+    async with serve(app) as client, client.websocket("/") as ws:
+        await ws.send("unread")
+        await ws.close(4002, "bye")
+        with trio.fail_after(5):
+            await over.wait()
+    # Stock hypercorn loses both.
+    assert log in ([(4002, "bye", "disconnected")], [(1006, "", "disconnected")])
+
+
 async def test_messages_come_and_go(serve: Serve) -> None:
     """Texts and binary messages, small and large, in order; bound to the path and the headers of the handshake."""
     site = Site()

@@ -47,7 +47,8 @@ CASES: dict[str, Callable[[], object]] = {}
 # A message about an option, a prefix or a status has no handler: the traceback shows the line of the call.
 WITHOUT_PLACE = {
     "option_unknown", "option_unknown_far", "option_seconds", "option_bytes", "option_policy", "option_list",
-    "option_on_drain", "option_slash", "option_patience", "mount_prefix", "mount_itself", "mount_something", "mount_without_prefix",
+    "option_on_drain", "option_slash", "option_patience",
+    "mount_prefix", "mount_itself", "mount_something", "mount_without_prefix",
     "docs_without_document", "docs_url", "openapi_url", "title", "version", "responses",
     "catch_status", "catch_something", "form_limit", "depends_scope", "override_with_nothing",
     "wrap_something", "handler_something", "ported_prefix", "option_origins", "option_origins_any",

@@ -24,6 +24,9 @@ class RequestLink:
     attached = False
     """Whether `attach` was ever called: who never asks to be told is cancelled instead."""
 
+    closed_with: tuple[int, str] | None = None
+    """See `trivet.asgi.SocketLink.closed_with`."""
+
     _cancel: Callable[[Reason], object] | None = None
     _left = False
     _drained = False

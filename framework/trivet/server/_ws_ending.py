@@ -71,6 +71,7 @@ class WebSocketEnding(RequestLink):
     def _end_with(self, code: int, reason: str) -> None:
         if self._state != OVER:
             self._state = OVER
+            self.closed_with = code, reason
             self.client_left()
         self.inbox.end({"type": "websocket.disconnect", "code": code, "reason": reason})
 

@@ -42,6 +42,7 @@ class MemoryLink:
         "_closed",
         "_reasons",
         "cleanup_grace",
+        "closed_with",
         "drain_timeout",
         "draining",
         "send_timeout",
@@ -57,6 +58,8 @@ class MemoryLink:
     def __init__(self, draining: trio.Event, abort: Callable[[], object]) -> None:
         self.draining = draining
         self.send_timeout: float | None = SEND_TIMEOUT
+        # Of a WebSocket: see `SocketLink`.
+        self.closed_with: tuple[int, str] | None = None
         self._abort = abort
         self._attached: Callable[[Reason], object] | None = None
         # Why the request should stop, each once: one that outlives its client can be drained later.

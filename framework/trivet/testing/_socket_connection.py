@@ -200,6 +200,7 @@ class SocketConnection:
             over = self.up.ended
             self._end_up(code if self.linked else ABNORMAL, reason if self.linked else "")
             if not over:
+                self.link.closed_with = code, reason
                 self.link.stop("disconnected")
 
     # --- the server's side
