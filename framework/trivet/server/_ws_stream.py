@@ -11,6 +11,7 @@ This file owns the handshake's refusals and what the application is told at the 
 - A message beyond the limit ends the connection with 1009, instead of being read on into memory.
 - `send` raises once the client has left: a handler that only sends would go on for ever.
 - A protocol error is answered with its close code (RFC 6455 section 7.4.1), not with silence.
+- Over HTTP/2 a close frame goes out, and END_STREAM behind it (RFC 8441 section 5), before the stream is reset.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 import trio
-from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, StreamClosed
+from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, Handshake, WSStream
 from hypercorn.typing import WebsocketAcceptEvent
 from hypercorn.utils import valid_server_name
@@ -28,6 +29,7 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Ping
 from wsproto.events import Message as FrameMessage
 from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError
 
 from trivet._logline import Entry
 from trivet.asgi import EXTENSION, Message, Reason
@@ -96,8 +98,8 @@ class WebSocketStream(WSStream):
             await self._begin(event)
         elif isinstance(event, StreamClosed):
             self._closed()
-        elif isinstance(event, EndBody) and self.scope["http_version"] != "1.1":
-            self._closed()  # HTTP/2: the client has ended its half of the stream
+        elif isinstance(event, EndBody) and self._is_http2:
+            await self._read_to_the_end(b"")  # the client has ended its half of the stream
 
     async def _begin(self, event: Request) -> None:
         self.start_time = time()
@@ -160,16 +162,37 @@ class WebSocketStream(WSStream):
                     await self._end(event.code, event.reason or "")
                     return
                 self._close_code, self._close_reason = int(event.code), event.reason or ""
-                if self.connection.state is ConnectionState.REMOTE_CLOSING:
-                    await self._send_wsproto_event(event.response())
-                await self.send(StreamClosed(stream_id=self.stream_id))
+                answers = self.connection.state is ConnectionState.REMOTE_CLOSING
+                await self._read_to_the_end(self.connection.send(event.response()) if answers else b"")
                 return
 
     async def _end(self, code: int, reason: str) -> None:
         """Close for the client's fault, and tell the application so."""
         self._close_code, self._close_reason = int(code), reason
-        await self._send_wsproto_event(CloseConnection(code=int(code)))
+        try:
+            frame = self.connection.send(CloseConnection(code=int(code)))
+        except LocalProtocolError:  # we have closed already
+            frame = b""
+        await self._read_to_the_end(frame)
+
+    async def _read_to_the_end(self, frame: bytes) -> None:
+        """Nothing more is read: tell the application, and end the stream with a last frame, if there is one."""
+        self._closed()
+        if self._is_http2:
+            # It may wait for a window, and who reads those is the one that calls this.
+            self.wire.spawn(self._end_stream, frame)
+        else:
+            await self._end_stream(frame)
+
+    async def _end_stream(self, frame: bytes) -> None:
+        if frame:
+            await self.send(Data(stream_id=self.stream_id, data=frame))
+        await self.send(EndData(stream_id=self.stream_id))
         await self.send(StreamClosed(stream_id=self.stream_id))
+
+    @property
+    def _is_http2(self) -> bool:
+        return self.scope["http_version"] != "1.1"
 
     def _closed(self) -> None:
         self.closed = True
@@ -181,6 +204,7 @@ class WebSocketStream(WSStream):
             if self._close_code == CloseReason.ABNORMAL_CLOSURE and self.outcome == "returned":
                 self.outcome = "disconnected"
             self._left = True
+            self.link.closed_with = self._close_code, self._close_reason
             self.link.client_left()
         self.inbox.end({"type": "websocket.disconnect", "code": self._close_code, "reason": self._close_reason})
 
@@ -243,6 +267,7 @@ class WebSocketStream(WSStream):
             draining = status == 503 and self.wire.server.draining.is_set()
             code = CloseReason.GOING_AWAY if draining else CloseReason.INTERNAL_ERROR
             await self._send_wsproto_event(CloseConnection(code=code))
+            await self.send(EndData(stream_id=self.stream_id))
         elif self.state is ASGIWebsocketState.RESPONSE:
             self.abort()
             return
