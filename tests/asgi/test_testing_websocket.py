@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
-from trivet import WebSocketClosed
+from trivet import App, WebSocket, WebSocketClosed
 from trivet.asgi import Message, Receive, Scope, Send
 from trivet.errors import ClientDisconnected
 from trivet.testing import ProtocolViolation, TestClient, WebSocketRefused
@@ -230,6 +231,119 @@ async def test_who_stops_reading_holds_up_the_next_write(autojump_clock: MockClo
         await ws.wait_returned()
         assert (ws.dropped, ws.close_code) == (True, 1006)
     assert log == [began + 2, "dropped"]
+
+
+async def test_sends_that_are_cancelled_do_not_pile_up(autojump_clock: MockClock) -> None:
+    """With a client that does not read: what did not begin was not sent, however often it is tried."""
+    app = App()
+
+    @app.websocket("/")
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        for number in range(50):
+            with trio.move_on_after(0.1):
+                await ws.send(f"{number:>40000}")
+        await ws.close()
+
+    async with TestClient(app) as client, client.websocket("/") as ws:
+        ws.stop_reading()
+        await trio.sleep(20)
+        ws.start_reading()
+        assert [str(message).strip() async for message in ws] == ["0"]
+
+
+async def test_a_message_that_waits_for_room_follows_no_close() -> None:
+    """Another task closes meanwhile: the message is not sent, and its sender is told."""
+    log, closed = list[Any](), trio.Event()
+
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        await receive()
+
+        async def one(text: str) -> None:
+            try:
+                await send({"type": "websocket.send", "text": text})
+            except ClientDisconnected:
+                log.append(text)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one, "a")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(one, "b")
+            await trio.testing.wait_all_tasks_blocked()
+            await send({"type": "websocket.close"})
+            closed.set()
+
+    async with TestClient(asgi(handler)) as client, client.websocket("/") as ws:
+        ws.stop_reading()
+        await ws.send("go")
+        await closed.wait()
+        ws.start_reading()
+        assert [message async for message in ws] == ["a"]
+        await ws.wait_returned()
+    assert log == ["b"]
+
+
+@both_servers
+async def test_a_lone_surrogate_is_no_text(link: bool) -> None:
+    """The handler is told so, as over a socket, and so is the test."""
+    log: list[Any] = []
+    app = App()
+
+    @app.websocket("/")
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await ws.send("\ud800")
+        except UnicodeEncodeError:
+            log.append("refused")
+        await ws.send("é")
+
+    async with TestClient(app, link=link) as client, client.websocket("/") as ws:
+        with pytest.raises(UnicodeEncodeError):
+            await ws.send("\ud800")
+        assert await ws.receive() == "é"
+    assert log == ["refused"]
+
+
+CLOSES: dict[str, tuple[Any, str, str]] = {
+    "broken": (1006, "", r"ws\.leave\(\)"),
+    "not_sent": (1005, "", "1005 is not a code"),
+    "unknown": (2999, "", "2999 is not a code"),
+    "too_large": (5000, "", "5000 is not a code"),
+    "text": ("1000", "", "'1000' is not a code"),
+    "long": (4000, "é" * 62, "the reason has 124 bytes"),
+    "no_code": (None, "why", "without a code has no reason"),
+}
+
+
+@pytest.mark.parametrize("name", CLOSES)
+async def test_a_close_that_no_client_can_send_is_refused(name: str) -> None:
+    """With what to do instead; the WebSocket is as it was."""
+    code, reason, why = CLOSES[name]
+
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        await receive()
+
+    async with TestClient(asgi(handler), raise_app_exceptions=False) as client, client.websocket("/") as ws:
+        with pytest.raises(ValueError, match=why):
+            await ws.close(code, reason)
+        assert ws.close_code is None
+
+
+async def test_a_close_may_have_no_code() -> None:
+    """As that of a page which only says `ws.close()`: 1005 stands for it."""
+    log: list[Any] = []
+
+    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(ACCEPT)
+        log.append(await receive())
+
+    async with TestClient(asgi(handler)) as client, client.websocket("/") as ws:
+        await ws.close(None)
+        await ws.wait_returned()
+    assert log == [{"type": "websocket.disconnect", "code": 1005, "reason": ""}]
 
 
 async def test_a_websocket_that_was_not_opened_says_how() -> None:

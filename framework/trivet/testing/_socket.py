@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import trio
 
+from trivet._ws_close import ABNORMAL, NO_STATUS, check_close
 from trivet.errors import WebSocketClosed
 
 from ._called import Called
@@ -126,8 +127,13 @@ class TestWebSocket(Called):
 
         It waits while the application does not receive, and ten messages are unread: back-pressure. What is sent when
         the application has closed already is lost, as a real client's is.
+
+        Raises:
+            UnicodeEncodeError: a text has a lone surrogate, which no frame can carry.
         """
         self._refuse_if_left()
+        if isinstance(data, str):
+            data.encode()
         await self._connection.push(data)
 
     async def send_json(self, value: object) -> None:
@@ -148,7 +154,7 @@ class TestWebSocket(Called):
         message = await self._connection.down.take()
         if message is None:
             self._raise_violation()
-            raise WebSocketClosed(self._connection.code or 1006, self._connection.reason)
+            raise WebSocketClosed(self._connection.code or ABNORMAL, self._connection.reason)
         return message
 
     async def receive_json(self) -> Any:
@@ -185,12 +191,26 @@ class TestWebSocket(Called):
         """Read to the end; the code and the reason it was closed with."""
         async for _ in self:
             pass
-        return self._connection.code or 1006, self._connection.reason
+        return self._connection.code or ABNORMAL, self._connection.reason
 
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close. What the application has sent before it heard of it may still be received."""
+    async def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Close. What the application has sent before it heard of it may still be received.
+
+        Args:
+            code: `None`: none is sent, as by a page's `ws.close()`; the application sees 1005.
+            reason: at most 123 bytes.
+
+        Raises:
+            ValueError: no client can send this code, or the reason is too long.
+        """
         self._refuse_if_left()
-        self._connection.close(code, reason)
+        if code == ABNORMAL:
+            raise ValueError("1006 stands for a connection that broke: it is never sent.\nBreak it:  ws.leave()")
+        if code is not None:
+            check_close(code, reason)
+        elif reason:
+            raise ValueError("a close without a code has no reason.\nSend both:  await ws.close(4000, reason)")
+        self._connection.close(NO_STATUS if code is None else code, reason)
         await trio.lowlevel.checkpoint()
 
     def leave(self) -> None:

@@ -112,7 +112,14 @@ class SocketConnection:
     async def _send(self, message: Message) -> None:
         text: str | None = message.get("text")
         data = message["bytes"] if text is None else text
-        self.down.add(data, len(data))
+        size = len(data) if text is None else len(text.encode())  # a lone surrogate fails here, as in a server
+        if self.linked and self.down.blocked:
+            # One write is under way at a time. A `send` that is cancelled before its own has sent nothing.
+            while self.down.blocked:
+                await self._wait_for_the_client()
+            if self.down.ended:
+                raise ClientDisconnected(f"{self.label} was closed before the message could be sent")
+        self.down.add(data, size)
         # Hypercorn shields its writes (trio/tcp_server.py, protocol_send).
         with trio.CancelScope(shield=not self.linked):
             await self._wait_for_the_client()

@@ -43,6 +43,11 @@ class MessagePipe(Generic[T]):
         over = len(self._waiting) >= self._messages or self._held > self._size
         return not self.ended and (not self.reading or over)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether it is full of what was added before: the next one cannot even begin."""
+        return self.full and bool(self._waiting)
+
     def add(self, message: T, size: int) -> None:
         """Put a message on its way, whether it fits or not."""
         if not self.ended:
