@@ -1,4 +1,4 @@
-"""The access log of an application: one line a request on the logger `trivet.access`, at INFO.
+"""The access log of an application: one line for each request and each WebSocket, on `trivet.access`, at INFO.
 
 This file owns who writes it. `trivet run` does, for every application, and a trivet application in it only says why the
 request ended; so does one that is mounted in another. Under any other server the outermost trivet application writes

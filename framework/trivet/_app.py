@@ -158,7 +158,7 @@ class App(Registry):
                     raise
                 await refuse_lifespan(scope, receive, send, error)
                 return
-        if listened_to() and scope["type"] == "http" and ACCESS not in scope:
+        if listened_to() and scope["type"] != "lifespan" and ACCESS not in scope:
             await logged(stack, scope, receive, send)
         elif stack is self._bare and scope["type"] == "http":
             await self._http(scope, receive, send)

@@ -128,8 +128,26 @@ def noted(send: Send, entry: Entry) -> Send:
             if not bodiless:
                 entry.sent += len(message.get("body", b""))
             entry.complete = not message.get("more_body", False)
+        elif kind[:10] == "websocket.":
+            _note_socket(entry, kind, message)
 
     return noted
+
+
+def _note_socket(entry: Entry, kind: str, message: _Message) -> None:
+    if kind == "websocket.send":
+        entry.sent += len(message.get("bytes") or (message.get("text") or "").encode())
+    elif kind == "websocket.accept":
+        entry.head(101, trio.current_time())
+    elif kind == "websocket.close":
+        if not entry.status:
+            entry.head(403, trio.current_time())
+        entry.complete = True
+    elif kind == "websocket.http.response.start":
+        entry.head(message["status"], trio.current_time())
+    elif kind == "websocket.http.response.body":
+        entry.sent += len(message.get("body", b""))
+        entry.complete = not message.get("more_body", False)
 
 
 async def guarded(app: _ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,9 +18,10 @@ from tests.harness import Serve
 from tests.live._inprocess import http, read_all, serving
 from tests.live._server import running
 from tests.live.test_server_websocket import client as websocket
-from trivet import JSON, App, HTTPError, Request, Sink, Stream
+from trivet import JSON, App, HTTPError, Request, Sink, Stream, WebSocket
 from trivet.asgi import ACCESS, Message, Receive, Scope, Send
 from trivet.server._access_log import AccessLog
+from trivet.testing import WebSocketRefused
 
 Lines = list[tuple[str, str, int, str, int]]
 
@@ -276,6 +277,73 @@ async def test_a_websocket_is_one_line_at_its_end(caplog: pytest.LogCaptureFixtu
         async with websocket(served) as ws:
             await ws.next()
         assert [each[2:4] for each in (await lines(caplog, 2))[1:]] == [(403, "returned")]
+
+
+def sockets() -> App:
+    app = App()
+    app.mount("/plain", plain_socket)
+
+    @app.websocket("/echo")
+    async def echo(ws: WebSocket) -> None:
+        async for message in ws:
+            await ws.send(message)
+
+    @app.websocket("/refused")
+    async def refused(ws: WebSocket) -> None:
+        raise HTTPError(409)
+
+    @app.websocket("/fails")
+    async def fails(ws: WebSocket) -> None:
+        await ws.accept()
+        raise HTTPError(409)
+
+    @app.websocket("/waits", on_disconnect="cancel")
+    async def waits(ws: WebSocket) -> None:
+        await ws.accept()
+        await trio.sleep_forever()
+
+    return app
+
+
+async def plain_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that knows nothing of trivet."""
+    if scope["type"] == "lifespan":
+        raise NotImplementedError
+    await receive()
+    if scope["path"].endswith("accepts"):
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "é"})
+    await send({"type": "websocket.close"})
+
+
+async def test_a_websocket_has_a_line_under_every_server(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """The application's own where the server knows nothing of it, and no second one where it does."""
+    async with serve(sockets()) as client:
+        async with client.websocket("/echo?token=secret") as ws:
+            await ws.send("é")
+            await ws.receive()
+            await ws.send(b"123")
+            await ws.receive()
+        assert await lines(caplog, 1) == [("GET", "/echo", 101, "returned", 5)]
+        async with client.websocket("/fails") as ws:
+            await ws.wait_closed()
+        assert (await lines(caplog, 2))[1:] == [("GET", "/fails", 101, "failed", 0)]
+        async with client.websocket("/waits") as ws:
+            ws.leave()
+        assert (await lines(caplog, 3))[2:] == [("GET", "/waits", 499, "disconnected", 0)]
+        async with client.websocket("/plain/accepts") as ws:
+            await ws.wait_closed()
+        assert (await lines(caplog, 4))[3:] == [("GET", "/plain/accepts", 101, "returned", 2)]
+        for count, path in enumerate(("/refused", "/nowhere", "/plain/refuses"), start=5):
+            with pytest.raises(WebSocketRefused):
+                await client.websocket(path).__aenter__()
+            await lines(caplog, count)
+    assert [line[1:4] for line in lines_of(caplog)[4:]] == [
+        ("/refused", 409, "failed"),
+        ("/nowhere", 404, "failed"),
+        ("/plain/refuses", 403, "returned"),
+    ]
+    assert "secret" not in caplog.text
 
 
 async def test_http2_has_a_line(caplog: pytest.LogCaptureFixture) -> None:
