@@ -1,4 +1,4 @@
-"""Autobahn|Testsuite, the conformance suite of WebSocket libraries, against `trivet run`.
+"""Autobahn|Testsuite, the conformance suite of WebSocket libraries, against the chat's echo under `trivet run`.
 
     python -m tests.autobahn.run                 the 247 cases of sections 1 to 7 and 10: seconds
     python -m tests.autobahn.run --all           all, with limits (9) and compression (12, 13): a quarter of an hour
@@ -119,7 +119,7 @@ def _run(command: list[str], environment: Mapping[str, str]) -> None:
 @contextmanager
 def server() -> Generator[str]:
     """The echo under `trivet run`, with compression, which is off by default; gives its URL."""
-    command = [sys.executable, "-m", "trivet", "run", "tests.autobahn.echo:app", "--bind", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "trivet", "run", "apps.chat:app", "--bind", "127.0.0.1:0"]
     command += ["--limit-websocket-deflate", "0"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -127,7 +127,7 @@ def server() -> Generator[str]:
             for line in process.stderr:
                 found = re.search(r"Running on http://(\S+)", line)
                 if found is not None:
-                    yield f"ws://{found[1]}/"
+                    yield f"ws://{found[1]}/echo"
                     break
             else:
                 raise SystemExit("trivet run did not start")
@@ -197,9 +197,9 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     return f"""# WebSocket conformance
 
 What [Autobahn|Testsuite](https://github.com/crossbario/autobahn-testsuite) {PACKAGES[0].partition("==")[2]}, the
-conformance suite of WebSocket libraries, finds of the protocol of `trivet run` on HTTP/1.1, with compression turned on
-(`--limit-websocket-deflate 0`). It is written by `python -m tests.autobahn.run --all --write`; CI runs sections 1 to 7
-and 10 of it each time, and fails if a case does.
+conformance suite of WebSocket libraries, finds of the echo of `apps/chat` under `trivet run` on HTTP/1.1, with
+compression turned on (`--limit-websocket-deflate 0`). It is written by `python -m tests.autobahn.run --all --write`; CI
+runs sections 1 to 7 and 10 of it each time, and fails if a case does.
 
 {table(results)}
 
