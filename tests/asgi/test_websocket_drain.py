@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ async def test_a_drain_ends_an_open_websocket_at_once(link: bool, autojump_clock
     app, log = App(), list[Any]()
 
     @asynccontextmanager
-    async def resource() -> AsyncIterator[None]:
+    async def resource() -> AsyncGenerator[None]:
         try:
             yield
         except RequestCancelled as error:

@@ -113,10 +113,9 @@ class SocketConnection:
         text: str | None = message.get("text")
         data = message["bytes"] if text is None else text
         size = len(data) if text is None else len(text.encode())  # a lone surrogate fails here, as in a server
-        if self.linked and self.down.blocked:
+        while self.linked and self.down.blocked:
             # One write is under way at a time. A `send` that is cancelled before its own has sent nothing.
-            while self.down.blocked:
-                await self._wait_for_the_client()
+            await self._wait_for_the_client()
             if self.down.ended:
                 raise ClientDisconnected(f"{self.label} was closed before the message could be sent")
         self.down.add(data, size)
