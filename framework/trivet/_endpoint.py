@@ -17,6 +17,7 @@ from ._answer import Answerer
 from ._delivery import open_file
 from ._file import File
 from ._instant import Instant, compile_instant
+from ._limiting import limited, limited_result
 from ._options import SEND_TIMEOUT, AnyMiddleware, Level, Resolved
 from ._options import resolve as resolve_options
 from ._owner import Owner
@@ -93,9 +94,12 @@ class Endpoint(Target):
             instant = compile_instant(self, self.plan, self.registered.status, self.options, owner, answerer)
             self.instant = instant if self.immediate else None
             self.door = instant if self.options.send_timeout == SEND_TIMEOUT else None
-        core = partial(
+        core: Respond = partial(
             _handle, runner(self.plan, limiter, immediate=immediate), self.registered.status, self.options, answerer
         )
+        limits = self.options.limits
+        if limits:
+            core = partial(limited_result if immediate else limited, limits, core, answerer, self.options.catchers)
         self.respond = compose(core, self.options, answerer, names_of(self.options))
 
 

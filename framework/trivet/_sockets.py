@@ -8,6 +8,7 @@ WebSocket and a GET may share a path, and so that no method of HTTP leads to one
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -17,6 +18,7 @@ from ._answer import Answerer, report
 from ._endpoint import Endpoint, Mounted
 from ._handshake import Handshake
 from ._head import target_path
+from ._limiting import limited_run, release
 from ._options import Level, Resolved
 from ._options import resolve as resolve_options
 from ._outbound import SocketOutbound
@@ -46,7 +48,9 @@ class SocketEndpoint(Endpoint):
     def freeze(self, owner: Owner, answerer: Answerer, limiter: trio.CapacityLimiter) -> None:
         """See `Endpoint`."""
         self.options = self.resolve()
-        self.run = runner(self.plan, limiter, immediate=False)
+        run = runner(self.plan, limiter, immediate=False)
+        limits = self.options.limits
+        self.run = partial(limited_run, limits, run) if limits else run
 
 
 class Sockets:
@@ -104,6 +108,7 @@ class Sockets:
             else:
                 await RequestScope.alongside(handshake.watch, serve, run, ws, self._answerer)
         finally:
+            release(handshake)
             handshake.closed = handshake._socket = None  # they refer to each other
             record(handshake)
 

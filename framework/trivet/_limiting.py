@@ -1,0 +1,142 @@
+"""How a request gets its places from the limits of its route, and what becomes of one that gets none.
+
+This file owns when places are taken and given back. Who gets one is decided by `_limit`, which knows no requests; how
+long one may wait, and who is told why it ended, is the scope's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+import trio
+
+from ._answer import Answerer, Catchers
+from ._file import File
+from ._limit import Limit
+from ._request import Request
+from ._resolve import Run
+from ._response import Response
+from ._scope import RequestScope
+from ._stream import Stream
+from .errors import RequestCancelled
+
+log = logging.getLogger("trivet")
+
+Core: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+async def limited(
+    limits: Sequence[Limit], core: Core, answerer: Answerer, catchers: Catchers, request: Request
+) -> Response:
+    """`core` with a place of each limit, which a stream keeps until the request is over."""
+    try:
+        await _admit(limits, request)
+    except RequestCancelled as error:
+        return await answerer.answer(error, request, catchers)
+    response: Response | None = None
+    try:
+        response = await core(request)
+    finally:
+        _note_answer(request)
+        if not isinstance(response, Stream):
+            release(request)
+    return response
+
+
+async def limited_result(
+    limits: Sequence[Limit], core: Core, answerer: Answerer, catchers: Catchers, request: Request
+) -> Response:
+    """The same where `core` is over in no time: only the stream or the file that it returns needs places.
+
+    If there is none it is not sent, as that of a HEAD request is not: whoever returns a stream cannot count on it.
+    """
+    response = await core(request)
+    if isinstance(response, Stream | File):
+        try:
+            await _admit(limits, request)
+        except RequestCancelled as error:
+            return await answerer.answer(error, request, catchers)
+    return response
+
+
+async def limited_run(limits: Sequence[Limit], run: Run, request: Request, scope: RequestScope) -> object:
+    """The same for a WebSocket, which keeps its places to its end."""
+    await _admit(limits, request)
+    return await run(request, scope)
+
+
+def release(request: Request) -> None:
+    """Give back the places that a request has, the innermost first."""
+    slots = request._slots
+    if slots:
+        now = trio.current_time()
+        while slots:
+            limit, began = slots.pop()
+            limit._leave(began, now)
+
+
+def _note_answer(request: Request) -> None:
+    now = trio.current_time()
+    for limit, began in request._slots or ():
+        limit._answered(began, now)
+
+
+async def _admit(limits: Sequence[Limit], request: Request) -> None:
+    """Take a place of each limit, the outermost first.
+
+    Raises:
+        RequestCancelled: there is none, or the request has ended while it waited.
+    """
+    if request._slots:  # a middleware tries again, and has not sent the stream that it got
+        release(request)
+    slots = request._slots = []
+    try:
+        for limit in limits:
+            if not limit._take():
+                await _wait(limit, request)
+            slots.append((limit, trio.current_time()))
+    except BaseException:
+        release(request)
+        raise
+
+
+async def _wait(limit: Limit, request: Request) -> None:
+    """Wait for a place of this limit."""
+    scope = request._scope
+    request._ends_with_client()
+    try:
+        if scope.reason is not None:
+            raise scope.stopped()
+        now = trio.current_time()
+        patience = limit._patience(scope.deadline - now)
+        if patience and await scope.wait_turn(now + patience, _park, limit):
+            return
+        scope.cancel("shed")
+        raise _turned_away(limit, request)
+    finally:
+        request._for_client = False  # what has begun may have to be finished
+
+
+def _turned_away(limit: Limit, request: Request) -> RequestCancelled:
+    error = RequestCancelled("shed", retry_after=limit._turn_away())
+    unsaid = limit._unsaid(trio.current_time())
+    if unsaid:
+        log.warning("%r has turned away %d more requests, one of them for %s", limit, unsaid, ascii(request.path))
+    return error
+
+
+async def _park(limit: Limit) -> None:
+    """Stand in the queue until there is a place.
+
+    Cancellation: either it has a place, and returns, or it is out of the queue.
+    """
+    waiter = limit._join(partial(trio.lowlevel.reschedule, trio.lowlevel.current_task()))
+
+    def abort(_: object) -> trio.lowlevel.Abort:
+        limit._quit(waiter)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    await trio.lowlevel.wait_task_rescheduled(abort)
