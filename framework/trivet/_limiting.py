@@ -124,7 +124,8 @@ def _turned_away(limit: Limit, request: Request) -> RequestCancelled:
     error = RequestCancelled("shed", retry_after=limit._turn_away())
     unsaid = limit._unsaid(trio.current_time())
     if unsaid:
-        log.warning("%r has turned away %d more requests, one of them for %s", limit, unsaid, ascii(request.path))
+        # As text now: a handler that writes later would show another moment.
+        log.warning("turned away by %s: %d since the last line, now %s", repr(limit), unsaid, ascii(request.path))
     return error
 
 
