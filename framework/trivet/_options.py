@@ -244,9 +244,10 @@ def _checked_limit(value: object) -> Limit:
     if value is None:
         remedy = "Limits add up, and none is taken back further in: leave it out, or give the other routes theirs."
     else:
-        number = value if isinstance(value, int) and value > 0 else 20
+        number = value if isinstance(value, int) and value > 1 else 20
         remedy = f"Write limit=Limit({number}) for {number} requests at once; who is given the same object shares it."
-    raise RegistrationError(f"limit={value!r} is not a Limit.\n{remedy}")
+    shown = repr(value) if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
+    raise RegistrationError(f"limit: {shown} is not a Limit.\n{remedy}")
 
 
 def _checked_responses(value: object) -> Mapping[int, str]:
