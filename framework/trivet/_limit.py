@@ -61,7 +61,8 @@ class Limit:
     """
 
     __slots__ = (
-        "_aimd", "_concurrent", "_held", "_queue", "_running", "_said", "_shed", "_shed_said", "_wait", "_waiting",
+        "_aimd", "_concurrent", "_full_since", "_gap", "_held", "_queue", "_running", "_said", "_shed", "_shed_said",
+        "_wait", "_waiting",
     )  # fmt: skip
 
     def __init__(self, concurrent: int, queue: int = 0, wait: float | None = None) -> None:
@@ -82,6 +83,9 @@ class Limit:
         self._said = -math.inf
         # Seconds for which a place is taken, smoothed; 0: not known yet.
         self._held = 0.0
+        # Seconds from one place that is given back to the next while all are taken, smoothed; and since when they are.
+        self._gap = math.inf
+        self._full_since = 0.0
 
     @classmethod
     def adaptive(
@@ -160,11 +164,10 @@ class Limit:
 
     # ---- for `_limiting`: the package's own
 
-    def _take(self) -> bool:
+    def _take(self, now: float) -> bool:
         """Take a place, if there is one and nobody was first."""
         if self._running < self._concurrent:  # then nobody waits: a place that is given back goes to who does
-            self._running += 1
-            self._note_full()
+            self._occupy(now)
             return True
         return False
 
@@ -193,30 +196,41 @@ class Limit:
         if self._aimd is not None:
             self._aimd.answered(began, now)
             self._concurrent = self._aimd.value
-            self._fill()
+            self._fill(now)
 
     def _leave(self, began: float, now: float) -> None:
         """Give back a place, which was taken at `began`."""
         held = now - began
         self._held = self._held + SMOOTHING * (held - self._held) if self._held else held
+        if self._running >= self._concurrent:
+            gap = now - self._full_since
+            self._gap = gap if self._gap == math.inf else self._gap + SMOOTHING * (gap - self._gap)
+            self._full_since = now
         self._running -= 1
-        self._fill()
+        self._fill(now)
 
-    def _fill(self) -> None:
+    def _fill(self, now: float) -> None:
         """Give free places to those who wait, the first first."""
         while self._waiting and self._running < self._concurrent:
             waiter, _ = self._waiting.popitem(last=False)
-            self._running += 1
-            self._note_full()
+            self._occupy(now)
             waiter.wake()
 
-    def _note_full(self) -> None:
-        if self._aimd is not None and self._running >= self._concurrent:
-            self._aimd.reached()
+    def _occupy(self, now: float) -> None:
+        self._running += 1
+        if self._running >= self._concurrent:
+            self._full_since = now
+            if self._aimd is not None:
+                self._aimd.reached()
 
     def _expected(self, place: int) -> float:
-        """Seconds until whoever is at this place of the queue has its turn (Little's law)."""
-        return place * self._held / self._concurrent
+        """Seconds until whoever is at this place of the queue has its turn: so many places are given back by then.
+
+        How often that happens is known from how long they are taken (Little's law), and from how often it did. Either
+        may be too long, the one by streams that end after an hour, the other by requests that all begin and end
+        together; who waits in vain loses less than who is turned away for nothing.
+        """
+        return place * min(self._held / self._concurrent, self._gap)
 
     def _turn_away(self) -> int:
         """Count a request that gets no place; returns after how many whole seconds there may be one."""
@@ -225,7 +239,7 @@ class Limit:
 
     def _unsaid(self, now: float) -> int:
         """How many were turned away of which the log does not know; 0: it was told a moment ago."""
-        if now - self._said < QUIET:
+        if 0 <= now - self._said < QUIET:  # a test's clock may begin anew
             return 0
         unsaid, self._shed_said, self._said = self._shed - self._shed_said, self._shed, now
         return unsaid

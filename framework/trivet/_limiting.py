@@ -95,29 +95,28 @@ async def _admit(limits: Sequence[Limit], request: Request) -> None:
     slots = request._slots = []
     try:
         for limit in limits:
-            if not limit._take():
-                await _wait(limit, request)
-            slots.append((limit, trio.current_time()))
+            now = trio.current_time()
+            if not limit._take(now):
+                await _wait(limit, request, now)
+                now = trio.current_time()
+            slots.append((limit, now))
     except BaseException:
         release(request)
         raise
 
 
-async def _wait(limit: Limit, request: Request) -> None:
+async def _wait(limit: Limit, request: Request, now: float) -> None:
     """Wait for a place of this limit."""
     scope = request._scope
-    request._ends_with_client()
-    try:
-        if scope.reason is not None:
-            raise scope.stopped()
-        now = trio.current_time()
-        patience = limit._patience(scope.deadline - now)
-        if patience and await scope.wait_turn(now + patience, _park, limit):
-            return
-        scope.cancel("shed")
-        raise _turned_away(limit, request)
-    finally:
-        request._for_client = False  # what has begun may have to be finished
+    if scope.reason is None and (patience := limit._patience(scope.deadline - now)):
+        request._ends_with_client()
+        try:
+            if scope.reason is None and await scope.wait_turn(now + patience, _park, limit):
+                return
+        finally:
+            request._for_client = False  # what has begun may have to be finished
+    scope.cancel("shed")
+    raise _turned_away(limit, request) if scope.reason == "shed" else scope.stopped()
 
 
 def _turned_away(limit: Limit, request: Request) -> RequestCancelled:

@@ -30,7 +30,7 @@ async def settled(limit: Limit, database: Database, seconds: int) -> list[int]:
 
     async def keep_asking() -> None:
         while True:
-            if not limit._take():
+            if not limit._take(trio.current_time()):
                 await _park(limit)
             began = trio.current_time()
             try:

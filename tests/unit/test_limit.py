@@ -46,7 +46,7 @@ class LimitMachine(RuleBasedStateMachine):
     def arrive(self) -> None:
         """A request with all the time that it needs: place, queue, or 503, in this order."""
         self.number += 1
-        if self.limit._take():
+        if self.limit._take(self.now):
             assert len(self.running) < self.limit.concurrent
             assert not self.queue, "somebody was served before those who waited"
             self.running[self.number] = self.now
@@ -89,41 +89,41 @@ class LimitMachine(RuleBasedStateMachine):
         assert limit.running == limit.concurrent or not limit.waiting
 
 
-LimitMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+LimitMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 test_a_limit_counts_and_keeps_the_order = LimitMachine.TestCase
 
 
 def busy(concurrent: int, queue: int, held: float, wait: float | None = None) -> Limit:
     """A limit whose places are all taken, and are taken for `held` seconds as a rule."""
     limit = Limit(concurrent, queue, wait)
-    assert limit._take()
+    assert limit._take(0)
     limit._leave(0, held)
     for _ in range(concurrent):
-        assert limit._take()
+        assert limit._take(0)
     return limit
 
 
 @pytest.mark.parametrize(
-    ("waiting", "left", "patience"),
+    ("waiting", "held", "left", "patience"),
     [
-        (0, 2.0, 2.0),  # two places, four seconds each: one is free every two seconds
-        (0, 1.9, 0.0),
-        (1, 4.0, 4.0),
-        (1, 3.9, 0.0),
-        (2, 6.0, 5.0),  # for `wait` at most
-        (2, math.inf, 5.0),
-        (3, math.inf, 0.0),  # the queue is full
-        (0, -1.0, 0.0),
+        (0, 4, 2.0, 2.0),  # two places, four seconds each: one is free every two seconds
+        (0, 4, 1.9, 0.0),
+        (1, 4, 4.0, 4.0),
+        (1, 4, 3.9, 0.0),
+        (1, 4, math.inf, 5.0),  # for `wait` at most
+        (2, 4, math.inf, 0.0),  # that would be six seconds
+        (2, 3, math.inf, 5.0),
+        (3, 0.1, math.inf, 0.0),  # the queue is full
+        (0, 4, -1.0, 0.0),
+        (0, 0, 0.1, 0.1),  # nothing is known yet
+        (0, 0, 0.0, 0.0),
     ],
 )
-def test_who_would_wait_too_long_does_not_wait(waiting: int, left: float, patience: float) -> None:
+def test_who_would_wait_too_long_does_not_wait(waiting: int, held: float, left: float, patience: float) -> None:
     """The estimate is Little's law; the shorter of the time that is left and `wait` counts."""
-    limit = busy(2, 3, held=4)
-    limit._wait = 5.0 if waiting == 2 else math.inf
+    limit = busy(2, 3, held, wait=5)
     for _ in range(waiting):
         limit._join(lambda: None)
-    if waiting == 2:
-        limit._held = 3.0
     assert limit._patience(left) == patience
 
 
@@ -144,9 +144,43 @@ def test_how_long_places_are_taken_is_smoothed() -> None:
     limit._leave(0, 11)
     assert limit._held == pytest.approx(2)
     for _ in range(100):
-        limit._take()
+        limit._take(0)
         limit._leave(0, 5)
     assert limit._held == pytest.approx(5, rel=0.01)
+
+
+def test_streams_that_last_do_not_make_the_queue_look_long() -> None:
+    """Nine of ten places are taken for an hour; the tenth is free every tenth of a second, and that is what counts."""
+    limit = Limit(10, queue=20)
+    for _ in range(10):
+        limit._take(0)
+    limit._leave(0, 3600)
+    assert limit._take(3600)
+    now = 3600.0
+    for _ in range(100):
+        limit._leave(now, now + 0.1)
+        now += 0.1
+        assert limit._take(now)
+    limit._leave(0, now)
+    limit._take(now)
+    assert limit._held > 300
+    assert limit._patience(0.2) > 0
+    assert limit._turn_away() == 1
+
+
+def test_requests_that_end_together_do_not_make_the_queue_look_long() -> None:
+    """Places are given back all at once, every second: the last in the queue has its turn then, not after ten."""
+    limit = Limit(10, queue=10)
+    for now in range(5):
+        for _ in range(10):
+            assert limit._take(now)
+        for _ in range(10):
+            limit._leave(now, now + 1)
+    for _ in range(10):
+        limit._take(5)
+    for _ in range(9):
+        limit._join(lambda: None)
+    assert limit._patience(1.1) > 0
 
 
 def test_the_log_is_told_once_in_a_while() -> None:
