@@ -102,9 +102,10 @@ class _Ending:
         return Unfinished(self.route, self.options, params, request, respond)
 
     def _giving(self, response: Response) -> Respond:
-        give: Respond = partial(_give, response)
         limits = self.options.limits
-        return partial(limited_result, limits, give, self.answerer, self.options.catchers) if limits else give
+        if not limits:
+            return partial(_give, response)
+        return partial(limited_result, limits, response, self.answerer, self.options.catchers)
 
     def returned(
         self, value: object, method: str, params: Mapping[str, Any], request: Request | None = None

@@ -14,7 +14,6 @@ from typing import TypeAlias
 import trio
 
 from ._answer import Answerer, Catchers
-from ._file import File
 from ._limit import Limit
 from ._request import Request
 from ._resolve import Run
@@ -33,7 +32,7 @@ async def limited(
 ) -> Response:
     """`core` with a place of each limit, which a stream keeps until the request is over."""
     try:
-        await _admit(limits, request)
+        await admit(limits, request)
     except RequestCancelled as error:
         return await answerer.answer(error, request, catchers)
     response: Response | None = None
@@ -47,24 +46,22 @@ async def limited(
 
 
 async def limited_result(
-    limits: Sequence[Limit], core: Core, answerer: Answerer, catchers: Catchers, request: Request
+    limits: Sequence[Limit], response: Response, answerer: Answerer, catchers: Catchers, request: Request
 ) -> Response:
-    """The same where `core` is over in no time: only the stream or the file that it returns needs places.
+    """What a handler has returned that was over in no time: a stream or a file, which needs places as others do.
 
-    If there is none it is not sent, as that of a HEAD request is not: whoever returns a stream cannot count on it.
+    If there are none it is not sent, as that of a HEAD request is not: whoever returns a stream cannot count on it.
     """
-    response = await core(request)
-    if isinstance(response, Stream | File):
-        try:
-            await _admit(limits, request)
-        except RequestCancelled as error:
-            return await answerer.answer(error, request, catchers)
+    try:
+        await admit(limits, request)
+    except RequestCancelled as error:
+        return await answerer.answer(error, request, catchers)
     return response
 
 
 async def limited_run(limits: Sequence[Limit], run: Run, request: Request, scope: RequestScope) -> object:
     """The same for a WebSocket, which keeps its places to its end."""
-    await _admit(limits, request)
+    await admit(limits, request)
     return await run(request, scope)
 
 
@@ -84,7 +81,7 @@ def _note_answer(request: Request) -> None:
         limit._answered(began, now)
 
 
-async def _admit(limits: Sequence[Limit], request: Request) -> None:
+async def admit(limits: Sequence[Limit], request: Request) -> None:
     """Take a place of each limit, the outermost first.
 
     Raises:

@@ -32,6 +32,7 @@ from trivet import (
     Text,
     WebSocket,
 )
+from trivet._immediate import is_immediate
 from trivet.errors import RegistrationError, WebSocketClosed
 from trivet.testing import TestClient, WebSocketRefused
 
@@ -237,13 +238,21 @@ async def test_the_outer_limit_is_taken_first(autojump_clock: MockClock) -> None
 
 
 async def test_who_is_turned_away_by_the_inner_limit_gives_the_outer_one_back(autojump_clock: MockClock) -> None:
-    """Otherwise each 503 would cost a place for good."""
+    """At once, before a catcher makes a page of it, and for good."""
     site = Site(Limit(2), Limit(1))
+    during: list[tuple[int, int]] = []
+
+    @site.app.catch(503)
+    async def page(request: Request, error: HTTPError) -> Response:
+        during.append(site.counts()[0][:2])
+        return Text("busy", status=503)
+
     async with TestClient(site.app) as client, trio.open_nursery() as nursery:
         nursery.start_soon(client.get, "/sleep/1")
         await trio.testing.wait_all_tasks_blocked()
         assert (await client.get("/sleep/1")).status_code == 503
         assert site.counts() == [(1, 0, 0), (1, 0, 1)]
+    assert during == [(1, 0)]
     assert site.counts() == [(0, 0, 0), (0, 0, 1)]
 
 
@@ -392,6 +401,59 @@ async def test_a_stream_keeps_its_place_to_its_last_byte(autojump_clock: MockClo
                 assert limit.running == 0
             assert (await client.head(path)).status_code == 200
             assert limit.running == 0
+
+
+class Ticks:
+    """Two, and a long time between them."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"a"
+        await trio.sleep(3)
+        yield b"b"
+
+
+TICKS = Ticks()
+HERE = Path(__file__)
+
+
+async def ticks() -> Stream:
+    return Stream(TICKS)
+
+
+async def this_file() -> File:
+    return File(HERE)
+
+
+@pytest.mark.parametrize("handler", [ticks, this_file])
+@pytest.mark.parametrize("inside", [False, True])
+async def test_what_a_handler_returns_that_never_waits_needs_a_place(
+    autojump_clock: MockClock, handler: Callable[[], Any], inside: bool
+) -> None:
+    """By whichever way it is served: the handler runs, its stream or file waits for a place, or is not sent."""
+    limit, seen = Limit(1), list[str | None]()
+    app = App(limit=limit)
+    app.get("/")(handler)
+
+    async def watching(request: Request, call_next: Next) -> Response:
+        response = await call_next(request)
+        seen.append(request.ended)
+        return response
+
+    if inside:
+        app.middleware(watching)
+    assert is_immediate(handler)
+    async with TestClient(app) as client:
+        limit._take(trio.current_time())
+        answer = await client.get("/")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert seen == (["shed"] if inside else [])
+        limit._leave(0, trio.current_time())
+        async with client.stream("GET", "/") as response:
+            assert response.status_code == 200
+            await anext(response.aiter_raw())
+            assert limit.running == (handler is ticks)  # a short file is over
+        await trio.testing.wait_all_tasks_blocked()
+        assert limit.running == 0
 
 
 async def test_a_file_needs_a_place(tmp_path: Path) -> None:
