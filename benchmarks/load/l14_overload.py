@@ -63,7 +63,7 @@ class Load:
     every: float
     since: float
     until: float
-    all: list[Got] = field(default_factory=list)
+    all: list[Got] = field(default_factory=list[Got])
 
     async def client(self, after: float) -> None:
         """One of them, which begins a little later than the one before."""

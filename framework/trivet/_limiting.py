@@ -35,14 +35,15 @@ async def limited(
         await admit(limits, request)
     except RequestCancelled as error:
         return await answerer.answer(error, request, catchers)
-    response: Response | None = None
+    keeps = False
     try:
         response = await core(request)
+        keeps = isinstance(response, Stream)
+        return response
     finally:
         _note_answer(request)
-        if not isinstance(response, Stream):
+        if not keeps:
             release(request)
-    return response
 
 
 async def limited_result(

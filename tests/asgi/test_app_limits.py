@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -519,7 +519,7 @@ async def test_dependencies_run_inside_of_the_place(autojump_clock: MockClock) -
     log: list[str] = []
 
     @asynccontextmanager
-    async def session() -> AsyncIterator[None]:
+    async def session() -> AsyncGenerator[None]:
         log.append("enter")
         yield
         await trio.sleep(1)
