@@ -17,7 +17,7 @@ PACKAGE = Path(trivet.__file__).parent
 FLOORS: list[tuple[str, set[str]]] = [
     ("vocabulary", {"asgi"}),
     ("errors", {"errors"}),
-    ("grammar", {"_scalars", "_logline", "_ported"}),
+    ("grammar", {"_scalars", "_logline", "_ported", "_aimd"}),
     (
         "text",
         {
@@ -31,6 +31,7 @@ FLOORS: list[tuple[str, set[str]]] = [
             "_immediate",
             "_markers",
             "_describe",
+            "_limit",
             "_origin",
             "_annotation",
         },
@@ -84,7 +85,7 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("the life of a WebSocket", {"_ws_life"}),
     ("the WebSocket", {"_websocket"}),
     ("resolve", {"_resolve", "_answer", "_access", "_sink", "_delivery", "_registered"}),
-    ("events", {"_eventsink"}),
+    ("events", {"_eventsink", "_limiting"}),
     ("respond, router", {"_respond", "_router", "_ws_serve"}),
     ("instant", {"_instant"}),
     ("endpoint", {"_endpoint"}),

@@ -29,12 +29,13 @@ from . import (
     l11_floods,
     l12_attacks,
     l13_room,
+    l14_overload,
 )
 from ._client import raise_file_limit
 from ._figures import Figure, Scenario, Setting
 
 _EARLY = (l01_idle, l02_asleep, l03_vanish, l04_drain, l05_stop, l06_kill)
-_LATE = (l07_reload, l08_stalled, l09_slow, l10_websockets, l11_floods, l12_attacks, l13_room)
+_LATE = (l07_reload, l08_stalled, l09_slow, l10_websockets, l11_floods, l12_attacks, l13_room, l14_overload)
 SCENARIOS: Final[dict[str, Scenario]] = {module.SCENARIO.key: module.SCENARIO for module in (*_EARLY, *_LATE)}
 SPARE_FILES: Final = 200
 """Descriptors that client and server need besides a scenario's connections."""
@@ -110,12 +111,12 @@ def _explain(error: BaseException) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.load",
-        usage="%(prog)s [options] [L1..L13 ...] [-- options of trivet run]",
+        usage="%(prog)s [options] [L1..L14 ...] [-- options of trivet run]",
         description="trivet run under load and faults.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(f"{each.key:>5}  {each.title} ({each.size})" for each in SCENARIOS.values()),
     )
-    parser.add_argument("scenarios", nargs="*", type=_scenario, metavar="L1..L13", help="all of them by default")
+    parser.add_argument("scenarios", nargs="*", type=_scenario, metavar="L1..L14", help="all of them by default")
     parser.add_argument("--size", type=positive(int), help="how many clients; by default as the gates are meant for")
     parser.add_argument("--small", action="store_true", help="sizes that show that it works, not how well")
     parser.add_argument("--haste", type=positive(float), default=1.0, help="divides all time limits (1)")

@@ -101,7 +101,7 @@ Report: TypeAlias = Callable[[Figure], object]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One of L1 to L13.
+    """One of L1 to L14.
 
     Attributes:
         key: its name on the command line.

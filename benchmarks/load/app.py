@@ -1,6 +1,7 @@
 """What the load scenarios ask for: handlers that wait, stream, read and count what becomes of them.
 
-`app` is served by all scenarios but L10 (`websockets`: the same, and any WebSocket is an echo), L12 and L13 (`room`).
+`app` is served by all scenarios but L10 (`websockets`: the same, and any WebSocket is an echo), L12, L13 (`room`) and
+L14 (`overload`).
 `LOAD_HASTE` in the environment makes the time limits that many times shorter.
 """
 

@@ -14,6 +14,7 @@ from ._event import Event as Event
 from ._eventstream import EventSink as EventSink
 from ._eventstream import EventStream as EventStream
 from ._file import File as File
+from ._limit import Limit as Limit
 from ._markers import Body as Body
 from ._markers import Cookie as Cookie
 from ._markers import Depends as Depends
@@ -53,6 +54,7 @@ __all__ = [
     "Form",
     "HTTPError",
     "Header",
+    "Limit",
     "Next",
     "Query",
     "Reason",

@@ -198,6 +198,8 @@ def _note(leaf: BaseException, known: HTTPError | None, request: Request, status
             log.warning("%s %s: %a, answered with %d, request %s", *line, leaf, status, request.id)
         else:
             log.debug("%s %s: %s, answered with %d", *line, type(leaf).__qualname__, status, exc_info=leaf)
+    elif isinstance(leaf, RequestCancelled) and leaf.reason == "shed":
+        log.debug("%s %s: turned away", *line)  # the limit tells of all of them together, once in a while
     elif (known.status if status is None else status) >= 500:
         log.warning("%s %s: %s, request %s", *line, ascii(str(known)), request.id)
     elif log.isEnabledFor(logging.DEBUG):

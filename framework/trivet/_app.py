@@ -29,6 +29,8 @@ from ._life import life
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
+from ._limit import check_order
+from ._limiting import release as release_places
 from ._options import UNSET, CommonOptions, Slash, Unset
 from ._outbound import Outbound, guarded
 from ._owner import RouteInfo
@@ -132,9 +134,12 @@ class App(Registry):
     def _freeze(self) -> ASGIApp:
         """Compute what requests need; from here on registration is an error."""
         self._documentation.add_pages(self._level, asked=False)
-        for entry in (*self._table.entries(), *self._socket_table.entries()):
+        entries = (*self._table.entries(), *self._socket_table.entries())
+        for entry in entries:
             if isinstance(entry.value, Endpoint):
                 entry.value.freeze(self, self._answerer, self.thread_limiter)
+        endpoints = [entry.value for entry in entries if isinstance(entry.value, Endpoint)]
+        check_order((endpoint.path, endpoint.options.limits) for endpoint in endpoints)
         self._table.freeze()
         self._unmatched.freeze()
         self._sockets.freeze()
@@ -242,6 +247,8 @@ class App(Registry):
             else:  # no lifespan, so nobody sweeps: this request has a watcher of its own
                 await RequestScope.alongside(request.watch, serve, target, request, outbound, self._answerer)
         finally:
+            if request._slots:
+                release_places(request)
             if request._descriptors is not None:
                 release(request._descriptors)
             if request._uploads:

@@ -281,6 +281,7 @@ def _route(prefix: str, endpoint: Endpoint) -> Route:
         status=registered.status,
         timeout=options.timeout,
         max_body=options.max_body,
+        limited=bool(options.limits),
         tags=options.tags,
         responses=options.responses,
     )

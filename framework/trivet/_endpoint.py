@@ -17,6 +17,7 @@ from ._answer import Answerer
 from ._delivery import open_file
 from ._file import File
 from ._instant import Instant, compile_instant
+from ._limiting import admit, limited
 from ._options import SEND_TIMEOUT, AnyMiddleware, Level, Resolved
 from ._options import resolve as resolve_options
 from ._owner import Owner
@@ -93,9 +94,12 @@ class Endpoint(Target):
             instant = compile_instant(self, self.plan, self.registered.status, self.options, owner, answerer)
             self.instant = instant if self.immediate else None
             self.door = instant if self.options.send_timeout == SEND_TIMEOUT else None
-        core = partial(
-            _handle, runner(self.plan, limiter, immediate=immediate), self.registered.status, self.options, answerer
-        )
+        limits = self.options.limits
+        run = runner(self.plan, limiter, immediate=immediate)
+        handle = _handle_at_once if limits and immediate else _handle
+        core: Respond = partial(handle, run, self.registered.status, self.options, answerer)
+        if limits and not immediate:
+            core = partial(limited, limits, core, answerer, self.options.catchers)
         self.respond = compose(core, self.options, answerer, names_of(self.options))
 
 
@@ -152,6 +156,22 @@ async def _handle(
         error = await scope.leave(error, down_to=depth)
     if error is None:
         return response  # pyright: ignore[reportPossiblyUnboundVariable]
+    return await answerer.answer(error, request, options.catchers)
+
+
+async def _handle_at_once(
+    run: Run, status: int | None, options: Resolved, answerer: Answerer, request: Request
+) -> Response:
+    """The same for a handler that is over in no time, where there are limits: what it returns may need places."""
+    try:
+        response = to_response(await run(request, request._scope), status)
+        if isinstance(response, Stream | File):
+            await admit(options.limits, request)
+        if isinstance(response, File):
+            response = await request._scope.call(open_file, response, request)
+        return response
+    except BaseException as failure:  # noqa: BLE001 - it becomes the response
+        error = failure
     return await answerer.answer(error, request, options.catchers)
 
 

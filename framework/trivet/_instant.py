@@ -21,6 +21,7 @@ from ._answer import Answerer, Catchers, report
 from ._encode import encode
 from ._file import File
 from ._headers import Headers
+from ._limiting import limited_result
 from ._modes import Call, Mode
 from ._options import Resolved
 from ._owner import Owner, RouteInfo
@@ -100,6 +101,12 @@ class _Ending:
         respond = partial(_fail, error, self.answerer, self.options.catchers)
         return Unfinished(self.route, self.options, params, request, respond)
 
+    def _giving(self, response: Response) -> Respond:
+        limits = self.options.limits
+        if not limits:
+            return partial(_give, response)
+        return partial(limited_result, limits, response, self.answerer, self.options.catchers)
+
     def returned(
         self, value: object, method: str, params: Mapping[str, Any], request: Request | None = None
     ) -> Answer | Unfinished:
@@ -108,7 +115,7 @@ class _Ending:
         except BaseException as error:  # noqa: BLE001 - it becomes the response
             return self.failed(error, params, request)
         if isinstance(response, Stream | File):
-            return Unfinished(self.route, self.options, params, request, partial(_give, response))
+            return Unfinished(self.route, self.options, params, request, self._giving(response))
         try:
             status, headers = response.start(method)
         except Exception:  # noqa: BLE001 - `serve` asks again, and knows what to do

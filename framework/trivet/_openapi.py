@@ -53,6 +53,7 @@ class Route:
     status: int | None
     timeout: float
     max_body: int | None
+    limited: bool
     tags: Sequence[str]
     responses: Mapping[int, str]
     """Further statuses, and what each means."""
@@ -139,8 +140,11 @@ class _Maker:
     def _responses(self, route: Route, method: str, described: Sequence[Description]) -> Schema:
         found = responses_of(route.returned, route.status, self.schemas)
         errors: dict[int, str] = dict(faults_of(route.plan, route.max_body))
+        reasons = ["The server is busy."] if route.limited else []
         if route.timeout != math.inf:
-            errors[503] = f"It took longer than {route.timeout:g} s, or the server is stopping."
+            reasons.append(f"It took longer than {route.timeout:g} s, or the server is stopping.")
+        if reasons:
+            errors[503] = " ".join(reasons)
         for each in described:
             errors.update(each.responses)
         errors.update(route.responses)
@@ -153,6 +157,8 @@ class _Maker:
             for status, headers in each.response_headers.items():
                 for code in [status] if status else list(found):
                     _add_headers(found.get(str(code)), headers)
+        if route.limited:
+            _add_headers(found["503"], {"Retry-After": "After how many seconds to try again, if it was busy."})
         if method == "HEAD":
             for response in found.values():
                 response.pop("content", None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
 
+from ._limit import Limit
 from ._origin import checked_origins
 from ._ported import instead_of_option
 from ._suggest import suggest
@@ -65,6 +66,7 @@ class SharedOptions(TypedDict, total=False):
     timeout: float | None
     send_timeout: float | None
     on_disconnect: OnDisconnect
+    limit: Limit
     dependencies: Sequence[Any]
     tags: Sequence[str]
 
@@ -118,6 +120,7 @@ class Level:
     idle_timeout: Seconds = UNSET
     on_drain: OnDrain | Unset = UNSET
     origins: frozenset[str] | Unset | None = UNSET
+    limit: Limit | Unset = UNSET
     middleware: list[AnyMiddleware] = field(default_factory=list[AnyMiddleware])
     dependencies: list[Any] = field(default_factory=list[Any])
     tags: list[str] = field(default_factory=list[str])
@@ -139,6 +142,7 @@ class Resolved:
     idle_timeout: float | None
     on_drain: OnDrain
     origins: frozenset[str] | None
+    limits: tuple[Limit, ...]
     middleware: tuple[AnyMiddleware, ...]
     dependencies: tuple[Any, ...]
     tags: tuple[str, ...]
@@ -178,6 +182,7 @@ def resolve(levels: Sequence[Level]) -> Resolved:
         idle_timeout=nearest((level.idle_timeout for level in inner), None),
         on_drain=nearest(on_drain, ON_DRAIN),
         origins=nearest((level.origins for level in inner), NO_ORIGINS),
+        limits=tuple(dict.fromkeys(level.limit for level in levels if isinstance(level.limit, Limit))),
         middleware=tuple(each for level in levels for each in level.middleware),
         dependencies=tuple(each for level in levels for each in level.dependencies),
         tags=tuple(dict.fromkeys(tag for level in levels for tag in level.tags)),
@@ -200,7 +205,7 @@ OF_APPLICATION: Final = (
 )
 SCALARS: Final = ("timeout", "send_timeout", "body_timeout", "max_body", "on_disconnect", "idle_timeout", "on_drain")
 LISTS: Final = ("middleware", "dependencies", "tags")
-ALL: Final = (*SCALARS, *LISTS, "responses", "origins")
+ALL: Final = (*SCALARS, *LISTS, "responses", "origins", "limit")
 OF_HTTP: Final = tuple(HTTPOptions.__annotations__)
 OF_SOCKETS: Final = tuple(SocketOptions.__annotations__)
 ROUTE: Final = "route"
@@ -227,6 +232,8 @@ def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = RO
     taken = Level(**given)
     if "origins" in options:
         taken.origins = checked_origins(options["origins"])
+    if "limit" in options:
+        taken.limit = _checked_limit(options["limit"])
     for name in LISTS:
         values = options.get(name, ())
         if isinstance(values, str) or not isinstance(values, Iterable):
@@ -234,6 +241,18 @@ def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = RO
         getattr(taken, name).extend(values)
     taken.responses.update(_checked_responses(options.get("responses", {})))
     return taken
+
+
+def _checked_limit(value: object) -> Limit:
+    if isinstance(value, Limit):
+        return value
+    if value is None:
+        remedy = "Limits add up, and none is taken back further in: leave it out, or give the other routes theirs."
+    else:
+        number = value if isinstance(value, int) and value > 1 else 20
+        remedy = f"Write limit=Limit({number}) for {number} requests at once; who is given the same object shares it."
+    shown = repr(value) if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
+    raise RegistrationError(f"limit: {shown} is not a Limit.\n{remedy}")
 
 
 def _checked_responses(value: object) -> Mapping[int, str]:

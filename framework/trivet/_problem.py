@@ -209,7 +209,10 @@ def _itself(error: HTTPError) -> HTTPError:
 
 def _cancelled(error: RequestCancelled) -> HTTPError | None:
     known = _CANCELLED.get(error.reason)
-    return None if known is None else HTTPError(*known)
+    if known is None:
+        return None
+    headers = None if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    return HTTPError(*known, headers=headers)
 
 
 def _encodable(text: str) -> str:

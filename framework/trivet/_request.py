@@ -20,6 +20,7 @@ from ._form import FormData, check_form, read_form
 from ._head import expects_body, root_prefix
 from ._headers import MutableHeaders
 from ._inbound import Inbound
+from ._limit import Limit
 from ._markers import FormLimits
 from ._options import Resolved
 from ._owner import Owner, RouteInfo
@@ -68,12 +69,13 @@ class Request(RequestHead):
     _left = False
     """The client left: latched, for a request that finishes all the same."""
 
-    _streams = False
-    """The response is a stream that has begun."""
+    _for_client = False
+    """Its response is a stream that has begun, or it waits for its turn: without its client it ends."""
 
     _descriptors: list[Descriptor] | None = None
     """What was opened for files that are its response; `_respond` sees to their end."""
 
+    _slots: list[tuple[Limit, float]] | None = None  # the places that it has of limits, and since when: `_limiting`'s
     _sweep: DisconnectSweep | None = None
     """Who watches for the disconnect, where the server does not tell."""
 
@@ -293,9 +295,9 @@ class Request(RequestHead):
         link.attach(self._stop)
         return True
 
-    def _streaming(self) -> None:
+    def _ends_with_client(self) -> None:
         """From here on the client's leaving ends the request, whatever the method: there is nobody to send to."""
-        self._streams = True
+        self._for_client = True
         if self._sweep is not None:
             self._sweep.add(self)
         if self._left:
@@ -312,6 +314,6 @@ class Request(RequestHead):
         """Called by the server's `Link` or by the reader of `receive`."""
         if reason == "disconnected":
             self._left = True
-            if not (self._streams or self._options.cancels(self.method)):
+            if not (self._for_client or self._options.cancels(self.method)):
                 return
         self._scope.cancel(reason)

@@ -99,7 +99,7 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     body = b"" if request.method == "HEAD" else response.body
     reason = scope.reason
     request._status = status
-    if reason is None:
+    if reason is None or reason == "shed":  # nothing of it was cancelled
         scope.cancel("failed" if request._failed else "returned")
         if request._unread:
             await scope.alongside(request._incoming.discard, _early, status, headers, body, request, outbound)
@@ -181,7 +181,7 @@ async def _stream(
             await outbound.body(b"", more=False)
         return None
     request._status = status
-    request._streaming()
+    request._ends_with_client()
     sink = StreamSink(request, outbound, declared_length(headers))
     events = LiveEventSink(stream, request, sink) if isinstance(stream, EventStream) else None
     try:

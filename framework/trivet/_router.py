@@ -37,10 +37,10 @@ class Router:
     Args:
         options: `timeout`, `send_timeout`, `body_timeout` (seconds up to the response's head, without progress of a
             write, without progress of the body), `max_body` (bytes), `on_disconnect` (`"cancel"` or `"finish"`),
-            `middleware`, `dependencies`, `tags`; of WebSockets `idle_timeout` (seconds without a message either way),
-            `on_drain` (`"cancel"`, or `"finish"`: go on for `drain_timeout`) and `origins` (of pages that may open
-            them, beside their own; `None`: any). They apply to all its routes, whatever the order of registration; a
-            route's own value wins.
+            `limit` (a `Limit`), `middleware`, `dependencies`, `tags`; of WebSockets `idle_timeout` (seconds without a
+            message either way), `on_drain` (`"cancel"`, or `"finish"`: go on for `drain_timeout`) and `origins` (of
+            pages that may open them, beside their own; `None`: any). They apply to all its routes, whatever the order
+            of registration; a route's own value wins, lists and limits add up.
 
     Raises:
         RegistrationError: an unknown option or a value that it does not take.

@@ -156,6 +156,31 @@ class RequestScope:
                 self.armed = None
         raise self.stopped()
 
+    async def wait_turn(self, until: float, fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> bool:
+        """Await `fn(*args)`, a place in a queue, before anything of the request has begun: past `until` it is shed.
+
+        Args:
+            until: on Trio's clock; the deadline, or earlier.
+            fn: waits.
+            args: its arguments.
+
+        Returns:
+            Whether it has returned; if not, the reason is `shed` now.
+
+        Raises:
+            RequestCancelled: `cancel` was called meanwhile.
+        """
+        with trio.CancelScope(deadline=until) as self.armed:
+            try:
+                await fn(*args)
+                return True
+            finally:
+                self.armed = None
+        if self.reason is not None:
+            raise self.stopped()
+        self.reason = "shed"
+        return False
+
     async def enter(self, cm: AbstractAsyncContextManager[T, bool | None], *, name: str, joins: bool = False) -> T:
         """Enter a dependency; `leave` will leave it.
 

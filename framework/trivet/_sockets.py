@@ -19,6 +19,7 @@ from ._drain import Drain
 from ._endpoint import Endpoint, Mounted
 from ._handshake import Handshake
 from ._head import target_path
+from ._limiting import limited_run, release
 from ._options import Level, Resolved
 from ._options import resolve as resolve_options
 from ._outbound import SocketOutbound
@@ -48,7 +49,9 @@ class SocketEndpoint(Endpoint):
     def freeze(self, owner: Owner, answerer: Answerer, limiter: trio.CapacityLimiter) -> None:
         """See `Endpoint`."""
         self.options = self.resolve()
-        self.run = runner(self.plan, limiter, immediate=False)
+        run = runner(self.plan, limiter, immediate=False)
+        limits = self.options.limits
+        self.run = partial(limited_run, limits, run) if limits else run
 
 
 class Sockets:
@@ -118,6 +121,7 @@ class Sockets:
                 await RequestScope.alongside(handshake.watch, serve, run, ws, self._answerer)
         finally:
             self._drain.discard(drain_begins)
+            release(handshake)
             handshake.closed = handshake._socket = None  # they refer to each other
             record(handshake)
 

@@ -188,11 +188,16 @@ class RequestCancelled(TrivetError):
 
     It may clean up (roll back, say) for `cleanup_grace` seconds, in a scope that is not cancelled. It cannot swallow
     it: outer dependencies see how the request ended whatever an inner one does.
+
+    Args:
+        reason: why.
+        retry_after: whole seconds after which the client may try again, if a limit has turned it away.
     """
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, *, retry_after: int | None = None) -> None:
         super().__init__(reason)
         self.reason: Reason = reason
+        self.retry_after = retry_after
 
 
 class ClientDisconnected(OSError):

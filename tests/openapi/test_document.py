@@ -26,6 +26,7 @@ from trivet import (
     EventStream,
     Form,
     Header,
+    Limit,
     Query,
     Request,
     Response,
@@ -418,6 +419,15 @@ def test_timeouts_are_said() -> None:
     assert (operation("/items")["x-timeout"], "503" in operation("/items")["responses"]) == (10, True)
     member = operation("/team/{member}")
     assert ("x-timeout" in member, list(member["responses"])) == (False, ["200", "410", "418"])
+
+
+def test_limits_are_said() -> None:
+    """As 503 with `Retry-After`, beside what else is 503; what has no limit has no such header."""
+    limited = only(as_nothing, limit=Limit(1), timeout=None)["responses"]["503"]
+    assert (limited["description"], list(limited["headers"])) == ("The server is busy.", ["Retry-After"])
+    both = only(as_nothing, limit=Limit(1), timeout=2)["responses"]["503"]
+    assert both["description"] == "The server is busy. It took longer than 2 s, or the server is stopping."
+    assert "headers" not in only(as_nothing, timeout=2)["responses"]["503"]
 
 
 def test_a_deprecated_handler_is_a_deprecated_operation() -> None:

@@ -25,6 +25,7 @@ from trivet import (
     Form,
     Header,
     HTTPError,
+    Limit,
     Next,
     Query,
     Reason,
@@ -58,6 +59,9 @@ async def lifespan_of_nothing(app: App) -> AsyncGenerator[None]:
 
 app = App(timeout=10, on_disconnect="finish", lifespan=lifespan, slash="strict", tags=["a"], max_body=None)
 App(lifespan=lifespan_of_nothing)
+App(limit=Limit.adaptive(0.5, most=100, queue=10, wait=1.5))
+App(limit=20)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+assert_type(Limit(20, 50, wait=2).concurrent, int)
 App(timeout="10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 App(timeot=10)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 App(on_disconnect="stop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

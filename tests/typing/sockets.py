@@ -8,7 +8,7 @@ from typing import Any, assert_type
 import msgspec
 import trio
 
-from trivet import App, Reason, Router, WebSocket, WebSocketClosed
+from trivet import App, Limit, Reason, Router, WebSocket, WebSocketClosed
 from trivet.asgi import Notice
 from trivet.errors import InvalidMessage
 from trivet.testing import TestClient, TestWebSocket, WebSocketRefused
@@ -19,7 +19,7 @@ class Item(msgspec.Struct):
 
 
 app = App(idle_timeout=30, on_drain="finish", origins=["https://example.com"])
-router = Router(idle_timeout=None, origins=None)
+router = Router(idle_timeout=None, origins=None, limit=Limit(9))
 App(origins=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

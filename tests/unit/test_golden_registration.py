@@ -5,6 +5,7 @@ Each shows what came, where (file and line), and the remedy. A case is a functio
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import InitVar, dataclass, field
@@ -27,6 +28,7 @@ from trivet import (
     EventStream,
     Form,
     Header,
+    Limit,
     Next,
     Query,
     Request,
@@ -55,6 +57,8 @@ WITHOUT_PLACE = {
     "option_origins_url", "option_origins_path", "option_origins_socket", "option_origins_pattern",
     "option_origins_unicode", "option_origins_host", "option_idle_timeout",
     "option_trusted", "option_trusted_anybody", "option_trusted_bits", "option_trusted_name",
+    "option_limit", "option_limit_none", "option_limit_object", "limits_crossed", "limit_concurrent", "limit_queue",
+    "limit_wait", "limit_wait_without_queue", "limit_target", "limit_target_none", "limit_initial", "limit_between",
 }  # fmt: skip
 
 
@@ -922,6 +926,72 @@ def option_seconds() -> None:
 @case
 def option_seconds_of_route() -> None:
     App().get("/", timeout="3s")(plain)  # type: ignore[arg-type]
+
+
+@case
+def option_limit() -> None:
+    App(limit=100)  # type: ignore[arg-type]
+
+
+@case
+def option_limit_none() -> None:
+    App().get("/", limit=None)(plain)  # type: ignore[arg-type]
+
+
+@case
+def option_limit_object() -> None:
+    Router(limit=asyncio.Semaphore(20))  # type: ignore[arg-type]
+
+
+@case
+def limits_crossed() -> None:
+    one, two = Limit(1, queue=1), Limit(2, queue=1)
+    app, reports, exports = App(), Router(limit=one), Router(limit=two)
+    reports.get("/a", limit=two)(plain)
+    exports.get("/b", limit=one)(plain)
+    app.mount("/reports", reports)
+    app.mount("/exports", exports)
+    app._freeze()
+
+
+@case
+def limit_concurrent() -> None:
+    Limit(0)
+
+
+@case
+def limit_queue() -> None:
+    Limit(20, queue=True)
+
+
+@case
+def limit_wait() -> None:
+    Limit(20, queue=50, wait=0)
+
+
+@case
+def limit_wait_without_queue() -> None:
+    Limit(20, wait=2)
+
+
+@case
+def limit_target() -> None:
+    Limit.adaptive("0.5")  # type: ignore[arg-type]
+
+
+@case
+def limit_target_none() -> None:
+    Limit.adaptive(None)  # type: ignore[arg-type]
+
+
+@case
+def limit_initial() -> None:
+    Limit.adaptive(0.5, initial=0.5)  # type: ignore[arg-type]
+
+
+@case
+def limit_between() -> None:
+    Limit.adaptive(0.5, initial=20, most=10)
 
 
 @case
