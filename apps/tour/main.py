@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from html import escape
-from inspect import getsource
 from pathlib import Path
 from string import Template
-from textwrap import dedent
 from typing import Final, Literal
 
 from apps import beside_quart, chat, hello, jobs, sleepers, upload
-from apps.beside_quart import quart_side, trivet_side
-from apps.chat import visit as chat_visit
 from apps.counter import service
 from apps.counter.main import create_app
-from apps.hello import main as hello_main
-from apps.jobs import board as jobs_board
-from apps.jobs import counting as jobs_counting
-from apps.jobs import main as jobs_main
-from apps.notes import api as notes_api
 from apps.notes import main as notes_main
 from apps.notes.settings import Settings as NotesSettings
-from apps.sleepers import main as sleepers_main
-from apps.upload import main as upload_main
-from apps.upload import store as upload_store
 from trivet import HTML, App, Request, Response
 
 from . import trouble
+from .shown import shown
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -84,33 +72,7 @@ app.mount("/beside_quart", beside_quart.app)
 # Gone when the tour ends: nobody who looks around wants a database in the directory where they stand.
 app.mount("/notes", notes_main.create_app(NotesSettings("sqlite:")))
 
-# The handlers on the page are those that run, so they cannot drift apart.
-SHOWN: Final[dict[str, Callable[..., object]]] = {
-    "hello": hello_main.hello,
-    "sleep": sleepers_main.sleep,
-    "loop": sleepers_main.loop,
-    "counted": sleepers_main.counted,
-    "counter": create_app,
-    "upload": upload_main.receive,
-    "upload_scope": upload_store.Store.receive,
-    "chat_run": chat_visit.Visit.run,
-    "chat_read": chat_visit.Visit.read,
-    "chat_write": chat_visit.Visit.write,
-    "chat_beat": chat_visit.Visit.beat,
-    "jobs_watch": jobs_main.watch,
-    "jobs_run": jobs_board.Board.run,
-    "jobs_count": jobs_counting.Counting.__call__,
-    "quart_report": quart_side.report,
-    "quart_order": quart_side.order,
-    "notes_transaction": notes_api.transaction,
-    "notes_change": notes_api.change_note,
-    "trivet_lease": trivet_side.lease,
-    "trivet_report": trivet_side.report,
-    "trivet_order": trivet_side.order,
-}
-PAGE: Final = Template((STATIC / "index.html").read_text("utf-8")).substitute(
-    {name: escape(dedent(getsource(fn)).strip()) for name, fn in SHOWN.items()}
-)
+PAGE: Final = Template((STATIC / "index.html").read_text("utf-8")).substitute(shown())
 FILES: Final = {
     "tour.css": Response((STATIC / "tour.css").read_text("utf-8"), media_type="text/css", headers=HEADERS),
     "tour.svg": Response((STATIC / "tour.svg").read_text("utf-8"), media_type="image/svg+xml", headers=HEADERS),

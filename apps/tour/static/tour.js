@@ -45,17 +45,23 @@ async function call(form, results) {
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
   const shown = newResult(results);
-  const tick = setInterval(() => { shown.clock.textContent = `${seconds().toFixed(1)} s`; }, 100);
+  const line = newTimeline(shown.timeline, seconds);
+  const tick = setInterval(() => {
+    shown.clock.textContent = `${seconds().toFixed(1)} s`;
+    line.draw();
+  }, 100);
   shown.leave.addEventListener("click", () => leaving.abort());
   shown.status.textContent = "Waiting";
   try {
     const response = await fetch(target.url, { method: target.method, signal: leaving.signal, cache: "no-store" });
+    line.head();
     shown.status.textContent = `${response.status} ${response.statusText}`.trim();
     shown.item.classList.add(response.ok ? "good" : "bad");
     shown.headers.textContent = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
-    const bytes = await showBody(response, shown.body, seconds);
+    const bytes = await showBody(response, shown.body, seconds, line);
     shown.clock.textContent = `${bytes} bytes in ${seconds().toFixed(2)} s`;
     shown.item.dataset.ended = "returned";
+    line.end("all of it");
   } catch (error) {
     const left = error.name === "AbortError";
     shown.item.classList.remove("good");
@@ -63,6 +69,7 @@ async function call(form, results) {
     shown.status.textContent = left ? "You left" : "The connection was cut";
     shown.clock.textContent = `after ${seconds().toFixed(2)} s`;
     shown.item.dataset.ended = left ? "left" : "cut";
+    line.end(left ? "you left" : "it was cut");
   } finally {
     clearInterval(tick);
     // A button that vanishes under the keyboard would throw its user back to the top of the page.
@@ -73,7 +80,7 @@ async function call(form, results) {
 }
 
 /** Show each chunk beside the second at which it came; return how many bytes there were. */
-async function showBody(response, list, seconds) {
+async function showBody(response, list, seconds, line) {
   if (response.body === null) return 0;
   const decoder = new TextDecoder();
   const reader = response.body.getReader();
@@ -82,6 +89,7 @@ async function showBody(response, list, seconds) {
     const { done, value } = await reader.read();
     if (done) return bytes;
     bytes += value.length;
+    line.piece();
     const at = list.appendChild(document.createElement("span"));
     at.className = "at";
     at.textContent = `${seconds().toFixed(1)} s`;
@@ -90,6 +98,39 @@ async function showBody(response, list, seconds) {
     chunk.textContent = decoder.decode(value, { stream: true });
     list.scrollTop = list.scrollHeight;
   }
+}
+
+/** A line from the call to its end: waiting, then the answer with a mark for each piece of it; and the same in words. */
+function newTimeline(svg, seconds) {
+  const shape = (name, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  };
+  const pieces = [];
+  let head = null;
+  let end = null;
+  const draw = () => {
+    const length = Math.max(end ?? seconds(), 0.001);
+    const at = (when) => `${(100 * when / length).toFixed(2)}%`;
+    svg.replaceChildren(
+      shape("rect", { class: "waiting", x: 0, y: 7, height: 4, width: at(head ?? length) }),
+      ...(head === null ? [] : [shape("rect", { class: "answer", x: at(head), y: 7, height: 4, width: at(length - head) })]),
+      ...pieces.slice(-200).map((when) => shape("circle", { class: "piece", cx: at(when), cy: 9, r: 3 })),
+    );
+  };
+  return {
+    draw,
+    head() { head = seconds(); draw(); },
+    piece() { pieces.push(seconds()); },
+    end(how) {
+      end = seconds();
+      draw();
+      const begun = head === null ? "no answer" : `answer from ${head.toFixed(2)} s`;
+      const count = pieces.length === 1 ? "1 piece" : `${pieces.length} pieces`;
+      svg.setAttribute("aria-label", `${begun}, ${count}; ${how} after ${end.toFixed(2)} s`);
+    },
+  };
 }
 
 /** Ask the app what became of the call, which a client that left cannot know otherwise. */
@@ -114,7 +155,7 @@ function newResult(results) {
   const find = (selector) => item.querySelector(selector);
   return {
     item,
-    status: find(".status"), clock: find(".clock"), leave: find(".leave"),
+    timeline: find(".timeline"), status: find(".status"), clock: find(".clock"), leave: find(".leave"),
     body: find(".body"), headers: find(".headers pre"), after: find(".after"),
   };
 }

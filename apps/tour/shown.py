@@ -1,0 +1,114 @@
+"""Which code the tour's page shows: the handlers that run, whole and in a few lines, and the same without trivet.
+
+This file owns that choice. All of it is read from the source of what runs, so the page and the apps cannot drift apart;
+a line that is no longer there stops the tour at import.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from functools import cache
+from html import escape
+from inspect import getsource
+from pathlib import Path
+from textwrap import dedent
+from typing import Final
+
+from apps.beside_quart import quart_side, trivet_side
+from apps.chat import visit
+from apps.counter.main import create_app
+from apps.hello import main as hello
+from apps.jobs import board, counting
+from apps.jobs import main as jobs
+from apps.notes import api as notes
+from apps.sleepers import main as sleepers
+from apps.upload import main as upload
+from apps.upload import store
+
+Function = Callable[..., object]
+
+WHOLE: Final[dict[str, tuple[Function, ...]]] = {
+    "hello": (hello.hello,),
+    "sleepers": (sleepers.sleep, sleepers.loop, sleepers.counted),
+    "counter": (create_app,),
+    "upload": (upload.receive, store.Store.receive),
+    "jobs": (jobs.watch, board.Board.run, counting.Counting.__call__),
+    "chat": (visit.Visit.run, visit.Visit.read, visit.Visit.write, visit.Visit.beat),
+    "quart": (quart_side.report, quart_side.order),
+    "trivet": (trivet_side.lease, trivet_side.report, trivet_side.order),
+    "notes": (notes.transaction, notes.change_note),
+}
+"""The functions that run when a button is pressed, by the name that the page has for them."""
+
+FEW: Final[dict[str, list[tuple[Function, str, str]]]] = {
+    "hello": [(hello.hello, "@app.get", "return")],
+    "sleepers": [(sleepers.sleep, "@app.get", "return"), (sleepers.counted, "try:", "raise")],
+    "counter": [(create_app, "try:", "return")],
+    "upload": [(upload.receive, "async with", "kept"), (store.Store.receive, "finally:", "discard")],
+    "jobs": [
+        (jobs.watch, "async with", "nursery.start_soon"),
+        (counting.Counting.__call__, "async with", "nursery.start"),
+    ],
+    "chat": [(visit.Visit.run, "async with trio", "nursery.start_soon"), (visit._until_first, "async def", "cancel")],
+    "notes": [(notes.transaction, "async with", "yield")],
+}
+"""The lines that a card is about: of a function, from the one that begins with this to the next that has that."""
+
+WITHOUT: Final[dict[str, tuple[str, ...]]] = {
+    "hello": ("hello",),
+    "sleepers": ("sleep", "left"),
+    "counter": ("index",),
+    "upload": ("receive",),
+    "jobs": ("watch",),
+    "chat": ("chat",),
+    "notes": ("transaction",),
+}
+"""And what stands beside them: functions of `without.py`."""
+
+
+def shown() -> dict[str, str]:
+    """HTML by the name of its place on the page: `NAME` is the whole code, `NAME_beside` the comparison."""
+    whole = {name: _escaped(*(dedent(getsource(each)).strip() for each in each)) for name, each in WHOLE.items()}
+    beside = {f"{name}_beside": _beside(name) for name in FEW}
+    return whole | beside
+
+
+def _beside(name: str) -> str:
+    here = _escaped("\n…\n".join(excerpt(*each) for each in FEW[name]))
+    there = _escaped(*(_without()[each] for each in WITHOUT[name]))
+    return (
+        f'<div class="beside"><figure><figcaption>As it is here</figcaption><pre tabindex="0">{here}</pre></figure>'
+        f'<figure><figcaption>On asyncio, with care</figcaption><pre tabindex="0">{there}</pre></figure></div>'
+    )
+
+
+def excerpt(function: Function, first: str, last: str) -> str:
+    """The lines of a function from the one that begins with `first` to the next that contains `last`, not indented.
+
+    Raises:
+        LookupError: there are no such lines any more.
+    """
+    lines = getsource(function).splitlines()
+    start = next((n for n, line in enumerate(lines) if line.lstrip().startswith(first)), None)
+    if start is not None:
+        for end, line in enumerate(lines[start:], start):
+            if last in line:
+                return dedent("\n".join(lines[start : end + 1]))
+    raise LookupError(f"{function.__qualname__} has no lines from {first!r} to {last!r}; the tour shows them")
+
+
+def _escaped(*sources: str) -> str:
+    return "\n\n\n".join(escape(source) for source in sources)
+
+
+@cache
+def _without() -> dict[str, str]:
+    # Read, and not imported: it needs FastAPI, which the tour does not.
+    text = Path(__file__).with_name("without.py").read_text("utf-8")
+    found: dict[str, str] = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.AsyncFunctionDef):
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            found[node.name] = "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    return found

@@ -1,0 +1,57 @@
+"""What the tour shows beside the apps: it runs, does what the page says of it, and is what stands in the files."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+import trio
+
+from apps.hello import main as hello
+from apps.tour import shown
+from tests.harness import run_server
+from tests.harness.tools import require
+
+
+@pytest.mark.live
+@pytest.mark.slow
+async def test_the_other_halves_do_what_the_page_says() -> None:
+    """Those that are written with care notice who leaves; the others go on, and tell of success before they have it."""
+    require("module:fastapi")
+    async with run_server("hypercorn", "apps.tour.without:app", "--worker-class", "asyncio") as server:
+        host, port = server.address
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False) as client:
+            assert (await client.get("/hello/Ada", params={"excited": "true"})).text == "Hello, Ada!"
+            assert (await client.get("/sleep", params={"seconds": "0.01"})).status_code == 200
+            with trio.move_on_after(0.2):
+                await client.get("/sleep", params={"seconds": "60"})
+            # gather: the first has failed, and the second goes on for nobody.
+            assert (await client.get("/page", params={"section": ["0.01!", "0.2"]})).status_code == 500
+            assert (await client.post("/uploads", content=b"x" * 1000)).text == "1000"
+            # The commit fails, and the client has been told that all is well.
+            assert (await client.put("/notes", params={"title": ""})).status_code == 200
+            with trio.fail_after(10):
+                while len(found := (await client.get("/log")).json()) < 4:  # noqa: ASYNC110 - it tells nobody
+                    await trio.sleep(0.02)
+    assert sorted(found) == ["finished", "section 0.01!", "section 0.2", "stopped"]
+    assert "a title is missing" in server.output
+
+
+def test_lines_of_a_function() -> None:
+    """From the one that begins with some text to the next that has another."""
+    assert shown.excerpt(hello.hello, "async def", "return").startswith("async def hello(name: str")
+    assert shown.excerpt(hello.hello, "return", "return") == "return f\"Hello, {name}{'!' if excited else '.'}\""
+
+
+@pytest.mark.parametrize(("first", "last"), [("no such", "return"), ("return", "async def")])
+def test_lines_that_are_not_there(first: str, last: str) -> None:
+    """Whoever changes them changes what the tour shows."""
+    with pytest.raises(LookupError, match="hello has no lines"):
+        shown.excerpt(hello.hello, first, last)
+
+
+def test_each_comparison_has_two_halves() -> None:
+    """And what one of them is called stands in the other, so that nobody compares what is different."""
+    assert set(shown.FEW) == set(shown.WITHOUT)
+    page = shown.shown()
+    assert "asyncio.create_task(asyncio.sleep(seconds))" in page["sleepers_beside"]
+    assert "await trio.sleep(seconds)" in page["sleepers_beside"]
