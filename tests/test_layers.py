@@ -73,7 +73,7 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("operations", {"_openapi_inputs", "_openapi_results"}),
     ("openapi", {"_openapi"}),
     # ---- the Trio line: nothing in the floors before this one imports trio
-    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow"}),
+    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow", "_service"}),
     ("frames", {"_bounds", "_dependency", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
     ("scope", {"_scope", "_watch", "_form"}),
     ("the scope of a WebSocket", {"_ws_scope"}),

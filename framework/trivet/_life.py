@@ -68,9 +68,10 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
             link.drain_timeout = app.drain_timeout
             link.cleanup_grace = app.cleanup_grace
         try:
-            async with app._sweep.sweeping(), app.tasks.running(app.drain_timeout):
+            async with app._sweep.sweeping(), app.tasks.opened():
                 yield
                 app.draining.set()
+                await app.tasks.drain(app.drain_timeout)
         finally:
             app.state = {}
             for each in app._mounted:
