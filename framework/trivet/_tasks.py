@@ -116,7 +116,7 @@ class Tasks:
         task: BackgroundTask,
         fn: Callable[..., Awaitable[object]],
         args: tuple[object, ...],
-        timeout: float | None,  # noqa: ASYNC109 - for the message; the scope has it
+        timeout: float | None,
     ) -> None:
         failures: list[BaseException] = []
         try:
@@ -169,7 +169,9 @@ class Tasks:
         left = self.current
         if left:
             names = ", ".join(each.name for each in left)
-            log.warning("cancelling %d background tasks after drain_timeout = %g s: %s", len(left), drain_timeout, names)
+            log.warning(
+                "cancelling %d background tasks after drain_timeout = %g s: %s", len(left), drain_timeout, names
+            )
         for task in left:
             task.cut = True
             task.scope.cancel(reason="the application stops")
@@ -198,7 +200,7 @@ async def supervised(
                 f"What blocks belongs in a thread:  app.tasks.start_soon(trio.to_thread.run_sync, {name}, ...)"
             )
         await running
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is reported
         explain_loop(error)
         failed(error)
     except BaseExceptionGroup as group:
