@@ -366,12 +366,15 @@ def test_options_of_the_application_are_checked(options: dict[str, Any]) -> None
         App(**options)
 
 
-async def test_an_exit_in_a_task_is_a_failure_of_that_task(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [SystemExit(3), BaseExceptionGroup("g", [SystemExit(3)])])
+async def test_an_exit_in_a_task_is_a_failure_of_that_task(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     """As in a handler: it is logged, and the server lives."""
     app = App()
 
     async def leaving() -> None:
-        raise SystemExit(3)
+        raise error
 
     @app.get("/")
     async def handler() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -285,6 +286,23 @@ async def test_a_run_that_went_well_ends_the_row(autojump_clock: trio.testing.Mo
     assert [after - before for before, after in pairwise(begun)] == [3601] * 10
 
 
+async def test_a_long_start_is_no_run_that_went_well(autojump_clock: trio.testing.MockClock) -> None:
+    """What counts is the time since it was started, not since its start began."""
+    app, begun = App(), list[int]()
+
+    @app.service(max_restarts=1, reset_after=3600)
+    async def slow_start(task_status: Status) -> None:
+        begun.append(1)
+        await trio.sleep(3600)
+        task_status.started()
+        raise KeyError
+
+    with pytest.raises(LifespanFailed, match="gave up"):
+        async with TestClient(app):
+            await trio.sleep(3601 * 10)
+    assert len(begun) == 2
+
+
 async def test_a_service_that_fails_takes_no_other_with_it(autojump_clock: trio.testing.MockClock) -> None:
     """Nor a request: each is a task of its own."""
     app, log = App(), list[str]()
@@ -308,6 +326,19 @@ async def test_a_service_that_fails_takes_no_other_with_it(autojump_clock: trio.
     async with TestClient(app) as client:
         assert (await client.get("/")).text == "answered"
     assert log == ["steady"]
+
+
+async def test_asyncio_in_a_service_is_explained_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """As in a handler."""
+    app = App()
+
+    @app.service
+    async def sleepy() -> None:
+        await asyncio.sleep(1)
+
+    async with TestClient(app):
+        await trio.testing.wait_all_tasks_blocked()
+    assert "trio.sleep(...) stands for asyncio.sleep(...)" in caplog.text
 
 
 # ---- stopping
@@ -500,8 +531,8 @@ async def test_a_failure_while_it_is_stopped_is_logged(
     assert (app.services[0].state, app.services[0].error) == ("stopped", "KeyError: 'flush'")
 
 
-async def test_a_hard_stop_takes_all_at_once() -> None:
-    """Where the server cancels the lifespan itself there is no order and no grace; nothing is left."""
+async def test_a_hard_stop_takes_all_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the server cancels the lifespan itself there is no order and no grace; nothing is left, nothing failed."""
     app, log = App(), list[str]()
 
     @app.service
@@ -525,10 +556,13 @@ async def test_a_hard_stop_takes_all_at_once() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(app, {"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
         await started.wait()
+        app.tasks.start_soon(trio.sleep_forever)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert log == ["first"]
     assert states(app) == {"first": "stopped"}
+    assert (app.services[0].error, app.tasks.cancelled, app.tasks.completed) == (None, 1, 0)
+    assert caplog.records == []
 
 
 # ---- what they depend on

@@ -76,6 +76,14 @@ def provider_of_requests() -> None:
 
 
 @case
+def provider_with_the_status() -> None:
+    async def pool(task_status: trio.TaskStatus[None]) -> None: ...
+
+    @app.service
+    async def refresh(pool: Annotated[None, Depends(pool)]) -> None: ...
+
+
+@case
 def provider_with_the_nursery() -> None:
     async def pool(nursery: trio.Nursery) -> None: ...
 

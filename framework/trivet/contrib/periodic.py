@@ -81,7 +81,7 @@ class every:  # noqa: N801 - it is called, and its name reads as a word of the l
             self._start = now
         first = self._start + self._chance() * self._jitter
         late = now - (first + self._place * self.period)
-        skipped = math.ceil(late / self.period) if late > 0 and self.ticks else 0
+        skipped = math.ceil(late / self.period) if late > 0 else 0
         due = first + (self._place + skipped) * self.period
         await trio.sleep_until(due)
         self._place += skipped + 1  # not before: a time whose wait was cancelled is still to come
