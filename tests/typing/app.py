@@ -361,8 +361,8 @@ assert_type(app.services[0].error, str | None)
 def blocking_service() -> None: ...
 
 
-@app.service(restart="sometimes")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-async def strange_service() -> None: ...  # type: ignore[untyped-decorator]
+@app.service(restart="sometimes")  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore
+async def strange_service() -> None: ...
 
 
 async def check_services() -> None:
