@@ -38,12 +38,13 @@ from ._registry import Registry
 from ._request import Request
 from ._respond import Target, serve
 from ._scope import RequestScope
+from ._service import Service
 from ._sockets import Sockets
 from ._tasks import Tasks
 from ._unmatched import Unmatched
 from ._upload import DELETE_SECONDS, delete
 from ._watch import DisconnectSweep
-from .asgi import ACCESS, ASGIApp, Door, Receive, Scope, Send
+from .asgi import ACCESS, ASGIApp, Door, Notice, Receive, Scope, Send
 from .errors import RegistrationError
 
 Lifespan: TypeAlias = Callable[["App"], AbstractAsyncContextManager[Mapping[str, Any] | None]]
@@ -109,7 +110,7 @@ class App(Registry):
         """How many `def` handlers and providers run at once; the second half of a `@contextmanager` always may."""
         self.file_limiter = trio.CapacityLimiter(THREADS)
         """How many threads open or read files that are responses."""
-        self.draining = trio.Event()
+        self.draining: Notice = trio.Event()
         """Set when the application stops; under `trivet run` as soon as the drain begins."""
         self._lifespan = lifespan
         self._answerer = Answerer(error_map(), debug=debug)
@@ -123,6 +124,22 @@ class App(Registry):
         self._stack: ASGIApp | None = None
         # The application without them. Kept, for a bound method is another object each time it is asked for.
         self._bare: ASGIApp = self._dispatch
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """Its services and how each of them is, in the order they are started; those of mounted routers among them."""
+        return self._supervisor.shown
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent to it: it runs, is not about to stop, and no service of it has given up.
+
+        Mounted applications count too.
+        """
+        if self.tasks.nursery is None or self.draining.is_set():
+            return False
+        inner = [each.app for each in self._mounted if isinstance(each.app, App)]
+        return all(each.state != "failed" for each in self.services) and all(each.ready for each in inner)
 
     def _has_started(self) -> bool:
         return self._stack is not None
