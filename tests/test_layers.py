@@ -37,7 +37,7 @@ FLOORS: list[tuple[str, set[str]]] = [
         },
     ),
     ("fields", {"_fields"}),
-    ("faults", {"_faults"}),
+    ("faults, checks of options", {"_faults", "_option_checks"}),
     (
         "values",
         {
@@ -84,7 +84,10 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("operations", {"_openapi_inputs", "_openapi_results"}),
     ("openapi", {"_openapi"}),
     # ---- the Trio line: nothing in the floors before this one imports trio
-    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow", "_drain", "_service"}),
+    (
+        "transport",
+        {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow", "_drain", "_service"},
+    ),
     ("frames", {"_bounds", "_dependency", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
     ("scope", {"_scope", "_watch", "_form"}),
     ("the scope of a WebSocket", {"_ws_scope"}),
@@ -174,7 +177,7 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
     openers = {"CancelScope", "open_nursery", "move_on_after", "fail_after", "move_on_at", "fail_at"}
     found = {path.stem for path in CORE for call in calls_of(path) if call.rpartition(".")[2] in openers}
     scope = {"_scope", "_bounds", "_dependency", "_middleware", "_watch"}
-    # Of the application's life, not a request's: mounted lifespans, background tasks, the notice of the drain, services.
+    # Of the application's life, not a request's: mounted lifespans, background tasks, the drain, services.
     life = {"_lifespan", "_tasks", "_drain", "_services"}
     # It makes the nursery that a handler asked for and hands it to the scope, which enters it.
     assert found <= scope | life | {"_resolve"}

@@ -10,9 +10,10 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, cast
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar
 
 from ._limit import Limit
+from ._option_checks import check_bytes, check_policy, check_seconds, checked_limit, checked_responses
 from ._origin import checked_origins
 from ._ported import instead_of_option
 from ._suggest import suggest
@@ -224,46 +225,23 @@ def level(options: Mapping[str, Any], known: Iterable[str] = (), owner: str = RO
         if name not in allowed:
             raise RegistrationError(_unknown(name, allowed, owner))
     for name in ("timeout", "send_timeout", "body_timeout", "idle_timeout"):
-        _check_seconds(name, options.get(name))
-    _check_bytes(options.get("max_body"))
-    _check_policy("on_disconnect", options, "when the client leaves")
-    _check_policy("on_drain", options, "as soon as the server drains")
+        check_seconds(name, options.get(name))
+    check_bytes(options.get("max_body"))
+    check_policy("on_disconnect", options, "when the client leaves")
+    check_policy("on_drain", options, "as soon as the server drains")
     given: dict[str, Any] = {name: options.get(name, UNSET) for name in SCALARS}
     taken = Level(**given)
     if "origins" in options:
         taken.origins = checked_origins(options["origins"])
     if "limit" in options:
-        taken.limit = _checked_limit(options["limit"])
+        taken.limit = checked_limit(options["limit"])
     for name in LISTS:
         values = options.get(name, ())
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise RegistrationError(f"{name}={values!r} is not a list.\nWrite {name}=[...].")
         getattr(taken, name).extend(values)
-    taken.responses.update(_checked_responses(options.get("responses", {})))
+    taken.responses.update(checked_responses(options.get("responses", {})))
     return taken
-
-
-def _checked_limit(value: object) -> Limit:
-    if isinstance(value, Limit):
-        return value
-    if value is None:
-        remedy = "Limits add up, and none is taken back further in: leave it out, or give the other routes theirs."
-    else:
-        number = value if isinstance(value, int) and value > 1 else 20
-        remedy = f"Write limit=Limit({number}) for {number} requests at once; who is given the same object shares it."
-    shown = repr(value) if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
-    raise RegistrationError(f"limit: {shown} is not a Limit.\n{remedy}")
-
-
-def _checked_responses(value: object) -> Mapping[int, str]:
-    found = cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {"": ""}
-    for status, text in found.items():
-        if not isinstance(status, int) or not 200 <= status <= 599 or not isinstance(text, str):
-            raise RegistrationError(
-                f"responses={value!r} does not say what statuses mean.\n"
-                'Write responses={404: "There is no such note."}.'
-            )
-    return cast("Mapping[int, str]", found)
 
 
 def _unknown(name: str, allowed: Sequence[str], owner: str) -> str:
@@ -283,40 +261,3 @@ def _unknown(name: str, allowed: Sequence[str], owner: str) -> str:
     else:
         hint = f"There are {', '.join(sorted(allowed))}."
     return f"unknown option {name!r} of {'an' if owner[0] == 'a' else 'a'} {owner}.\n{hint}"
-
-
-def _check_seconds(name: str, value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise RegistrationError(
-            f"{name}={value!r} is not a number of seconds.\n"
-            f"Write a positive number, {name}=2.5, or {name}=None for no bound."
-        )
-
-
-def check_patience(name: str, value: object) -> None:
-    """Refuse what is no number of seconds; without a bound, one that does not end would hold up all others.
-
-    Raises:
-        RegistrationError: `value` is not a finite number from 0.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise RegistrationError(f"{name}={value!r} is not a number of seconds.\nWrite {name}=2.5, or {name}=0.")
-
-
-def _check_policy(name: str, options: Mapping[str, Any], when: str) -> None:
-    policy = options.get(name, UNSET)
-    if policy not in (UNSET, "cancel", "finish"):
-        raise RegistrationError(
-            f'{name}={policy!r} is not a policy.\nWrite {name}="cancel" (stop {when}) or {name}="finish" (carry on).'
-        )
-
-
-def _check_bytes(value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise RegistrationError(
-            f"max_body={value!r} is not a number of bytes.\nWrite max_body=1024 * 1024, or max_body=None for no bound."
-        )

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypedDict
 
-from ._options import check_patience
+from ._option_checks import check_patience
 from ._suggest import suggest
 from .errors import RegistrationError
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar, cast, overload
 
 from ._checks import check_service, placing
 from ._collect import collecting
-from ._options import check_patience
+from ._option_checks import check_patience
 from ._restart import Restart, ServiceOptions, When
 from ._source import name_of, show
 from .errors import RegistrationError

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from trivet import _options
-from trivet._options import Level, check_patience, level, resolve
+from trivet._option_checks import check_patience
+from trivet._options import Level, level, resolve
 from trivet.errors import RegistrationError
 
 
