@@ -31,6 +31,7 @@ from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
 from ._limit import check_order
 from ._limiting import release as release_places
+from ._option_checks import check_patience
 from ._options import UNSET, CommonOptions, Slash, Unset
 from ._outbound import Outbound, guarded
 from ._owner import RouteInfo
@@ -99,7 +100,7 @@ class App(Registry):
         if lifespan is not None:
             check_lifespan(lifespan)
         for name, value in (("cleanup_grace", cleanup_grace), ("drain_timeout", drain_timeout)):
-            _options.check_patience(name, value)
+            check_patience(name, value)
         self.debug = debug
         self.cleanup_grace = cleanup_grace
         self.drain_timeout = drain_timeout
