@@ -150,6 +150,19 @@ def _note_socket(entry: Entry, kind: str, message: _Message) -> None:
         entry.complete = not message.get("more_body", False)
 
 
+def noted_socket(send: Send, entry: Entry) -> Send:
+    """The same for a WebSocket whose messages nobody counts: a room sends many, and each has the server's own
+    awaitable."""
+
+    def noted(message: _Message) -> Awaitable[None]:
+        kind = message["type"]
+        if kind != "websocket.send":
+            _note_socket(entry, kind, message)
+        return send(message)
+
+    return noted
+
+
 async def guarded(app: _ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Run `app`, a stack of ASGI middleware with our application inside, so that a cut stays a cut.
 

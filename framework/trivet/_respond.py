@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 import trio
 
+from ._access import record
 from ._answer import Answerer, Catchers
 from ._delivery import open_file
 from ._eventsink import LiveEventSink
@@ -29,7 +30,7 @@ from ._response import Response
 from ._scope import TooLate, bounded, cancelled_from_outside
 from ._sink import StreamSink, close_unsent, declared_length, feed
 from ._stream import Stream
-from .asgi import RawHeaders
+from .asgi import ACCESS, RawHeaders
 from .errors import HTTPError, RequestCancelled, ResponseError
 
 log = logging.getLogger("trivet")
@@ -101,6 +102,9 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     request._status = status
     if reason is None or reason == "shed":  # nothing of it was cancelled
         scope.cancel("failed" if request._failed else "returned")
+    if ACCESS in request.scope:
+        record(request)  # before the last message
+    if reason is None:
         if request._unread:
             await scope.alongside(request._incoming.discard, _early, status, headers, body, request, outbound)
         else:
@@ -174,6 +178,7 @@ async def _stream(
         if scope.reason == "disconnected":
             return None
         request._status = status
+        record(request)
         if request._unread:
             await scope.alongside(request._incoming.discard, _early, status, headers, b"", request, outbound)
         else:
@@ -262,6 +267,7 @@ async def _end_stream(
     scope = request._scope
     if error is None:
         scope.cancel("returned")
+        record(request)
         if scope.reason == "disconnected":
             return
         if events is not None and (last_words := events.last_words()):
@@ -274,6 +280,7 @@ async def _end_stream(
     outside = cancelled_from_outside(error)
     if scope.reason is None:
         scope.cancel("drained" if outside else "failed")
+    record(request)
     if scope.reason == "failed":
         log.error(
             "%s %s failed after its head was sent: the response is cut, request %s",
