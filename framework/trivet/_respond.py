@@ -102,14 +102,14 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     request._status = status
     if reason is None or reason == "shed":  # nothing of it was cancelled
         scope.cancel("failed" if request._failed else "returned")
-    if ACCESS in request.scope:
-        record(request)  # before the last message
-    if reason is None:
+        if ACCESS in request.scope:
+            record(request)  # before the last message
         if request._unread:
             await scope.alongside(request._incoming.discard, _early, status, headers, body, request, outbound)
         else:
             await outbound.whole(status, headers, body)
     elif reason != "disconnected":
+        record(request)
         # A deadline or a drain. If the cancellation came from further out (hypercorn's graceful_timeout), the answer
         # still goes out, shielded, and the cancellation goes on at the next checkpoint.
         patience = request._options.send_timeout
