@@ -39,8 +39,6 @@ def measure(endpoint: Endpoint, meter: Meter) -> None:
     """Have the requests counted that a route answers at once: to be called whenever it was frozen."""
     if endpoint.door is not None:
         endpoint.door = _counted(endpoint.door, meter, endpoint.path)
-    if endpoint.instant is not None:
-        endpoint.instant = _named(endpoint.instant, endpoint.path)
 
 
 def _counted(instant: Instant, meter: Meter, path: str) -> Instant:
@@ -57,18 +55,6 @@ def _counted(instant: Instant, meter: Meter, path: str) -> Instant:
         return outcome
 
     return counted
-
-
-def _named(instant: Instant, path: str) -> Instant:
-    """The same step for a request that came by ASGI, which is counted around it."""
-
-    def named(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
-        access: Access | None = head.scope().get(ACCESS)
-        if access is not None:
-            access.route = path
-        return instant(method, params, head)
-
-    return named
 
 
 def finishing(finish: Finish, meter: Meter) -> Finish:

@@ -195,7 +195,7 @@ def checked_buckets(buckets: Sequence[float]) -> tuple[float, ...]:
     Raises:
         RegistrationError: they are not finite positive numbers in ascending order.
     """
-    bounds = tuple(buckets)
+    bounds = tuple(buckets) if isinstance(buckets, Iterable) else ()
     numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in bounds)
     if not numbers or not bounds or not all(a < b for a, b in zip((0, *bounds), (*bounds, math.inf), strict=True)):
         raise RegistrationError(
