@@ -37,7 +37,9 @@ def opentelemetry(
     """
     try:
         from opentelemetry import trace
-        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+        from opentelemetry.instrumentation.asgi import (  # pyright: ignore[reportMissingTypeStubs]
+            OpenTelemetryMiddleware,
+        )
     except ModuleNotFoundError as error:
         raise ImportError(
             "spans are made by OpenTelemetry's instrumentation of ASGI, which is not installed.\n"
