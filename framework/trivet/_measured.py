@@ -69,10 +69,12 @@ def finishing(finish: Finish, meter: Meter) -> Finish:
     return finished
 
 
-async def measured(
+def measured(
     app: ASGIApp, meter: Meter, scope: Scope, receive: Receive, send: Send, *, began: float | None = None
-) -> None:
+) -> Awaitable[None]:
     """Run `app` for one scope, and tell `meter`; what is known is told to whoever else keeps books, further out.
+
+    It is a function that returns what is to be awaited, for a frame less in each request.
 
     Args:
         app: the application, with all that is around it.
@@ -84,8 +86,7 @@ async def measured(
     """
     kind = scope["type"]
     if kind not in ("http", "websocket"):
-        await app(scope, receive, send)
-        return
+        return app(scope, receive, send)
     socket = kind == "websocket"
     outer: Access | None = scope.get(ACCESS)
     entry = Entry.of(scope, trio.current_time() if began is None else began)
@@ -103,4 +104,4 @@ async def measured(
 
     meter.began(socket)
     noting = noted_socket(send, entry) if socket else noted(send, entry)
-    await accounted(app, scope, receive, noting, entry, done)
+    return accounted(app, scope, receive, noting, entry, done)
