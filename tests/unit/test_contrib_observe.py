@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.harness import Golden
 from trivet import App, Depends, HTTPError
@@ -331,25 +331,18 @@ async def test_a_service_that_has_given_up_is_not_ready(
 # ---- the loop
 
 
-def test_a_turn_is_timed_from_wait_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wait itself is none of it."""
-    monkeypatch.setattr(_loop, "perf_counter", ticking())
-    lag = _loop.LoopLag()
-    for _ in range(3):
-        lag.after_io_wait(0)
-        lag.before_io_wait(0)
-    assert (sum(lag.turns.counts), lag.turns.total) == (3, 6)
-
-
-async def test_turns_are_counted_while_the_application_runs() -> None:
-    """And no longer."""
+async def test_lag_is_how_late_a_sleeper_wakes(mock_clock: MockClock) -> None:
+    """A loop that stands still for ten seconds is seen, and one that does not is in time."""
     async with _loop.running() as lag:
-        for _ in range(3):
-            await trio.lowlevel.checkpoint()
-    counted = sum(lag.turns.counts)
-    assert counted >= 3
-    await trio.lowlevel.checkpoint()
-    assert sum(lag.turns.counts) == counted
+        await wait_all_tasks_blocked()
+        mock_clock.jump(10)
+        await wait_all_tasks_blocked()
+        assert sum(lag.seen.counts) == 1
+        assert 10 - 1.5 * _loop.INTERVAL <= lag.seen.total <= 10 - 0.5 * _loop.INTERVAL
+        mock_clock.autojump_threshold = 0
+        await trio.sleep(100 * _loop.INTERVAL)
+        assert 95 <= sum(lag.seen.counts) <= 105
+        assert lag.seen.total < 10
 
 
 # ---- spans

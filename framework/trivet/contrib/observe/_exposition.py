@@ -200,7 +200,7 @@ FAMILIES: Final = (
     ),
     Family(
         "trivet_loop_lag_seconds", HistogramMetricFamily,
-        "How long turns of the event loop take: what a task that is ready may have to wait.", (),
+        "How late the event loop is, looked at twice a second: what a task that is ready has to wait.", (),
         lambda figures: [({}, figures.lag)],
     ),
     Family(

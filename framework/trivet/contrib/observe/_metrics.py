@@ -53,7 +53,7 @@ def _figures(app: Any, lag: LoopLag) -> Figures:
         requests=counts.requests,
         websockets=counts.websockets,
         cut_short=dict(counts.cut_short),
-        lag=Distribution.of(lag.turns),
+        lag=Distribution.of(lag.seen),
         tasks=0 if nursery is None else len(nursery.child_tasks),
         draining=app.draining.is_set(),
         services=[(each.name, each.state, each.restarts) for each in getattr(app, "services", ())],
