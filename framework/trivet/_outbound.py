@@ -111,6 +111,17 @@ class Cut:
         return guarded
 
 
+def cut_quietly(scope: Scope, link: Link | None) -> bool:
+    """Cut the response of a request, as far as that can be said without raising; returns whether the server has been
+    told."""
+    cut: Cut | None = scope.get(CUT)
+    if cut is not None:
+        cut.cut()
+    elif link is not None:
+        link.abort()
+    return cut is None and link is not None
+
+
 def noted(send: Send, entry: Entry) -> Send:
     """`send`, with a note of what goes out: only for a request that is logged."""
     bodiless = entry.method == "HEAD"

@@ -24,7 +24,7 @@ from ._eventstream import EventStream
 from ._file import File
 from ._groups import fatal, leaves
 from ._options import Resolved
-from ._outbound import CUT, Cut, Outbound, ResponseCut
+from ._outbound import Outbound, ResponseCut, cut_quietly
 from ._request import Request
 from ._response import Response
 from ._scope import TooLate, bounded, cancelled_from_outside
@@ -293,7 +293,7 @@ async def _end_stream(
             ended = await scope.shielded(PARTING, partial(outbound.body, last_words, more=False))
     if outside or fatal(error):
         if not ended:
-            _cut_quietly(request)
+            cut_quietly(request.scope, request._link)
         raise error
     if not ended and scope.reason != "disconnected":
         _cut(request)
@@ -309,15 +309,5 @@ async def _end_after_upload(request: Request, outbound: Outbound) -> None:
 
 def _cut(request: Request) -> None:
     """Make the client see that the response is incomplete."""
-    if not _cut_quietly(request):
+    if not cut_quietly(request.scope, request._link):
         raise ResponseCut("the response was cut: its body is incomplete")
-
-
-def _cut_quietly(request: Request) -> bool:
-    """Cut, as far as that can be said without raising; returns whether the server has been told."""
-    cut: Cut | None = request.scope.get(CUT)
-    if cut is not None:
-        cut.cut()
-    elif request._link is not None:
-        request._link.abort()
-    return cut is None and request._link is not None
