@@ -29,7 +29,7 @@ from ._life import life
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
-from ._limit import check_order
+from ._limit import Limit, check_order
 from ._limiting import release as release_places
 from ._measured import finishing, measure, measured, meter_of
 from ._options import UNSET, CommonOptions, Slash, Unset
@@ -121,6 +121,8 @@ class App(Registry):
         self._sockets = Sockets(self._socket_table, self._level, self._answerer, self._sweep, self._drain)
         self.state: Mapping[str, Any] = {}
         """What the lifespan yielded, while the application runs."""
+        self.limits: tuple[Limit, ...] = ()
+        """The limits of its routes, each once, once it has started."""
         self.meter: Meter | None = None
         """What counts its requests, once it has started, if one of its handlers asks for that: see `trivet.asgi`."""
         # The whole application inside its ASGI middleware; made when the table is frozen.
@@ -165,6 +167,7 @@ class App(Registry):
         for endpoint in endpoints:
             self._freeze_endpoint(endpoint)
         check_order((endpoint.path, endpoint.options.limits) for endpoint in endpoints)
+        self.limits = tuple(dict.fromkeys(limit for endpoint in endpoints for limit in endpoint.options.limits))
         self._table.freeze()
         self._unmatched.freeze()
         self._sockets.freeze()

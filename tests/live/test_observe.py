@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.harness import SocketClient
 from tests.harness.serving import address_of
 from tests.live._inprocess import Served, get, read_all, serving
-from trivet import App, EventSink, EventStream, HTTPError, Request, Sink, Stream, WebSocket, WebSocketClosed
+from trivet import App, EventSink, EventStream, HTTPError, Limit, Request, Sink, Stream, WebSocket, WebSocketClosed
 from trivet.contrib import observe
 from trivet.testing import WebSocketRefused
 
@@ -54,6 +54,13 @@ def application(told: Told, *, traced: bool) -> App:
     async def waited() -> str:
         await trio.lowlevel.checkpoint()
         return "done"
+
+    full = Limit(1)
+    full._take(trio.current_time())  # by somebody who never gives it back
+
+    @app.get("/full", limit=full)
+    async def never() -> None:
+        await trio.sleep_forever()
 
     @app.get("/failed")
     async def failed() -> None:
@@ -142,10 +149,10 @@ async def served(told: Told) -> AsyncGenerator[Served]:
         yield server
 
 
-# A request that a limit turned away, `shed`, belongs here as well.
 CASES: list[tuple[bytes, str, Client, int, str]] = [
     (b"/returned/x", "/returned/{name}", reads, 200, "returned"),
     (b"/waited", "/waited", reads, 200, "returned"),
+    (b"/full", "/full", reads, 503, "shed"),
     (b"/failed", "/failed", reads, 409, "failed"),
     (b"/bug", "/bug", reads, 500, "failed"),
     (b"/cut", "/cut", reads, 200, "failed"),

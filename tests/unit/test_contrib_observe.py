@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.harness import Golden
-from trivet import App, Depends, HTTPError
+from trivet import App, Depends, HTTPError, Limit
 from trivet.asgi import Receive, Scope, Send
 from trivet.contrib import observe
 from trivet.contrib.observe import _loop, _meter
@@ -220,6 +220,7 @@ FIGURES = Figures(
     cut_short={"deadline": 1, "shed": 4},
     lag=Distribution((0.001, 10.0), (5, 1, 0), 0.25),
     tasks=7,
+    tasks_ended={"completed": 9, "failed": 1},
     draining=True,
     services=[("refresh", "backing-off", 2)],
     limits=(20, 5, 4),
@@ -272,6 +273,32 @@ async def test_your_own_metrics_are_on_the_page() -> None:
         text = (await other.get("/metrics")).text
         assert "orders_total" not in text
         assert "python_info" in text
+
+
+async def test_limits_and_background_tasks_are_on_the_page() -> None:
+    """A limit that several routes share counts once."""
+    app = App()
+    app.mount("", observe.router("metrics", registry=None))
+    shared, done = Limit(1), trio.Event()
+
+    @app.get("/a", limit=shared)
+    @app.get("/b", limit=shared)
+    async def waits() -> None:
+        await done.wait()
+
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        app.tasks.start_soon(done.wait)
+        app.tasks.start_soon(trio.lowlevel.checkpoint)
+        nursery.start_soon(client.get, "/a")
+        while not shared.running:
+            await trio.lowlevel.checkpoint()
+        assert (await client.get("/b")).status_code == 503
+        page = samples_of((await client.get("/metrics")).text)
+        done.set()
+    assert [page[f"trivet_limits_{name}", ()] for name in ("running", "waiting", "shed_total")] == [1, 0, 1]
+    assert page["trivet_background_tasks", ()] == 1
+    assert page["trivet_background_tasks_ended_total", (("ending", "completed"),)] == 1
+    assert page["trivet_requests_cut_short_total", (("reason", "shed"),)] == 1
 
 
 async def test_the_page_is_behind_what_the_application_likes() -> None:

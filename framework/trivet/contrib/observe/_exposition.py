@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from prometheus_client.exposition import choose_encoder
@@ -42,6 +42,7 @@ class Figures:
     lag: Distribution
     tasks: int
     draining: bool
+    tasks_ended: Mapping[str, int] = field(default_factory=dict[str, int])
     services: Sequence[tuple[str, str, int]] = ()
     """Name, state, restarts."""
     limits: tuple[int, int, int] | None = None
@@ -184,6 +185,13 @@ FAMILIES: Final = (
     Family(
         "trivet_background_tasks", GaugeMetricFamily,
         "Tasks of app.tasks that run.", (), lambda figures: [({}, figures.tasks)],
+    ),
+    Family(
+        "trivet_background_tasks_ended_total",
+        CounterMetricFamily,
+        "Tasks of app.tasks that are over, by how they ended.",
+        ("ending",),
+        lambda figures: (({"ending": ending}, count) for ending, count in figures.tasks_ended.items()),
     ),
     Family(
         "trivet_service_state", GaugeMetricFamily,

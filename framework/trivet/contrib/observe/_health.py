@@ -24,7 +24,7 @@ def add_ready(router: Router) -> None:
     async def ready(request: Request) -> Text:
         if request.draining.is_set() or request.app.draining.is_set():
             return Text("draining\n", status=503, headers=NOT_KEPT)
-        failed = [each.name for each in getattr(request.app, "services", ()) if each.state == "failed"]
+        failed = [each.name for each in request.app.services if each.state == "failed"]
         if failed:
             return Text(f"given up: {', '.join(failed)}\n", status=503, headers=NOT_KEPT)
         return Text("ready\n", headers=NOT_KEPT)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import trio
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from trivet import Depends, Header, Request, Response, Router
+from trivet import Depends, Header, Limit, Request, Response, Router
 from trivet.asgi import METER
 
 from ._exposition import Figures, text_of
 from ._loop import LoopLag, running
 from ._meter import Counts, Distribution
+
+ENDINGS: Final = ("completed", "failed", "timed_out", "cancelled")
+"""How a task of `app.tasks` can end: names of its counts, and of a label."""
 
 
 def add_metrics(router: Router, buckets: Sequence[float], registry: Collector | Literal["default"] | None) -> None:
@@ -47,14 +50,19 @@ def add_metrics(router: Router, buckets: Sequence[float], registry: Collector | 
 
 def _figures(app: Any, lag: LoopLag) -> Figures:
     counts: Counts = app.meter
-    nursery: trio.Nursery | None = app.tasks.nursery
+    limits: Sequence[Limit] = app.limits
+    columns = [(each.running, each.waiting, each.shed) for each in limits]
     return Figures(
         routes=counts.snapshot(),
         requests=counts.requests,
         websockets=counts.websockets,
         cut_short=dict(counts.cut_short),
         lag=Distribution.of(lag.seen),
-        tasks=0 if nursery is None else len(nursery.child_tasks),
+        tasks=app.tasks.running,
+        tasks_ended={name: getattr(app.tasks, name) for name in ENDINGS},
         draining=app.draining.is_set(),
-        services=[(each.name, each.state, each.restarts) for each in getattr(app, "services", ())],
+        services=[(each.name, each.state, each.restarts) for each in app.services],
+        limits=(sum(each[0] for each in columns), sum(each[1] for each in columns), sum(each[2] for each in columns))
+        if columns
+        else None,
     )
