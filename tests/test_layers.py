@@ -103,7 +103,7 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("instant", {"_instant"}),
     ("endpoint", {"_endpoint"}),
     ("unmatched, override, docs, sockets", {"_unmatched", "_override", "_docs", "_sockets"}),
-    ("door", {"_door", "_life"}),
+    ("door", {"_door", "_life", "_measured"}),
     ("registry", {"_registry"}),
     ("app", {"_app"}),
     ("public", {"__init__"}),
