@@ -141,7 +141,7 @@ class Lookout:
             # Without a reason it is still there, but was not among those that were looked at.
             if request not in seen and reason is not None and not node.own:
                 self._count += 1
-                seconds = round(now - (node.began or now), 2)
+                seconds = 0.0 if node.began is None else round(now - node.began, 2)
                 self._ended.append(Ended(self._count, node.name, node.request or "", reason, seconds, node.kind))
         self._seen = seen
 

@@ -139,7 +139,8 @@ class SlowSteps(trio.abc.Instrument):
         request = request_in(frames)
         at = place_of(frames).at
         # The source is read only here, in this thread.
-        stack = "".join(traceback.format_list(traceback.extract_stack(frame)[-DEEP:]))
+        inner = traceback.StackSummary.extract((each, each.f_lineno) for each in frames[-DEEP:])
+        stack = "".join(traceback.format_list(inner))
         if request is None:
             return Culprit(title_in_one_step(frames) or _name(task), None, at, stack)
         return Culprit(title_of(request), request.id, at, stack)
