@@ -1,4 +1,4 @@
-"""`trivet run` asked what it does: SIGUSR1, with workers and without, also of a loop that is blocked; `--slow-steps`."""
+"""`trivet run` asked what it does: by SIGUSR1, with workers and without, also when it is blocked; `--slow-steps`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_one_process_tells_and_goes_on() -> None:
             await asked_until(server, BLOCKS)
         with trio.fail_after(10):
             while not re.search(SLOW, server.output):
-                await trio.sleep(0.01)
+                await server._more.park()
         assert "    time.sleep(seconds)" in server.output
         assert "s3cret" not in server.output
         assert await server.stop() == 0

@@ -1,4 +1,4 @@
-"""The detector of slow steps: who is named, with what, and how often. Its clock is the test's; its thread does nothing."""
+"""The detector of slow steps: who is named, with what, and how often. Its clock is the test's."""
 
 from __future__ import annotations
 
