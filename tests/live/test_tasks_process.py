@@ -37,10 +37,8 @@ async def test_one_process_tells_and_goes_on() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.get, "/block?seconds=0.6")
             await asked_until(server, BLOCKS)
-        with trio.fail_after(10):
-            while not re.search(SLOW, server.output):
-                await server._more.park()
-        assert "    time.sleep(seconds)" in server.output
+        await server.wait_output("    time.sleep(seconds)")  # the last line of the stack
+        assert re.search(SLOW, server.output)
         assert "s3cret" not in server.output
         assert await server.stop() == 0
 

@@ -48,9 +48,13 @@ class Watched:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Watched:
     """A detector that is not entered yet."""
-    monkeypatch.setattr(SlowSteps, "_watch", lambda self, stop: None)
+    monkeypatch.setattr(SlowSteps, "_watch", _not_watching)
     caplog.set_level(logging.WARNING, "trivet.slow")
     return Watched()
+
+
+def _not_watching(self: SlowSteps, stop: threading.Event) -> None:
+    """In the place of the thread."""
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -138,18 +142,15 @@ async def test_the_same_is_told_once_in_a_while(watched: Watched, caplog: pytest
 
 async def test_what_is_remembered_is_bounded(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
     """However many names there are."""
-    with watched.slow:
-        for number in range(REMEMBERED + 5):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_held(watched), name=f"task {number}")
-    assert len(watched.slow._told) <= REMEMBERED
 
-
-def _held(watched: Watched) -> partial[object]:
     async def work() -> None:
         watched.hold_up(1, seen=False)
 
-    return partial(work)
+    with watched.slow:
+        for number in range(REMEMBERED + 5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(work, name=f"task {number}")
+    assert len(watched.slow._told) <= REMEMBERED
 
 
 def test_in_a_run_of_its_own_its_thread_sees_what_goes_on(caplog: pytest.LogCaptureFixture) -> None:

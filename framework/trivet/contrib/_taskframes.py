@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from types import FrameType
 from typing import Any, Final, NamedTuple
@@ -85,8 +85,18 @@ def frames_of(task: trio.lowlevel.Task, running: FrameType | None = None) -> lis
     return []  # another thread's, or a task that is not this one
 
 
-def request_in(frames: list[FrameType]) -> Request | None:
-    """The request that a task with these frames serves; of a WebSocket, its handshake."""
+def request_of(task: trio.lowlevel.Task, running: FrameType | None = None) -> Request | None:
+    """The request that a task serves; of a WebSocket, its handshake. Reads no more of its frames than it must."""
+    if running is not None:
+        return request_in(frames_of(task, running))
+    try:
+        return request_in(frame for frame, _ in task.iter_await_frames())
+    except TypeError:  # as above
+        return None
+
+
+def request_in(frames: Iterable[FrameType]) -> Request | None:
+    """The same of a task with these frames."""
     for frame in frames:
         name = frame.f_code.co_name
         if name == "_http" or name == "serve":

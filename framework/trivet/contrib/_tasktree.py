@@ -24,10 +24,10 @@ import trio
 
 from trivet import Reason, Request
 
-from ._taskframes import frames_of, is_cancelled, looks, place_of, request_in, times_of, times_of_request, title_of
+from ._taskframes import frames_of, is_cancelled, looks, place_of, request_of, times_of, times_of_request, title_of
 
 LOOK: Final = 1000
-"""Tasks that are looked at: some 20 microseconds each."""
+"""Tasks that are looked at: some ten microseconds each, and fifty for one that is shown."""
 
 SHOW: Final = 300
 """Nodes that are shown."""
@@ -94,29 +94,114 @@ def grow(
     Returns:
         The root, and how many tasks were looked at.
     """
-    if requests is None:
-        requests = {}
-    root = Node("task", "")
-    current = _current()
-    queue: deque[tuple[trio.lowlevel.Task, Node, int]] = deque([(trio.lowlevel.current_root_task(), root, 0)])  # type: ignore[list-item]
-    looked = 0
-    while queue:
-        task, parent, depth = queue.popleft()
-        # The task that asks waits for nothing: it is where we are.
-        node = _node_of(task, parent, requests, sys._getframe() if task is current else None)
-        parent.children.append(node)
-        looked += 1
-        for nursery in task.child_nurseries:
-            _add_nursery(nursery, node, depth + 1, queue, LOOK - looked - len(queue), names)
-        yield
-    for node in _whole(root):
+    looking = _Looking(names, {} if requests is None else requests)
+    yield from looking.spread()
+    for node in _whole(looking.top):
         node.children = _collapsed(node.children)
-        for child in node.children:
-            if child.kind == "nursery" and all(each.own for each in child.children):
-                child.own = True
         yield
-    _shorten(root)
-    return root.children[0], looked
+    _shorten(looking.top)
+    for node in _whole(looking.top):
+        for child in node.children:
+            looking.fill(child, node)
+        yield
+    for node in reversed(list(_whole(looking.top))):  # from the leaves
+        if node.kind == "nursery" and all(child.own for child in node.children):
+            node.own = True
+    return looking.top.children[0], looking.looked
+
+
+class _Looking:
+    """One look at the tasks: first which there are, and then, of those that are shown, what they do."""
+
+    def __init__(self, names: Mapping[trio.Nursery, str], requests: Requests) -> None:
+        self.top = Node("task", "", own=True)
+        self.looked = 0
+        self._names = names
+        self._requests = requests
+        self._tasks: dict[Node, trio.lowlevel.Task] = {}
+        self._nurseries: dict[Node, trio.Nursery] = {}
+        self._request_of: dict[Node, Request] = {}
+        self._current = _current()
+
+    def spread(self) -> Generator[None]:
+        """Level by level, from the root."""
+        root = trio.lowlevel.current_root_task()
+        assert root is not None
+        queue: deque[tuple[trio.lowlevel.Task, Node, int]] = deque([(root, self.top, 0)])
+        while queue:
+            task, parent, depth = queue.popleft()
+            node = Node("task", task.name)
+            request = request_of(task, self._running(task))
+            if request is not None:
+                node.kind = "websocket" if request.scope["type"] == "websocket" else "request"
+                node.name = title_of(request)
+                node.began = request._began
+                self._request_of[node] = request
+                self._requests[request] = node
+            parent.children.append(node)
+            self._tasks[node] = task
+            self.looked += 1
+            for nursery in task.child_nurseries:
+                self._add(nursery, node, depth + 1, queue)
+            yield
+
+    def _add(
+        self,
+        nursery: trio.Nursery,
+        parent: Node,
+        depth: int,
+        queue: deque[tuple[trio.lowlevel.Task, Node, int]],
+    ) -> None:
+        tasks = nursery.child_tasks
+        if not tasks:
+            return
+        node = Node("nursery", self._names.get(nursery, "nursery"))
+        self._nurseries[node] = nursery
+        parent.children.append(node)
+        # Half of what may still be looked at: others have a right to the other half.
+        most = 0 if depth >= DEEP else max((LOOK - self.looked - len(queue)) // 2, 0)
+        for task in islice(tasks, most):
+            queue.append((task, node, depth + 1))
+        if len(tasks) > most:
+            node.children.append(Node("more", "tasks, not looked at", count=len(tasks) - most))
+
+    def _running(self, task: trio.lowlevel.Task) -> FrameType | None:
+        """The task that asks waits for nothing: it is where we are."""
+        return sys._getframe() if task is self._current else None
+
+    def fill(self, node: Node, parent: Node) -> None:
+        """Say of a node what it does, once that has been said of its parent."""
+        node.own = parent.own
+        if node.kind == "nursery":
+            nursery = self._nurseries[node]
+            node.deadline, node.cancelled = times_of(nursery, [])[0], is_cancelled(nursery)
+            node.own = parent.own and nursery not in self._names
+        elif node in self._tasks:
+            self._fill_task(node, self._tasks[node])
+
+    def _fill_task(self, node: Node, task: trio.lowlevel.Task) -> None:
+        running = self._running(task)
+        frames = frames_of(task, running)
+        waits, node.at, own, began_by_us = place_of(frames)
+        node.waits = waits if running is None else None
+        node.id = _known(task)
+        node.deadline, node.wakes = times_of(task, frames)
+        node.cancelled = is_cancelled(task)
+        node.own = own and (began_by_us or node.own)
+        request = self._request_of.get(node)
+        if request is not None:
+            node.request = request.id
+            node.deadline = times_of_request(request, node.deadline)
+            node.ended = request.ended
+            node.own = looks(request)
+
+
+def _known(task: trio.lowlevel.Task) -> int:
+    id_ = _id_of.get(task)
+    if id_ is None:
+        id_ = _id_of[task] = next(_ids)
+        _task_of[id_] = task
+    return id_
 
 
 def _current() -> trio.lowlevel.Task | None:
@@ -124,67 +209,6 @@ def _current() -> trio.lowlevel.Task | None:
         return trio.lowlevel.current_task()
     except RuntimeError:
         return None
-
-
-def _add_nursery(
-    nursery: trio.Nursery,
-    parent: Node,
-    depth: int,
-    queue: deque[tuple[trio.lowlevel.Task, Node, int]],
-    room: int,
-    names: Mapping[trio.Nursery, str],
-) -> None:
-    tasks = nursery.child_tasks
-    if not tasks:
-        return
-    node = Node(
-        "nursery",
-        names.get(nursery, "nursery"),
-        deadline=times_of(nursery, [])[0],
-        cancelled=is_cancelled(nursery),
-        own=parent.own and nursery not in names,
-    )
-    parent.children.append(node)
-    # Half of what may still be looked at: others have a right to the other half.
-    most = 0 if depth >= DEEP else max(room // 2, 0)
-    for task in islice(tasks, most):
-        queue.append((task, node, depth + 1))
-    if len(tasks) > most:
-        node.children.append(Node("more", "tasks, not looked at", count=len(tasks) - most, own=node.own))
-
-
-def _node_of(task: trio.lowlevel.Task, parent: Node, requests: Requests, running: FrameType | None) -> Node:
-    frames = frames_of(task, running)
-    waits, at, own, began_by_us = place_of(frames)
-    deadline, wakes = times_of(task, frames)
-    if running is not None:
-        waits = None
-    id_ = _id_of.get(task)
-    if id_ is None:
-        id_ = _id_of[task] = next(_ids)
-        _task_of[id_] = task
-    request = request_in(frames)
-    node = Node(
-        "task",
-        task.name,
-        id=id_,
-        deadline=deadline,
-        wakes=wakes,
-        cancelled=is_cancelled(task),
-        waits=waits,
-        at=at,
-        own=own and (began_by_us or parent.own or not parent.name),
-    )
-    if request is not None:
-        node.kind = "websocket" if request.scope["type"] == "websocket" else "request"
-        node.name = title_of(request)
-        node.request = request.id
-        node.began = request._began
-        node.deadline = times_of_request(request, deadline)
-        node.ended = request.ended
-        node.own = looks(request)
-        requests[request] = node
-    return node
 
 
 # What is shown ------------------------------------------------------------------------------------------------------
@@ -210,12 +234,12 @@ def _collapsed(nodes: list[Node]) -> list[Node]:
         shown += group[:ALIKE]
         rest = group[ALIKE:]
         if rest:
-            shown.append(Node("more", name, count=len(rest), own=all(node.own for node in rest)))
+            shown.append(Node("more", name, count=len(rest)))
     return shown + [node for node in nodes if node.kind == "more"]
 
 
-def _age(node: Node) -> tuple[float, int]:
-    return (0.0 if node.began is None else node.began, node.id)
+def _age(node: Node) -> float:
+    return 0.0 if node.began is None else node.began
 
 
 def _shorten(root: Node) -> None:

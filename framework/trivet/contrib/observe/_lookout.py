@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from trivet import Reason
+from trivet.contrib._taskframes import looks
 from trivet.contrib._tasktree import Node, Requests, grow
 
 PERIOD: Final = 0.25
@@ -139,10 +140,10 @@ class Lookout:
         for request, node in self._seen.items():
             reason = request.ended
             # Without a reason it is still there, but was not among those that were looked at.
-            if request not in seen and reason is not None and not node.own:
+            if request not in seen and reason is not None and not looks(request):
                 self._count += 1
                 seconds = 0.0 if node.began is None else round(now - node.began, 2)
-                self._ended.append(Ended(self._count, node.name, node.request or "", reason, seconds, node.kind))
+                self._ended.append(Ended(self._count, node.name, request.id, reason, seconds, node.kind))
         self._seen = seen
 
 

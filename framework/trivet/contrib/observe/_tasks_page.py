@@ -65,7 +65,7 @@ def add_tasks(router: Router) -> None:
     Whoever may read it learns how the application is made, and who is waiting in it: mount it behind authentication.
     """
     hidden: Any = {"include_in_schema": False}
-    router.get("/tasks", timeout=None, **hidden)(page)
+    router.get("/tasks", **hidden)(page)
     router.get("/tasks.json", **hidden)(tasks_json)
     router.get("/tasks/events", **hidden)(events)
     router.get("/tasks/{task:int}/stack", **hidden)(stack)
