@@ -229,7 +229,7 @@ def whole(root: Node) -> Iterator[Node]:
 async def test_of_many_tasks_few_are_looked_at_and_fewer_shown_and_all_are_counted() -> None:
     """Of one name a few, the rest by number; and a crowd in one nursery does not hide what is in another."""
     total = 3 * LOOK
-    async with trio.open_nursery() as other, trio.open_nursery() as crowd:
+    async with trio.open_nursery() as crowd, trio.open_nursery() as other:
         for _ in range(total):
             crowd.start_soon(trio.sleep_forever)
         other.start_soon(trio.sleep_forever, name="the other")
@@ -242,7 +242,7 @@ async def test_of_many_tasks_few_are_looked_at_and_fewer_shown_and_all_are_count
         assert [child.name for child in node.children if child.count] == ["trio.sleep_forever", "tasks, not looked at"]
         assert any(node.name == "the other" for node in whole(root))
         assert sum(1 for _ in whole(root)) <= SHOW
-        other.cancel_scope.cancel()
+        crowd.cancel_scope.cancel()
 
 
 async def test_of_many_names_no_more_are_shown_than_there_is_room_for() -> None:
