@@ -260,6 +260,8 @@ def _gate_lines(run: Run, by_rate: bool) -> Iterator[str]:
     yield ""
     yield from gates.table("Promised of bodies and dependencies", gates.of_binding(cells, by_rate), by_rate)
     yield ""
+    yield from gates.table("Promised of metrics, in `hello@32`", gates.of_metrics(cells, by_rate), by_rate)
+    yield ""
     yield from gates.table("Promised of a room of WebSockets", gates.of_room(run.rooms), by_rate=True)
     yield ""
     yield from gates.table("Aimed for", gates.aims(typed, by_rate), by_rate)

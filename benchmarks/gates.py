@@ -89,6 +89,17 @@ def of_binding(cells: Mapping[str, Samples], by_rate: bool) -> list[Gate]:
     ]
 
 
+def of_metrics(cells: Mapping[str, Samples], by_rate: bool) -> list[Gate]:
+    """The gate that the application which is measured decides.
+
+    Args:
+        cells: the samples of each cell.
+        by_rate: judge by requests per second; else by CPU time.
+    """
+    hello = cells.get("hello@32", {})
+    return [_gate(hello, "trivet with metrics, of trivet without", "trivet-metrics", "trivet", 0.9, by_rate)]
+
+
 def aims(typed: Samples, by_rate: bool) -> list[Gate]:
     """What we aim for and have not promised."""
     return [_gate(typed, promise, peer, base, bound, by_rate) for promise, peer, base, bound in _AIMS]

@@ -56,7 +56,17 @@ FLOORS: list[tuple[str, set[str]]] = [
     ),
     (
         "scalars, response",
-        {"_forwarded_timeout", "_convert", "_response", "_checks", "_document", "_modes", "_multipart", "_ws_close"},
+        {
+            "_forwarded_timeout",
+            "_convert",
+            "_response",
+            "_restart",
+            "_checks",
+            "_document",
+            "_modes",
+            "_multipart",
+            "_ws_close",
+        },
     ),
     (
         "syntax, results",
@@ -69,12 +79,12 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("entry, plan", {"_entry", "_plan"}),
     ("reach, socket plan", {"_reach", "_socket_plan"}),
     ("compile", {"_compile"}),
-    ("routes", {"_routes"}),
+    ("routes", {"_routes", "_service_plan"}),
     ("schemas", {"_openapi_schemas"}),
     ("operations", {"_openapi_inputs", "_openapi_results"}),
     ("openapi", {"_openapi"}),
     # ---- the Trio line: nothing in the floors before this one imports trio
-    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow", "_drain"}),
+    ("transport", {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow", "_drain", "_service"}),
     ("frames", {"_bounds", "_dependency", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
     ("scope", {"_scope", "_watch", "_form"}),
     ("the scope of a WebSocket", {"_ws_scope"}),
@@ -84,13 +94,13 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("the head of a WebSocket", {"_ws_head"}),
     ("the life of a WebSocket", {"_ws_life"}),
     ("the WebSocket", {"_websocket"}),
-    ("resolve", {"_resolve", "_answer", "_access", "_sink", "_delivery", "_registered"}),
-    ("events", {"_eventsink", "_limiting"}),
+    ("resolve", {"_resolve", "_answer", "_access", "_sink", "_delivery", "_registered", "_service_registration"}),
+    ("events", {"_eventsink", "_limiting", "_services"}),
     ("respond, router", {"_respond", "_router", "_ws_serve"}),
     ("instant", {"_instant"}),
     ("endpoint", {"_endpoint"}),
     ("unmatched, override, docs, sockets", {"_unmatched", "_override", "_docs", "_sockets"}),
-    ("door", {"_door", "_life"}),
+    ("door", {"_door", "_life", "_measured"}),
     ("registry", {"_registry"}),
     ("app", {"_app"}),
     ("public", {"__init__"}),
@@ -164,8 +174,8 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
     openers = {"CancelScope", "open_nursery", "move_on_after", "fail_after", "move_on_at", "fail_at"}
     found = {path.stem for path in CORE for call in calls_of(path) if call.rpartition(".")[2] in openers}
     scope = {"_scope", "_bounds", "_dependency", "_middleware", "_watch"}
-    # Of the application's life, not a request's: mounted lifespans, background tasks, the notice of the drain.
-    life = {"_lifespan", "_tasks", "_drain"}
+    # Of the application's life, not a request's: mounted lifespans, background tasks, the notice of the drain, services.
+    life = {"_lifespan", "_tasks", "_drain", "_services"}
     # It makes the nursery that a handler asked for and hands it to the scope, which enters it.
     assert found <= scope | life | {"_resolve"}
     assert "_scope" in found

@@ -1,5 +1,5 @@
-"""trivet in three ways: as it comes (a handler is cancelled when its client leaves), with `on_disconnect="finish"`, and
-with handlers that wait, each for one checkpoint, which the server cannot answer at once."""
+"""trivet in four ways: as it comes (a handler is cancelled when its client leaves), with `on_disconnect="finish"`, with
+handlers that wait, each for one checkpoint, which the server cannot answer at once, and with metrics of it all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import trio
 
 from benchmarks.cases import DOWNLOAD, GREETING, PROFILE, QUANTITY, SKU_MAX, UPLOAD
 from trivet import App, Depends, Request, Response
+from trivet.contrib import observe
 
 
 class Order(msgspec.Struct):
@@ -125,3 +126,5 @@ def waiting(app: App) -> App:
 app = routes(App())
 finish = routes(App(on_disconnect="finish"))
 waits = waiting(App())
+metrics = routes(App())
+metrics.mount("/observe", observe.router("metrics"))

@@ -29,8 +29,9 @@ from ._life import life
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
-from ._limit import check_order
+from ._limit import Limit, check_order
 from ._limiting import release as release_places
+from ._measured import finishing, measure, measured, meter_of
 from ._options import UNSET, CommonOptions, Slash, Unset
 from ._outbound import Outbound, guarded
 from ._owner import RouteInfo
@@ -38,12 +39,13 @@ from ._registry import Registry
 from ._request import Request
 from ._respond import Target, serve
 from ._scope import RequestScope
+from ._service import Service
 from ._sockets import Sockets
 from ._tasks import Tasks
 from ._unmatched import Unmatched
 from ._upload import DELETE_SECONDS, delete
 from ._watch import DisconnectSweep
-from .asgi import ACCESS, ASGIApp, Door, Receive, Scope, Send
+from .asgi import ACCESS, ASGIApp, Door, Meter, Notice, Receive, Scope, Send
 from .errors import RegistrationError
 
 Lifespan: TypeAlias = Callable[["App"], AbstractAsyncContextManager[Mapping[str, Any] | None]]
@@ -109,7 +111,7 @@ class App(Registry):
         """How many `def` handlers and providers run at once; the second half of a `@contextmanager` always may."""
         self.file_limiter = trio.CapacityLimiter(THREADS)
         """How many threads open or read files that are responses."""
-        self.draining = trio.Event()
+        self.draining: Notice = trio.Event()
         """Set when the application stops; under `trivet run` as soon as the drain begins."""
         self._lifespan = lifespan
         self._answerer = Answerer(error_map(), debug=debug)
@@ -119,34 +121,62 @@ class App(Registry):
         self._sockets = Sockets(self._socket_table, self._level, self._answerer, self._sweep, self._drain)
         self.state: Mapping[str, Any] = {}
         """What the lifespan yielded, while the application runs."""
+        self.limits: tuple[Limit, ...] = ()
+        """The limits of its routes, each once, once it has started."""
+        self.meter: Meter | None = None
+        """What counts its requests, once it has started, if one of its handlers asks for that: see `trivet.asgi`."""
         # The whole application inside its ASGI middleware; made when the table is frozen.
         self._stack: ASGIApp | None = None
         # The application without them. Kept, for a bound method is another object each time it is asked for.
         self._bare: ASGIApp = self._dispatch
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """Its services and how each of them is, in the order they are started; those of mounted routers among them."""
+        return self._supervisor.shown
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent to it: it runs, is not about to stop, and no service of it has given up.
+
+        Mounted applications count too.
+        """
+        if self.tasks.nursery is None or self.draining.is_set():
+            return False
+        inner = [each.app for each in self._mounted if isinstance(each.app, App)]
+        return all(each.state != "failed" for each in self.services) and all(each.ready for each in inner)
 
     def _has_started(self) -> bool:
         return self._stack is not None
 
     def _refreeze(self, endpoint: Endpoint) -> None:
         if self._stack is not None:
-            endpoint.freeze(self, self._answerer, self.thread_limiter)
+            self._freeze_endpoint(endpoint)
+
+    def _freeze_endpoint(self, endpoint: Endpoint) -> None:
+        endpoint.freeze(self, self._answerer, self.thread_limiter)
+        if self.meter is not None:
+            measure(endpoint, self.meter)
 
     def _freeze(self) -> ASGIApp:
         """Compute what requests need; from here on registration is an error."""
         self._documentation.add_pages(self._level, asked=False)
-        entries = (*self._table.entries(), *self._socket_table.entries())
-        for entry in entries:
-            if isinstance(entry.value, Endpoint):
-                entry.value.freeze(self, self._answerer, self.thread_limiter)
-        endpoints = [entry.value for entry in entries if isinstance(entry.value, Endpoint)]
+        places = [entry.value for entry in (*self._table.entries(), *self._socket_table.entries())]
+        endpoints = [place for place in places if isinstance(place, Endpoint)]
+        self.meter = meter_of(endpoints)
+        for endpoint in endpoints:
+            self._freeze_endpoint(endpoint)
         check_order((endpoint.path, endpoint.options.limits) for endpoint in endpoints)
+        self.limits = tuple(dict.fromkeys(limit for endpoint in endpoints for limit in endpoint.options.limits))
         self._table.freeze()
         self._unmatched.freeze()
         self._sockets.freeze()
         stack = self._bare
         for wrap in reversed(self._wrappers):
             stack = wrap(stack)
-        self._stack = partial(guarded, stack) if self._wrappers else stack
+        if self._wrappers:
+            stack = partial(guarded, stack)
+        self._stack = stack if self.meter is None else partial(measured, stack, self.meter)
         return self._stack
 
     # ---- serving
@@ -182,7 +212,8 @@ class App(Registry):
             self._freeze()
         if self._wrappers or type(self).__call__ is not App.__call__:
             return None
-        return open_door(self._table, self._http, None if self._proxies is None else tells_timeout)
+        finish = self._http if self.meter is None else finishing(self._http, self.meter)
+        return open_door(self._table, finish, None if self._proxies is None else tells_timeout)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]

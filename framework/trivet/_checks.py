@@ -53,6 +53,24 @@ def check_catcher(fn: Callable[..., Any]) -> None:
         )
 
 
+def check_service(fn: Any) -> None:
+    """Refuse what cannot run as long as the application does."""
+    generator = callable(fn) and inspect.isasyncgenfunction(underlying(fn))
+    if callable(fn) and is_async(fn) and not generator:
+        return
+    came = "no function" if not callable(fn) else "a generator" if generator else "not async"
+    raise RegistrationError(
+        f"a service is {came}:\n{show(fn) if callable(fn) else f'    {fn!r}'}\n"
+        "Write\n\n    @app.service\n    async def refresh() -> None:\n        while True:\n"
+        "            await trio.sleep(60)\n\n"
+        + (
+            f"It is named by an option:  @app.service(name={fn!r})"
+            if isinstance(fn, str)
+            else "What blocks it calls in a thread:  await trio.to_thread.run_sync(fn)"
+        )
+    )
+
+
 def check_lifespan(fn: Any) -> None:
     """Refuse what cannot be entered as `async with lifespan(app)`: else it would only show at startup, and dimly."""
     generator = inspect.isasyncgenfunction(fn)
@@ -95,15 +113,15 @@ def _takes_two(fn: Callable[..., Any]) -> bool:
 
 
 @contextmanager
-def placing(handler: Callable[..., Any]) -> Generator[None]:
-    """Show where the handler is in every registration error of the body that does not say so itself."""
+def placing(handler: Callable[..., Any], what: str = "handler") -> Generator[None]:
+    """Show where the handler (`what`) is in every registration error of the body that does not say so itself."""
     try:
         yield
     except RegistrationError as error:
         where = locate(handler)
         said = f"{where.file}:{where.line}" in str(error)
         if where.line and not said and not isinstance(error, RouteConflict):
-            raise type(error)(f"{error}\n\nThis is about the handler\n{show(handler)}") from None
+            raise type(error)(f"{error}\n\nThis is about the {what}\n{show(handler)}") from None
         raise
 
 

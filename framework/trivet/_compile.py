@@ -14,7 +14,7 @@ from ._convert import Converter
 from ._extract import BodyParam, FormParam, Injected, ModelParam, PathParam, RawParam, Source, TextParam
 from ._markers import Depends, FormLimits
 from ._modes import Call, Mode, handler_mode, no_dependency, provider_mode
-from ._parameter import dependency_of, parameters_of
+from ._parameter import Parameter, dependency_of, parameters_of
 from ._plan import NURSERY, FormPlan, Plan, Step
 from ._shared import Shared, SharedPlaces, circle
 from ._signature import source_of
@@ -34,7 +34,7 @@ class Needs(NamedTuple):
     """It takes what is held only while the handler runs."""
 
 
-class _Compiler:
+class Compiler:
     """Collects slots and steps while it walks the graph depth first."""
 
     def __init__(
@@ -73,8 +73,7 @@ class _Compiler:
                 slot, of_it = self.dependency(marker, fn)
                 needs = Needs(needs.body or of_it.body, needs.inner or of_it.inner)
             else:
-                inner = bool(self._chain)
-                source = source_of(parameter, self.fields, self.injectable, provider=inner, socket=self.socket)
+                source = self.source(parameter, provider=bool(self._chain))
                 slot = self._slot(source, fn)
                 needs = needs._replace(body=needs.body or isinstance(source, BodyParam | RawParam | FormParam))
             if parameter.positional:
@@ -82,6 +81,10 @@ class _Compiler:
             else:
                 keyword.append((parameter.name, slot))
         return Call(fn, mode, tuple(positional), tuple(keyword), locate(fn)), needs
+
+    def source(self, parameter: Parameter, *, provider: bool) -> Source:
+        """Where the value of a parameter without `Depends` comes from; `provider`: it is a provider's."""
+        return source_of(parameter, self.fields, self.injectable, provider=provider, socket=self.socket)
 
     def dependency(self, marker: Depends, user: Callable[..., Any] | None) -> tuple[int, Needs]:
         """The slot of a provider's value, and what it waits for; a provider asked for twice runs once."""
@@ -186,6 +189,10 @@ class _Compiler:
         found = [(slot, each) for slot, each in enumerate(self.sources) if isinstance(each, TextParam | ModelParam)]
         return tuple((slot, each) for slot, each in found if each.where == where)
 
+    def providers(self) -> tuple[Callable[..., Any], ...]:
+        """Every provider that runs, each once."""
+        return tuple({identity(each): each for each in self.sources if not isinstance(each, Source | Shared)}.values())
+
     def of(self, kind: type[Any]) -> list[tuple[int, Any]]:
         """Slots whose source is of `kind`."""
         return [(slot, source) for slot, source in enumerate(self.sources) if isinstance(source, kind)]
@@ -216,7 +223,7 @@ def compile_plan(
         RegistrationError: the signature cannot be bound; the message shows it, and the remedy.
     """
     mode = handler_mode(handler)
-    compiler = _Compiler(handler, fields, injectable, shared or SharedPlaces(), overrides, socket=socket)
+    compiler = Compiler(handler, fields, injectable, shared or SharedPlaces(), overrides, socket=socket)
     for each in dependencies:
         if not isinstance(each, Depends):
             raise no_dependency(each)
@@ -257,9 +264,7 @@ def compile_plan(
         inner=tuple(step for step, needs in compiler.steps if needs.inner),
         nursery=next((slot for slot, key in injected if key == NURSERY), None),
         path_only=path_only,
-        providers=tuple(
-            {identity(each): each for each in compiler.sources if not isinstance(each, Source | Shared)}.values()
-        ),
+        providers=compiler.providers(),
     )
 
 

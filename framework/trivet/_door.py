@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
 from typing import Any, TypeAlias
 
-from ._access import listened_to
+from ._access import PREFIX, listened_to
 from ._endpoint import Endpoint, Mounted
 from ._head import expects_body
 from ._instant import Unfinished
 from ._routes import Table
-from .asgi import EXTENSION, Answer, ASGIApp, Door, Head, Link, RawHeaders, Reason, Receive, Scope, Send
+from .asgi import ACCESS, EXTENSION, Access, Answer, ASGIApp, Door, Head, Link, RawHeaders, Reason, Receive, Scope, Send
 from .errors import InvalidInput
 
 Finish: TypeAlias = Callable[[Scope, Receive, Send, Unfinished], Awaitable[None]]
@@ -90,6 +90,9 @@ def in_one_step(endpoint: Endpoint, params: Mapping[str, Any], scope: Scope) -> 
     instant = endpoint.instant
     if instant is None or listened_to() or expects_body(scope):
         return None
+    access: Access | None = scope.get(ACCESS)
+    if access is not None:
+        access.route = scope.get(PREFIX, "") + endpoint.path  # the rest can be seen from outside
     outcome = instant(scope["method"], params, ScopeHead(scope))
     if type(outcome) is not Unfinished:
         extensions = scope.get("extensions")

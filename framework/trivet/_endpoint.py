@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import trio
 
+from ._access import PREFIX
 from ._answer import Answerer
 from ._delivery import open_file
 from ._file import File
@@ -32,7 +33,7 @@ from ._results import to_response
 from ._sink import close_unsent
 from ._source import annotations_of, locate
 from ._stream import Stream
-from .asgi import Scope
+from .asgi import ACCESS, Access, Scope
 from .errors import ResponseError
 
 
@@ -120,7 +121,12 @@ class Mounted:
 
     def below(self, scope: Scope) -> Scope:
         """Its own scope: `root_path` gains the prefix, `path` stays whole (ASGI 3, "HTTP")."""
-        return {**scope, "root_path": scope.get("root_path", "") + self.prefix, "state": dict(self.state or {})}
+        prefix = scope.get(PREFIX, "") + self.prefix
+        access: Access | None = scope.get(ACCESS)
+        if access is not None:
+            access.route = f"{prefix}/*"  # unless it is one of ours, and says more
+        root_path = scope.get("root_path", "") + self.prefix
+        return {**scope, "root_path": root_path, PREFIX: prefix, "state": dict(self.state or {})}
 
 
 async def _handle(

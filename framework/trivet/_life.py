@@ -1,7 +1,7 @@
 """The life of an application: what is started before its first request, and stopped after its last, in which order.
 
 This file owns that order: the user's lifespan, app-scoped dependencies, mounted applications, the disconnect sweep,
-`app.tasks`; left in reverse. It serves no request.
+services. It is left in reverse, `app.tasks` first. It serves no request.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from ._endpoint import Mounted
 from ._lifespan import mounted as run_mounted
 from ._modes import Mode
 from ._override import Overrides
+from ._services import Services
 from ._shared import NOT_ENTERED, Shared, in_order
 from ._tasks import Tasks
 from ._threads import InThread, in_thread
 from ._watch import DisconnectSweep
-from .asgi import EXTENSION, Scope
+from .asgi import EXTENSION, LifespanLink, Notice, Scope
 
 
 class Application(Protocol):
@@ -32,7 +33,7 @@ class Application(Protocol):
     debug: bool
     cleanup_grace: float
     drain_timeout: float
-    draining: trio.Event
+    draining: Notice
     tasks: Tasks
     state: Mapping[str, Any]
     thread_limiter: trio.CapacityLimiter
@@ -40,6 +41,7 @@ class Application(Protocol):
     _lifespan: Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]] | None
     _sweep: DisconnectSweep
     _drain: Drain
+    _supervisor: Services
 
     @property
     def _mounted(self) -> Sequence[Mounted]: ...
@@ -55,8 +57,9 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
         app: the application.
         scope: of the lifespan.
     """
-    app.draining = trio.Event()
+    stops = trio.Event()
     link = scope.get("extensions", {}).get(EXTENSION)
+    app.draining = stops if link is None else link.draining
     if link is not None:
         app._answerer.debug = app.debug or link.debug
     async with AsyncExitStack() as stack:
@@ -70,14 +73,27 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
             link.drain_timeout = app.drain_timeout
             link.cleanup_grace = app.cleanup_grace
         try:
-            drain = app._drain.awaited(app.draining if link is None else link.draining)
-            async with app._sweep.sweeping(), drain, app.tasks.running(app.drain_timeout):
-                yield
-                app.draining.set()
+            async with (
+                app._sweep.sweeping(),
+                app._drain.awaited(app.draining),
+                app.tasks.opened(),
+                app._supervisor.running(app.cleanup_grace, app.thread_limiter, _giving_up(link)) as failure,
+            ):
+                if failure is None:
+                    yield
+                    stops.set()
+                await app.tasks.drain(app.drain_timeout)
+            if failure is not None:
+                raise failure
         finally:
             app.state = {}
             for each in app._mounted:
                 each.state = None
+
+
+def _giving_up(link: LifespanLink | None) -> Callable[[], object]:
+    """What a service that gives up does to the server: one that does not know trivet cannot be stopped from inside."""
+    return (lambda: None) if link is None else link.abort
 
 
 @asynccontextmanager

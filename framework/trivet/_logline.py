@@ -15,7 +15,7 @@ import logging
 from typing import Final
 from urllib.parse import quote
 
-from .asgi import Reason, Scope
+from .asgi import Access, Reason, Scope
 
 LEFT: Final = 499
 """The status of a request whose client left before its answer: nginx's code, never sent."""
@@ -37,8 +37,8 @@ class Entry:
     """
 
     __slots__ = (
-        "began", "client", "complete", "headed", "http_version", "method", "outcome", "path", "request_id", "sent",
-        "status",
+        "began", "client", "complete", "headed", "http_version", "method", "outcome", "path", "request_id", "route",
+        "sent", "status",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +61,8 @@ class Entry:
         """Why the request ended, as the application sees it; `None`: it has not said."""
         self.request_id: str | None = None
         """By which the application's own log knows the request."""
+        self.route: str | None = None
+        """The pattern of the route that took it, as the application wrote it."""
 
     @classmethod
     def of(cls, scope: Scope, began: float) -> Entry:
@@ -75,10 +77,20 @@ class Entry:
         self.status = status
         self.headed = now
 
-    def write(self, log: logging.Logger, outcome: Reason, now: float) -> None:
-        """Write the line; `outcome` is what it looked like from outside, if the application has not said."""
+    def ended(self, outcome: Reason) -> tuple[Reason, int]:
+        """Why the request ended, and the status to count it under; `outcome` is what it looked like from outside, if
+        the application has not said."""
         outcome = self.outcome or outcome
-        status = LEFT if outcome == "disconnected" else self.status
+        return outcome, LEFT if outcome == "disconnected" else self.status
+
+    def tell(self, access: Access) -> None:
+        """Tell who is further out what the application has said."""
+        access.outcome, access.request_id = self.outcome, self.request_id
+        access.route = self.route or access.route
+
+    def write(self, log: logging.Logger, outcome: Reason, now: float) -> None:
+        """Write the line; `outcome` is as for `ended`."""
+        outcome, status = self.ended(outcome)
         client = plain(self.client[0]) if self.client else "-"
         method, path = plain(self.method), plain(self.path.decode("latin-1"))
         identity = "-" if self.request_id is None else plain(self.request_id)
@@ -92,6 +104,7 @@ class Entry:
             extra={
                 "client": client, "method": method, "path": path, "status": status, "outcome": outcome,
                 "bytes": self.sent, "duration": duration, "time_to_head": to_head, "request_id": identity,
+                "route": None if self.route is None else plain(self.route),
                 "http_version": plain(self.http_version),
             },
         )  # fmt: skip

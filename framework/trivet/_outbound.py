@@ -111,6 +111,17 @@ class Cut:
         return guarded
 
 
+def cut_quietly(scope: Scope, link: Link | None) -> bool:
+    """Cut the response of a request, as far as that can be said without raising; returns whether the server has been
+    told."""
+    cut: Cut | None = scope.get(CUT)
+    if cut is not None:
+        cut.cut()
+    elif link is not None:
+        link.abort()
+    return cut is None and link is not None
+
+
 def noted(send: Send, entry: Entry) -> Send:
     """`send`, with a note of what goes out: only for a request that is logged."""
     bodiless = entry.method == "HEAD"
@@ -148,6 +159,19 @@ def _note_socket(entry: Entry, kind: str, message: _Message) -> None:
     elif kind == "websocket.http.response.body":
         entry.sent += len(message.get("body", b""))
         entry.complete = not message.get("more_body", False)
+
+
+def noted_socket(send: Send, entry: Entry) -> Send:
+    """The same for a WebSocket whose messages nobody counts: a room sends many, and each has the server's own
+    awaitable."""
+
+    def noted(message: _Message) -> Awaitable[None]:
+        kind = message["type"]
+        if kind != "websocket.send":
+            _note_socket(entry, kind, message)
+        return send(message)
+
+    return noted
 
 
 async def guarded(app: _ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
 """`app.override`: another provider in the place of one, for tests.
 
 This file owns what an override does to plans that are compiled already, and how it is taken back. A request that is
-under way keeps the plan that it began with.
+under way keeps the plan that it began with, as does a run of a service.
 """
 
 from __future__ import annotations
@@ -9,21 +9,65 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Generic, Protocol, TypeVar
 
-from ._endpoint import Endpoint
 from ._modes import Call, provider_mode
-from ._plan import Plan
 from ._shared import NOT_ENTERED, Needs, Shared, SharedPlaces, in_order
 from ._source import identity, show
 from .errors import RegistrationError
 
 
-class Compiled(NamedTuple):
-    """An endpoint, and how its plan is compiled with other providers."""
+class Providing(Protocol):
+    """What an override has to know of a plan."""
 
-    endpoint: Endpoint
-    compile: Callable[[Mapping[Any, Callable[..., Any]]], Plan]
+    @property
+    def shared(self) -> Sequence[tuple[int, Shared]]:
+        """App-scoped values."""
+        ...
+
+    @property
+    def providers(self) -> Sequence[Callable[..., Any]]:
+        """Every provider that runs."""
+        ...
+
+
+P = TypeVar("P", bound=Providing)
+
+
+class Planned(Protocol[P]):
+    """What has a plan: an endpoint, a service."""
+
+    plan: P
+
+
+class Compiled(Generic[P]):
+    """What has a plan, and how that is compiled with other providers.
+
+    Args:
+        user: what has the plan.
+        compile: gives the plan with these overrides.
+        changed: lets `user` take notice of its new plan.
+    """
+
+    def __init__(
+        self,
+        user: Planned[P],
+        compile: Callable[[Mapping[Any, Callable[..., Any]]], P],  # noqa: A002 - it is what it does
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.user = user
+        self._compile = compile
+        self._changed = changed
+
+    def prepare(self, overrides: Mapping[Any, Callable[..., Any]]) -> tuple[P, Callable[[], None]]:
+        """The plan with these overrides, and what puts it into force."""
+        plan = self._compile(overrides)
+
+        def take() -> None:
+            self.user.plan = plan
+            self._changed()
+
+        return plan, take
 
 
 class Overrides:
@@ -31,28 +75,26 @@ class Overrides:
 
     Args:
         shared: its app-scoped dependencies.
-        freeze: lets an endpoint serve its new plan, if the application serves already.
     """
 
-    def __init__(self, shared: SharedPlaces, freeze: Callable[[Endpoint], None]) -> None:
+    def __init__(self, shared: SharedPlaces) -> None:
         self.current: Mapping[Any, Callable[..., Any]] = {}
         """What stands in for each provider, by its identity."""
         self._stacks: dict[Any, list[Override]] = {}
         """All that are in force for one provider: the last one counts, and each may be taken back at any time."""
-        self._routes: list[Compiled] = []
+        self._users: list[Compiled[Any]] = []
         self._shared = shared
-        self._freeze = freeze
         self._runs = False
 
-    def know(self, route: Compiled) -> None:
-        """Take a route that has been registered."""
-        self._routes.append(route)
+    def know(self, user: Compiled[Any]) -> None:
+        """Take a route or a service that has been registered."""
+        self._users.append(user)
         for place, call, needs in self._places(self.current):
             place.call, place.needs = call, needs
 
     @contextmanager
     def running(self) -> Generator[Sequence[Shared]]:
-        """While the application runs; gives the app-scoped dependencies that some route asks for."""
+        """While the application runs; gives the app-scoped dependencies that are asked for."""
         self._runs = True
         try:
             yield self._wanted()
@@ -60,13 +102,13 @@ class Overrides:
             self._runs = False
 
     def _wanted(self) -> Sequence[Shared]:
-        return list({place: None for route in self._routes for _, place in route.endpoint.plan.shared})
+        return list({place: None for each in self._users for _, place in each.user.plan.shared})
 
     def uses(self, provider: Callable[..., Any]) -> bool:
-        """Whether some route depends on `provider`, for whatever scope."""
+        """Whether a route or a service depends on `provider`, for whatever scope."""
         key, place = identity(provider), self._shared.find(provider)
         return place in in_order(self._wanted()) or any(
-            key == identity(each) for route in self._routes for each in route.endpoint.plan.providers
+            key == identity(each) for user in self._users for each in user.user.plan.providers
         )
 
     def put(
@@ -78,12 +120,12 @@ class Overrides:
         """Put `replacement` in the place of `provider`.
 
         Args:
-            provider: what some route depends on.
+            provider: what a route or a service depends on.
             replacement: what is called in its place.
             mounted_user: gives the prefix of a mounted application that depends on a provider.
 
         Raises:
-            RegistrationError: no route uses `provider`, or `replacement` cannot stand there, or not now.
+            RegistrationError: nothing uses `provider`, or `replacement` cannot stand there, or not now.
         """
         provider_mode(replacement, None)
         if not self.uses(provider):
@@ -113,22 +155,19 @@ class Overrides:
         overrides = {each: made for each, made in self.current.items() if each != key}
         if replacement is not None:
             overrides[key] = replacement
-        using = [
-            route for route in self._routes if any(identity(each) == key for each in route.endpoint.plan.providers)
-        ]
-        plans = [route.compile(overrides) for route in using]
+        using = [each for each in self._users if any(identity(used) == key for used in each.user.plan.providers)]
+        plans = [each.prepare(overrides) for each in using]
         places = self._places(overrides, key)
         if self._runs:
-            for plan in plans:
+            for plan, _ in plans:
                 for _, place in plan.shared:
                     if place.value is NOT_ENTERED:
                         raise missing(place)
         self.current = overrides
         for place, call, needs in places:
             place.call, place.needs = call, needs
-        for route, plan in zip(using, plans, strict=True):
-            route.endpoint.plan = plan
-            self._freeze(route.endpoint)
+        for _, take in plans:
+            take()
 
     def _places(self, overrides: Mapping[Any, Callable[..., Any]], *keys: Any) -> list[tuple[Shared, Call, Needs]]:
         """The places of what is overridden, and of `keys`, with the call that fills each."""
@@ -163,7 +202,7 @@ class Override:
 
 
 def _unused(provider: Any, mounted_at: str | None) -> RegistrationError:
-    """The error for a provider that no route depends on; `mounted_at`: the prefix of an application that does."""
+    """The error for a provider that nothing depends on; `mounted_at`: the prefix of an application that does."""
     remedy = (
         "Pass the function that stands in Depends(...), the same object:  app.override(provider, replacement)"
         if mounted_at is None
@@ -171,13 +210,13 @@ def _unused(provider: Any, mounted_at: str | None) -> RegistrationError:
         "    inner.override(provider, replacement)"
     )
     return RegistrationError(
-        f"no route depends on this, so overriding it would change nothing:\n{_shown(provider)}\n{remedy}"
+        f"no route and no service depends on this, so overriding it would change nothing:\n{_shown(provider)}\n{remedy}"
     )
 
 
 def _too_late(place: Shared) -> RegistrationError:
     return RegistrationError(
-        "this app-scoped dependency is needed by the replacement, and by no route when the application started:\n"
+        "this app-scoped dependency is needed by the replacement, and by nothing else when the application started:\n"
         f"{_shown(place.provider)}\nOverride before the application starts, so that it is entered:{_BEFORE}"
     )
 

@@ -1,4 +1,4 @@
-"""What an application has registered: routes and their names, mounted applications, ASGI middleware, overrides.
+"""What an application has registered: routes and their names, services, mounts, ASGI middleware, overrides.
 
 This file owns what becomes of each registration, until the application starts: what is compiled of it, and where it is
 kept. It serves no request.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+import trio
 
 from ._checks import check_wrapper
 from ._collect import collecting
@@ -23,6 +25,9 @@ from ._plan import Plan
 from ._registered import INJECTABLE, MountedApp, Registered
 from ._router import Router
 from ._routes import Table
+from ._service_plan import ServicePlan, compile_service
+from ._service_registration import RegisteredService
+from ._services import Services
 from ._shared import SharedPlaces
 from ._sockets import SocketEndpoint
 from ._urls import Urls
@@ -56,7 +61,8 @@ class Registry(Router):
         self._mounted: list[Mounted] = []
         self._wrappers: list[Callable[[ASGIApp], ASGIApp]] = []
         self._shared = SharedPlaces()
-        self._overrides = Overrides(self._shared, self._refreeze)
+        self._overrides = Overrides(self._shared)
+        self._supervisor = Services()
         self._documentation = Documentation(self._table, title, version, openapi_url, docs_url)
         self._documentation.add_pages(self._level, asked=True)
 
@@ -95,7 +101,14 @@ class Registry(Router):
         endpoint = place(entry, pattern, plan, (self._level, *levels, entry.level))
         table.add(pattern, entry.methods, endpoint, entry.where)
         self._urls.add(endpoint)
-        self._overrides.know(Compiled(endpoint, compiled))
+        self._overrides.know(Compiled(endpoint, compiled, partial(self._refreeze, endpoint)))
+
+    def _install_service(self, service: RegisteredService) -> None:
+        def compiled(overrides: Mapping[Any, Callable[..., Any]]) -> ServicePlan:
+            return compile_service(service.fn, trio.Nursery, self._shared, overrides)
+
+        supervised = self._supervisor.add(service, compiled(self._overrides.current))
+        self._overrides.know(Compiled(supervised, compiled))
 
     def _check_open(self, what: str) -> None:
         super()._check_open(what)
@@ -125,17 +138,17 @@ class Registry(Router):
     def override(self, provider: Callable[..., Any], replacement: Callable[..., Any], /) -> Override:
         """Let `replacement` provide what `provider` does, for tests: `with app.override(database, fake): ...`.
 
-        It is in force at once, for requests that begin from now on, until the block ends or `undo()` is called. The
-        replacement is any provider: what it takes is bound, and it is left like any other; where it depends on
-        `provider`, it is given what that makes. An app-scoped provider can be overridden only before the application
-        starts.
+        It is in force at once, for requests that begin from now on and the next runs of services, until the block ends
+        or `undo()` is called. The replacement is any provider: what it takes is bound, and it is left like any other;
+        where it depends on `provider`, it is given what that makes. An app-scoped provider can be overridden only
+        before the application starts.
 
         Args:
             provider: what stands in `Depends(...)`.
             replacement: what is called in its place.
 
         Raises:
-            RegistrationError: no route depends on `provider`, or `replacement` cannot provide.
+            RegistrationError: no route and no service depends on `provider`, or `replacement` cannot provide.
         """
         return self._overrides.put(provider, replacement, self._mounted_user)
 

@@ -77,21 +77,21 @@ async def _run(plan: Plan, limiter: trio.CapacityLimiter, request: Request, scop
     query = request.query if plan.queries else NO_QUERY
     fill_from_head(plan, request.path_params, query, request.headers if plan.in_headers else NO_HEADERS, request, slots)
     for step in plan.before_body:
-        slots[step.slot] = await _provide(step, slots, scope, limiter)
+        slots[step.slot] = await provide(step, slots, scope, limiter)
     if plan.body is not None:
         slot, parameter = plan.body
         slots[slot] = await _read(parameter, request, scope)
     elif plan.form is not None:
         await _read_form(plan.form, request, scope, slots)
     for step in plan.after_body:
-        slots[step.slot] = await _provide(step, slots, scope, limiter)
+        slots[step.slot] = await provide(step, slots, scope, limiter)
     if plan.nursery is not None:
         slots[plan.nursery] = await scope.enter(trio.open_nursery(), name="the nursery", joins=True)
     if plan.inner:
         request._inner = scope.depth + 1
         for step in plan.inner:
-            slots[step.slot] = await _provide(step, slots, scope, limiter)
-    return await _call(plan.handler, slots, scope, limiter)
+            slots[step.slot] = await provide(step, slots, scope, limiter)
+    return await invoke(plan.handler, slots, scope, limiter)
 
 
 def fill_from_head(
@@ -200,7 +200,8 @@ async def _read_form(plan: FormPlan, request: Request, scope: RequestScope, slot
         raise _misfit(faults)
 
 
-async def _provide(step: Step, slots: list[Any], scope: RequestScope, limiter: trio.CapacityLimiter) -> Any:
+async def provide(step: Step, slots: list[Any], scope: RequestScope, limiter: trio.CapacityLimiter) -> Any:
+    """Make what a step makes; a context manager stays entered, in the scope."""
     call = step.call
     if call.mode is Mode.ASYNC_CONTEXT or call.mode is Mode.CONTEXT:
         positional, keyword = call.bind(slots)
@@ -208,10 +209,11 @@ async def _provide(step: Step, slots: list[Any], scope: RequestScope, limiter: t
         if call.mode is Mode.CONTEXT:
             manager = InThread(manager, limiter)
         return await scope.enter(manager, name=str(call.where))
-    return await _call(call, slots, scope, limiter)
+    return await invoke(call, slots, scope, limiter)
 
 
-async def _call(call: Call, slots: list[Any], scope: RequestScope, limiter: trio.CapacityLimiter) -> Any:
+async def invoke(call: Call, slots: list[Any], scope: RequestScope, limiter: trio.CapacityLimiter) -> Any:
+    """Call, in the scope, with what the slots hold."""
     positional, keyword = call.bind(slots)
     fn = partial(call.fn, *positional, **keyword) if positional or keyword else call.fn
     if call.mode is Mode.ASYNC:

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 import trio
 
+from ._access import record
 from ._answer import Answerer, Catchers
 from ._delivery import open_file
 from ._eventsink import LiveEventSink
@@ -23,13 +24,13 @@ from ._eventstream import EventStream
 from ._file import File
 from ._groups import fatal, leaves
 from ._options import Resolved
-from ._outbound import CUT, Cut, Outbound, ResponseCut
+from ._outbound import Outbound, ResponseCut, cut_quietly
 from ._request import Request
 from ._response import Response
 from ._scope import TooLate, bounded, cancelled_from_outside
 from ._sink import StreamSink, close_unsent, declared_length, feed
 from ._stream import Stream
-from .asgi import RawHeaders
+from .asgi import ACCESS, RawHeaders
 from .errors import HTTPError, RequestCancelled, ResponseError
 
 log = logging.getLogger("trivet")
@@ -101,11 +102,14 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     request._status = status
     if reason is None or reason == "shed":  # nothing of it was cancelled
         scope.cancel("failed" if request._failed else "returned")
+        if ACCESS in request.scope:
+            record(request)  # before the last message
         if request._unread:
             await scope.alongside(request._incoming.discard, _early, status, headers, body, request, outbound)
         else:
             await outbound.whole(status, headers, body)
     elif reason != "disconnected":
+        record(request)
         # A deadline or a drain. If the cancellation came from further out (hypercorn's graceful_timeout), the answer
         # still goes out, shielded, and the cancellation goes on at the next checkpoint.
         patience = request._options.send_timeout
@@ -174,6 +178,7 @@ async def _stream(
         if scope.reason == "disconnected":
             return None
         request._status = status
+        record(request)
         if request._unread:
             await scope.alongside(request._incoming.discard, _early, status, headers, b"", request, outbound)
         else:
@@ -262,6 +267,7 @@ async def _end_stream(
     scope = request._scope
     if error is None:
         scope.cancel("returned")
+        record(request)
         if scope.reason == "disconnected":
             return
         if events is not None and (last_words := events.last_words()):
@@ -274,6 +280,7 @@ async def _end_stream(
     outside = cancelled_from_outside(error)
     if scope.reason is None:
         scope.cancel("drained" if outside else "failed")
+    record(request)
     if scope.reason == "failed":
         log.error(
             "%s %s failed after its head was sent: the response is cut, request %s",
@@ -286,7 +293,7 @@ async def _end_stream(
             ended = await scope.shielded(PARTING, partial(outbound.body, last_words, more=False))
     if outside or fatal(error):
         if not ended:
-            _cut_quietly(request)
+            cut_quietly(request.scope, request._link)
         raise error
     if not ended and scope.reason != "disconnected":
         _cut(request)
@@ -302,15 +309,5 @@ async def _end_after_upload(request: Request, outbound: Outbound) -> None:
 
 def _cut(request: Request) -> None:
     """Make the client see that the response is incomplete."""
-    if not _cut_quietly(request):
+    if not cut_quietly(request.scope, request._link):
         raise ResponseCut("the response was cut: its body is incomplete")
-
-
-def _cut_quietly(request: Request) -> bool:
-    """Cut, as far as that can be said without raising; returns whether the server has been told."""
-    cut: Cut | None = request.scope.get(CUT)
-    if cut is not None:
-        cut.cut()
-    elif request._link is not None:
-        request._link.abort()
-    return cut is None and request._link is not None

@@ -20,6 +20,7 @@ from ._ported import instead_of_attribute
 from ._registered import MountedApp, Registered, http_route, socket_route
 from ._request import Request
 from ._response import Response
+from ._service_registration import ServiceRegistry
 from ._source import caller, locate
 from .asgi import ASGIApp
 from .errors import Location, RegistrationError
@@ -31,7 +32,7 @@ Next: TypeAlias = Callable[[Request], Awaitable[Response]]
 """The type of `call_next` in a middleware."""
 
 
-class Router:
+class Router(ServiceRegistry):
     """A group of routes with options in common, to be mounted: `app.mount("/api", router)`.
 
     Args:
@@ -51,6 +52,7 @@ class Router:
     _own_options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **options: Unpack[CommonOptions]) -> None:
+        super().__init__()
         self._level = _options.level(options, self._own_options, owner=self._kind)
         check_middlewares(self._level)
         self._entries: list[tuple[str, Registered | MountedApp, tuple[Level, ...]]] = []
@@ -161,7 +163,7 @@ class Router:
     # ---- mounting
 
     def mount(self, prefix: str, other: Router | ASGIApp, /) -> None:
-        """Merge a router's routes under `prefix`, or mount any ASGI application there.
+        """Merge a router's routes under `prefix`, and its services, or mount any ASGI application there.
 
         A mounted router passes on what is registered on it later. A mounted ASGI application gets everything below the
         prefix that no route takes: `root_path` gains the prefix, `path` stays whole, `receive` is left to it
@@ -196,6 +198,9 @@ class Router:
             for path, entry, levels in list(other._entries):
                 with collecting():  # one by one: `trivet check` reports the faults of all
                     self._add(prefix + path, entry, (other._level, *levels))
+            for service in other._services:
+                with collecting():
+                    self._take_service(service)
             return
         if not callable(other):
             raise RegistrationError(
@@ -220,6 +225,9 @@ class Router:
 
     def _install(self, path: str, entry: Registered | MountedApp, levels: tuple[Level, ...]) -> None:
         """What the application overrides: it has the whole path, and a table to put it in."""
+
+    def _service_parents(self) -> list[ServiceRegistry]:
+        return [parent for parent, _ in self._parents]
 
     def _ancestors(self) -> list[Router]:
         found: list[Router] = []

@@ -1,21 +1,24 @@
 """Tasks that outlive the request that started them: `app.tasks`.
 
-This file owns their supervision: a task that fails is logged and takes nothing else with it, and at shutdown all of
-them are waited for, then cancelled. A request's own children belong into a nursery (ask for `trio.Nursery`).
+This file owns their supervision: a task that fails is logged and takes nothing else with it, how each has ended is
+counted, and at shutdown all of them are waited for, then cancelled. A request's own children belong into a nursery (ask
+for `trio.Nursery`); what runs as long as the application is a service.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final, TypeVarTuple
+from typing import Final, TypeVarTuple, final
 from weakref import WeakSet
 
 import trio
 
 from ._ported import explain_loop
+from ._source import name_of
 
 Ts = TypeVarTuple("Ts")
 
@@ -25,14 +28,61 @@ NURSERIES: Final[WeakSet[trio.Nursery]] = WeakSet()
 """The nurseries of all running applications, mounted ones too: what runs there may outlive its request."""
 
 
+@final
+class BackgroundTask:
+    """A task of `app.tasks` that runs, as `Tasks.current` shows it. Read only."""
+
+    __slots__ = ("cut", "name", "scope", "since")
+
+    def __init__(self, name: str, timeout: float | None) -> None:
+        self.name = name
+        """As given, or its function's."""
+        self.since = trio.current_time()
+        """When it was started, on Trio's clock."""
+        self.scope = trio.CancelScope(deadline=math.inf if timeout is None else self.since + timeout)
+        self.cut = False  # by the shutdown
+
+    @property
+    def deadline(self) -> float:
+        """When it is stopped, on Trio's clock; infinite without a `timeout`."""
+        return self.scope.deadline
+
+
 class Tasks:
-    """The application's background tasks."""
+    """The application's background tasks, and how many of them have ended how since the application was made."""
 
     def __init__(self) -> None:
         self.nursery: trio.Nursery | None = None
         """The nursery they run in, while the application runs."""
+        self.completed = 0
+        """How many have returned."""
+        self.failed = 0
+        """How many have raised."""
+        self.timed_out = 0
+        """How many were stopped by their `timeout`."""
+        self.cancelled = 0
+        """How many were stopped by the shutdown."""
+        self._current: dict[BackgroundTask, None] = {}
+        self._drained = False
+        self._quiet: trio.Event | None = None  # somebody waits for the last of them
 
-    def start_soon(self, fn: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object = None) -> None:
+    @property
+    def running(self) -> int:
+        """How many there are now."""
+        return len(self._current)
+
+    @property
+    def current(self) -> tuple[BackgroundTask, ...]:
+        """Those that there are now, the oldest first."""
+        return tuple(self._current)
+
+    def start_soon(
+        self,
+        fn: Callable[[*Ts], Awaitable[object]],
+        *args: *Ts,
+        timeout: float | None = None,
+        name: object = None,
+    ) -> None:
         """Run `fn(*args)` in the background: it goes on when the request is over.
 
         An exception is logged. At shutdown the task has `drain_timeout` to end and is then cancelled.
@@ -40,47 +90,62 @@ class Tasks:
         Args:
             fn: an async function.
             args: its arguments.
+            timeout: seconds after which it is cancelled, which counts and is logged as a failure; `None`: no bound.
+                The deadline of the request that starts it does not apply to it.
             name: what the task is called in logs and task trees; `fn`'s name by default.
 
         Raises:
             RuntimeError: the application is not running.
             TypeError: `fn` was called already, or cannot be.
+            ValueError: `timeout` is no number of seconds above 0.
         """
         _check(fn)
-        if self.nursery is None:
-            raise RuntimeError(
-                "app.tasks.start_soon() was called while the application is not running.\n"
-                "Its nursery opens at startup: the server must run the lifespan protocol "
-                "(hypercorn does; in a test, `async with TestClient(app) as client`)."
+        if timeout is not None and not timeout > 0:
+            raise ValueError(
+                f"app.tasks.start_soon() was given timeout={timeout!r}, which no task could meet.\n"
+                "Write the seconds that it may take, timeout=30, or leave it out for no bound."
             )
-        self.nursery.start_soon(self._run, fn, args, name=name or getattr(fn, "__qualname__", fn))
+        if self.nursery is None:
+            raise RuntimeError(_DRAINED if self._drained else _NOT_RUNNING)
+        task = BackgroundTask(name if isinstance(name, str) else name_of(name if callable(name) else fn), timeout)
+        self._current[task] = None
+        self.nursery.start_soon(self._run, task, fn, args, timeout, name=task.name)
 
-    async def _run(self, fn: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+    async def _run(
+        self,
+        task: BackgroundTask,
+        fn: Callable[..., Awaitable[object]],
+        args: tuple[object, ...],
+        timeout: float | None,
+    ) -> None:
+        failures: list[BaseException] = []
         try:
-            running: object = fn(*args)
-            if not isinstance(running, Awaitable):
-                name = _name(fn)
-                raise TypeError(
-                    f"app.tasks.start_soon() runs async functions, and {name}() returned {type(running).__name__}.\n"
-                    f"What blocks belongs in a thread:  app.tasks.start_soon(trio.to_thread.run_sync, {name}, ...)"
-                )
-            await running
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # an exit() somewhere below must not end the server, nor may it in a handler
-            explain_loop(error)
-            log.exception("the background task %s failed", getattr(fn, "__qualname__", fn))
-        except BaseExceptionGroup as group:
-            ours, rest = group.split(Exception)
-            if ours is not None:
-                log.error("the background task %s failed", getattr(fn, "__qualname__", fn), exc_info=ours)
-            if rest is not None:
-                raise rest from None
+            with task.scope:
+                await supervised(fn, args, failures.append)
+        except BaseException:  # the application is cancelled
+            task.cut = True
+            raise
+        finally:
+            del self._current[task]
+            self._ended(task, failures, timeout)
+            if self._quiet is not None and not self._current:
+                self._quiet.set()
+
+    def _ended(self, task: BackgroundTask, failures: list[BaseException], timeout: float | None) -> None:
+        if failures:
+            self.failed += 1
+            log.error("the background task %s failed", task.name, exc_info=failures[0])
+        elif task.cut:
+            self.cancelled += 1
+        elif task.scope.cancelled_caught:
+            self.timed_out += 1
+            log.error("the background task %s was stopped: it took longer than timeout = %g s", task.name, timeout)
+        else:
+            self.completed += 1
 
     @asynccontextmanager
-    async def running(self, drain_timeout: float) -> AsyncGenerator[None]:
-        """Keep the nursery open for the body; after it, wait `drain_timeout` seconds for the tasks, then cancel them.
+    async def opened(self) -> AsyncGenerator[None]:
+        """Let tasks be started within the body; those that are left at its end are cancelled.
 
         Cancellation, and an exception of the body: the tasks are cancelled at once.
         """
@@ -89,9 +154,61 @@ class Tasks:
                 self.nursery = nursery
                 NURSERIES.add(nursery)
                 yield
-                nursery.cancel_scope.deadline = trio.current_time() + drain_timeout
+                nursery.cancel_scope.cancel()
         finally:
-            self.nursery = None
+            self.nursery, self._drained = None, False
+
+    async def drain(self, drain_timeout: float) -> None:
+        """Wait that many seconds for the tasks, then cancel and await those that are left; none can start after it.
+
+        Cancellation: it stops waiting.
+        """
+        with trio.move_on_after(drain_timeout):
+            await self._until_quiet()
+        self._drained, self.nursery = True, None
+        left = self.current
+        if left:
+            names = ", ".join(each.name for each in left)
+            log.warning(
+                "cancelling %d background tasks after drain_timeout = %g s: %s", len(left), drain_timeout, names
+            )
+        for task in left:
+            task.cut = True
+            task.scope.cancel(reason="the application stops")
+        await self._until_quiet()
+
+    async def _until_quiet(self) -> None:
+        while self._current:
+            self._quiet = trio.Event()
+            await self._quiet.wait()
+
+
+async def supervised(
+    fn: Callable[..., Awaitable[object]], args: tuple[object, ...], failed: Callable[[BaseException], object]
+) -> None:
+    """Await `fn(*args)`, whose failure is given to `failed` and goes no further.
+
+    An exit() somewhere below is one too: it must not end the server, nor may it in a handler. What is none, a
+    cancellation or Ctrl-C, is raised.
+    """
+    try:
+        running: object = fn(*args)
+        if not isinstance(running, Awaitable):
+            name = _name(fn)
+            raise TypeError(
+                f"app.tasks.start_soon() runs async functions, and {name}() returned {type(running).__name__}.\n"
+                f"What blocks belongs in a thread:  app.tasks.start_soon(trio.to_thread.run_sync, {name}, ...)"
+            )
+        await running
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is reported
+        explain_loop(error)
+        failed(error)
+    except BaseExceptionGroup as group:
+        ours, rest = group.split((Exception, SystemExit))
+        if ours is not None:
+            failed(ours)
+        if rest is not None:
+            raise rest from None
 
 
 def _check(fn: object) -> None:
@@ -112,3 +229,14 @@ def _check(fn: object) -> None:
 
 def _name(fn: object) -> str:
     return str(getattr(fn, "__qualname__", type(fn).__name__)).rpartition(".")[2]
+
+
+_NOT_RUNNING: Final = (
+    "app.tasks.start_soon() was called while the application is not running.\n"
+    "Its nursery opens at startup: the server must run the lifespan protocol "
+    "(hypercorn does; in a test, `async with TestClient(app) as client`)."
+)
+_DRAINED: Final = (
+    "app.tasks.start_soon() was called when the tasks had been waited for: the application stops.\n"
+    "What a service or a dependency has to do last, let it do itself:  await fn(...)"
+)

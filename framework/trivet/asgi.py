@@ -58,7 +58,60 @@ class Access(Protocol):
     """Why the request ended. Unless it is told, the server says what it saw."""
 
     request_id: str | None
-    """By which the application's own log knows the request."""
+    """By which the application's own log knows the request. `None` asks for it: to make one takes time."""
+
+    route: str | None
+    """The pattern of the route that took it, prefixes included; `None`: none did. Told, as the outcome is, before the
+    end of the response is sent."""
+
+
+AtOnce: TypeAlias = Callable[[str, int, float], object]
+"""Counts an answer of one route that was made at once, by the direct door: its method, status, and seconds."""
+
+
+class Meter(Protocol):
+    """Counts the requests of an application.
+
+    A handler with the attribute `__trivet_meter__`, a function without arguments that makes a `Meter`, has the
+    application that it is registered in measured, all of it, whatever the handler itself is for. The application makes
+    one when its table is frozen, and keeps it as `app.meter`. Everything is called in the task that serves.
+    """
+
+    def route(self, path: str, /) -> AtOnce:
+        """What counts the requests of a route that are answered at once: asked for once, when the table is frozen."""
+        ...
+
+    def began(self, websocket: bool, /) -> None:
+        """A request has begun that will not be answered at once; `ended` follows."""
+        ...
+
+    def ended(
+        self,
+        websocket: bool,
+        method: str,
+        route: str | None,
+        status: int,
+        outcome: Reason,
+        to_head: float | None,
+        duration: float,
+        /,
+    ) -> None:
+        """It is over.
+
+        Args:
+            websocket: whether it was one.
+            method: as sent.
+            route: the pattern that took it, prefixes included; `None`: none did.
+            status: as in the access log: 499 if the client left.
+            outcome: likewise.
+            to_head: seconds until the head of the response was handed over; `None`: there was none.
+            duration: seconds until the end.
+        """
+        ...
+
+
+METER = "__trivet_meter__"
+"""The attribute of a handler that has its application measured: see `Meter`."""
 
 
 class Notice(Protocol):

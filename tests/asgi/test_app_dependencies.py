@@ -530,7 +530,7 @@ async def test_what_a_replacement_needs_is_entered_at_startup() -> None:
         return user
 
     async with TestClient(app) as client:
-        with pytest.raises(RegistrationError, match="by no route when the application started"):
+        with pytest.raises(RegistrationError, match="by nothing else when the application started"):
             app.override(user, needs_settings)
         assert (await client.get("/user")).text == "user"
     outer, inner = app.override(user, needs_settings), app.override(user, lambda: "inner")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -264,6 +266,62 @@ async def test_tasks_are_drained_then_cancelled(autojump_clock: trio.testing.Moc
     assert trio.current_time() - start == pytest.approx(3)
 
 
+async def test_how_tasks_end_is_counted(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each once: it returned, failed, took longer than its own `timeout`, or was stopped by the shutdown."""
+    app = App(drain_timeout=3)
+    tasks = app.tasks
+
+    async def failing() -> None:
+        raise KeyError("x")
+
+    async def failing_when_stopped() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise KeyError("y")
+
+    def counts() -> tuple[int, ...]:
+        return tasks.running, tasks.completed, tasks.failed, tasks.timed_out, tasks.cancelled
+
+    async with TestClient(app):
+        tasks.start_soon(trio.sleep, 1, timeout=2)
+        tasks.start_soon(failing)
+        tasks.start_soon(trio.sleep, 10, timeout=2)
+        tasks.start_soon(failing_when_stopped, timeout=2)
+        tasks.start_soon(trio.sleep, 100)
+        tasks.start_soon(trio.sleep, 6)
+        assert counts() == (6, 0, 0, 0, 0)
+        await trio.sleep(5)
+        assert counts() == (2, 1, 2, 1, 0)
+    assert counts() == (0, 2, 2, 1, 1)
+    assert caplog.text.count("failed") == 2
+    assert "it took longer than timeout = 2 s" in caplog.text
+
+
+async def test_tasks_can_be_seen(autojump_clock: trio.testing.MockClock) -> None:
+    """What they are called, since when they run, and until when they may; Trio's own tasks have the same names."""
+    app = App(timeout=1)
+
+    @app.post("/")
+    async def handler() -> None:
+        app.tasks.start_soon(trio.sleep, 5, timeout=50, name="mail to ada")
+        app.tasks.start_soon(partial(trio.sleep, 5))
+
+    async with TestClient(app) as client:
+        now = trio.current_time()
+        await client.post("/")
+        mail, other = app.tasks.current
+        assert (mail.name, mail.since, mail.deadline) == ("mail to ada", now, now + 50)
+        assert (other.name, other.since, other.deadline) == ("sleep", now, math.inf)
+        assert app.tasks.nursery is not None
+        assert {task.name for task in app.tasks.nursery.child_tasks} == {"mail to ada", "sleep"}
+        await trio.sleep(4.5)
+        assert app.tasks.running == 2
+    assert app.tasks.current == ()
+
+
 async def test_tasks_need_a_running_application() -> None:
     """Before startup and after shutdown it is an error that says why."""
     app = App()
@@ -308,12 +366,15 @@ def test_options_of_the_application_are_checked(options: dict[str, Any]) -> None
         App(**options)
 
 
-async def test_an_exit_in_a_task_is_a_failure_of_that_task(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [SystemExit(3), BaseExceptionGroup("g", [SystemExit(3)])])
+async def test_an_exit_in_a_task_is_a_failure_of_that_task(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     """As in a handler: it is logged, and the server lives."""
     app = App()
 
     async def leaving() -> None:
-        raise SystemExit(3)
+        raise error
 
     @app.get("/")
     async def handler() -> str:

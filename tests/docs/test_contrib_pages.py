@@ -12,17 +12,25 @@ from typing import Annotated, Any, get_args
 import pytest
 
 from tests.docs.pages import ROOT, Page
-from tests.docs.tables import Row, code, table
+from tests.docs.tables import Row, check_marked, code, table
 from trivet import App, Depends
-from trivet.contrib import broadcast, ratelimit, security
+from trivet.asgi import Reason
+from trivet.contrib import broadcast, observe, ratelimit, security
+from trivet.contrib.observe import _meter, _spans
+from trivet.contrib.observe._exposition import FAMILIES
+from trivet.contrib.observe._router import PAGES
 from trivet.testing import TestClient
 
 SECURITY = Page.read(ROOT / "docs" / "reference" / "security.md")
 RATELIMIT = Page.read(ROOT / "docs" / "reference" / "ratelimit.md")
 BROADCAST = Page.read(ROOT / "docs" / "reference" / "broadcast.md")
+OBSERVE = Page.read(ROOT / "docs" / "reference" / "observe.md")
 
 
-@pytest.mark.parametrize(("page", "module"), [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast)])
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast), (OBSERVE, observe)],
+)
 def test_the_table_of_names_is_what_is_exported(page: Page, module: ModuleType) -> None:
     """Every exported name has its line."""
     assert [code(row["name"]) for row in table(page.text, "name", "what it is")] == sorted(module.__all__)
@@ -50,12 +58,14 @@ def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
         (RATELIMIT, ratelimit.RateLimit, "RateLimit"),
         (BROADCAST, broadcast.Broadcast, "Broadcast"),
         (BROADCAST, broadcast.Broadcast.subscribe, "Broadcast.subscribe"),
+        (OBSERVE, observe.router, "router"),
+        (OBSERVE, observe.opentelemetry, "opentelemetry"),
     ],
 )
 def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[..., object], heading: str) -> None:
     """Each with its default."""
     parameters = dict(inspect.signature(callable_).parameters)
-    for name in ("self", "topic"):
+    for name in ("self", "topic", "pages", "options", "app"):
         parameters.pop(name, None)
     section = page.text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = table(section, "option", "default")
@@ -63,6 +73,23 @@ def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[...
     for row in rows:
         default: Any = eval(code(row["default"])) if row["default"] else inspect.Parameter.empty
         assert parameters[code(row["option"])].default == default
+
+
+def test_the_metrics_and_their_labels(pytestconfig: pytest.Config) -> None:
+    """Each with its type, its labels and its help text; and every value that a label can have."""
+    lines = ["| metric | type | labels | what |", "|---|---|---|---|"]
+    for each in FAMILIES:
+        kind = each.kind.__name__.removesuffix("MetricFamily").lower()
+        labels = ", ".join(f"`{label}`" for label in each.labels)
+        lines.append(f"| `{each.name}` | {kind} | {labels} | {each.help} |")
+    check_marked(ROOT / "docs" / "reference" / "observe.md", "metrics", "\n".join(lines) + "\n", pytestconfig)
+    values = {code(row["label"]): re.findall(r"`([^`]+)`", row["values"]) for row in table(OBSERVE.text, "label")}
+    assert set(values["method"]) == {*_meter.METHODS, _meter.OTHER}
+    assert set(values["outcome"]) == set(get_args(Reason))
+    assert values["route"][-1] == _meter.NONE
+    assert [code(row["page"]) for row in table(OBSERVE.text, "page")] == list(PAGES)
+    attributes = [code(row["attribute"]) for row in table(OBSERVE.text, "attribute")]
+    assert attributes == [_spans.ROUTE, _spans.OUTCOME, _spans.REQUEST_ID]
 
 
 def test_what_is_said_of_subscriptions_and_backends_is_all_there_is() -> None:

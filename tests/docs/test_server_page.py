@@ -77,7 +77,7 @@ def test_the_fields_of_the_access_log() -> None:
     text = PAGE.read_text()
     record = logging.makeLogRecord(
         {"client": "-", "method": "-", "path": "-", "http_version": "-", "status": 0, "outcome": "-", "bytes": 0,
-         "duration": 0.0, "time_to_head": None, "request_id": "-"}
+         "duration": 0.0, "time_to_head": None, "request_id": "-", "route": None}
     )  # fmt: skip
     shown = {name for row in table(text, "field", "what") for name in re.findall(r"`(\w+)`", row["field"])}
     assert shown == set(json.loads(JSONFormatter().format(record)))

@@ -10,6 +10,7 @@ from trivet.server import _serve
 BOTH = {
     "test_app_websocket_drain",
     "test_http1_drain",
+    "test_observe",
     "test_overload",
     "test_server_life",
     "test_server_link",

@@ -339,7 +339,39 @@ async def work(n: int, text: str) -> None: ...
 
 def tasks() -> None:
     app.tasks.start_soon(work, 1, "x")
+    app.tasks.start_soon(work, 1, "x", timeout=3, name="work")
     app.tasks.start_soon(work, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# ---- services
+
+
+@app.service
+async def plain_service() -> None: ...
+
+
+@app.service(name="other", restart="always", backoff=0.5, max_backoff=10, max_restarts=None, drain_timeout=3)
+async def named_service(n: Annotated[int, Depends(lambda: 1)], *, task_status: trio.TaskStatus[None]) -> str:
+    task_status.started()
+    return ""
+
+
+assert_type(app.services[0].name, str)
+assert_type(app.services[0].since, float | None)
+assert_type(app.services[0].error, str | None)
+
+
+@app.service  # type: ignore[type-var]  # pyright: ignore[reportArgumentType, reportCallIssue]
+def blocking_service() -> None: ...
+
+
+@app.service(restart="sometimes")  # type: ignore[call-overload, untyped-decorator]  # pyright: ignore
+async def strange_service() -> None: ...
+
+
+async def check_services() -> None:
+    assert_type(await plain_service(), None)
+    assert_type(await named_service(1, task_status=trio.TASK_STATUS_IGNORED), str)
 
 
 class Wrapper:

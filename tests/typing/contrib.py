@@ -9,8 +9,8 @@ from typing import Annotated, assert_type
 
 import msgspec
 
-from trivet import JSON, App, Depends, Form, Request
-from trivet.contrib import broadcast
+from trivet import JSON, App, Depends, Form, Request, Router
+from trivet.contrib import broadcast, observe
 from trivet.contrib.broadcast import Broadcast, Joined, Left, Member, Message, Subscription
 from trivet.contrib.broadcast import MemoryBackend as Topics
 from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, MemoryBackend, Quota, RateLimit
@@ -149,3 +149,10 @@ async def check_broadcast() -> None:
                         assert_type(member, Member)
         rooms.subscribe("a", slow="drop")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
         Broadcast(backend=Silent())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+assert_type(observe.router("metrics", "ready", buckets=[0.1, 1]), Router)
+observe.router(registry=None, dependencies=[Depends(by_path)])
+observe.router("metric")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+observe.router(registry="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+app.wrap(observe.opentelemetry, exclude_spans=["send"])

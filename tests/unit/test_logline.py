@@ -79,6 +79,7 @@ def whole() -> Entry:
     entry.head(200, 12.375)
     entry.sent = 27
     entry.request_id = "an-id"
+    entry.route = "/items/{id}"
     return entry
 
 
@@ -113,7 +114,7 @@ def test_json_is_for_machines() -> None:
     assert "\n" not in text
     assert found["time"] == "2023-11-14T22:13:20.062Z"
     assert {name for name, value in found.items() if value is None} == {
-        "client", "status", "time_to_head", "request_id",
+        "client", "route", "status", "time_to_head", "request_id",
     }  # fmt: skip
 
 

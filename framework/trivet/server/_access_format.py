@@ -65,6 +65,7 @@ class JSONFormatter(logging.Formatter):
                 "client": _known(fields["client"]),
                 "method": _known(fields["method"]),
                 "path": _known(fields["path"]),
+                "route": fields["route"],
                 "http_version": _known(fields["http_version"]),
                 "status": fields["status"] or None,
                 "outcome": fields["outcome"],

@@ -55,7 +55,7 @@ class Lifespan:
             "state": state,
         }
         if linked:
-            self._scope["extensions"] = {EXTENSION: MemoryLink(draining, lambda: None)}
+            self._scope["extensions"] = {EXTENSION: MemoryLink(draining, self._give_up)}
         self._cancel_scope = trio.CancelScope()
         self._received = 0
         # Set once startup is decided: done, failed or not supported.
@@ -65,6 +65,7 @@ class Lifespan:
         self._stopped = trio.Event()
         self._returned = trio.Event()
         self._complete = False
+        self._gave_up = False
         # What went wrong, until somebody has raised it.
         self._failure: Exception | None = None
 
@@ -112,7 +113,13 @@ class Lifespan:
         if patience.cancelled_caught:
             self._failure = self._failure or LifespanFailed(f"no shutdown within {SHUTDOWN_TIMEOUT:g} s")
         self._cancel_scope.cancel(reason="the server is done")
+        if self._failure is None and self._gave_up:
+            self._failure = LifespanFailed("the application gave up: a service of it did, see the log")
         return self._failure
+
+    def _give_up(self) -> None:
+        """`LifespanLink.abort`: a server would stop and exit with a failure. The test goes on, and fails in the end."""
+        self._gave_up = True
 
     async def _receive(self) -> Message:
         self._received += 1

@@ -1,0 +1,107 @@
+"""An application that is measured: what its `Meter` is told of each request, and who tells it.
+
+This file owns that. Requests that are answered at once, by the direct door, are counted there, for anything around it
+would close it. All others are accounted for as in the access log, around the whole application, so that both have the
+same words; what ASGI middleware answers is counted as well. It does not know what becomes of the figures.
+
+An application without a meter runs nothing of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import trio
+
+from ._access import accounted
+from ._endpoint import Endpoint
+from ._instant import HeadLike, Instant, Unfinished
+from ._logline import Entry
+from ._outbound import noted, noted_socket
+from .asgi import ACCESS, METER, Access, Answer, ASGIApp, Meter, Reason, Receive, Scope, Send
+
+Finish: TypeAlias = Callable[[Scope, Receive, Send, Unfinished], Awaitable[None]]
+
+
+def meter_of(endpoints: Iterable[Endpoint]) -> Meter | None:
+    """The meter of an application with these routes: one of them asks for it, as a rule a page of metrics."""
+    for endpoint in endpoints:
+        make = getattr(endpoint.handler, METER, None)
+        if make is not None:
+            meter: Meter = make()
+            return meter
+    return None
+
+
+def measure(endpoint: Endpoint, meter: Meter) -> None:
+    """Have the requests counted that a route answers at once: to be called whenever it was frozen."""
+    if endpoint.door is not None:
+        endpoint.door = _counted(endpoint.door, meter, endpoint.path)
+
+
+def _counted(instant: Instant, meter: Meter, path: str) -> Instant:
+    count = meter.route(path)
+
+    def counted(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
+        began = perf_counter()
+        outcome = instant(method, params, head)
+        took = perf_counter() - began
+        if type(outcome) is Unfinished:
+            outcome.began -= took  # which goes on, and is counted where it ends
+        else:
+            count(method, outcome[0], took)
+        return outcome
+
+    return counted
+
+
+def finishing(finish: Finish, meter: Meter) -> Finish:
+    """`finish`, measured: what the direct door has begun."""
+
+    async def finished(scope: Scope, receive: Receive, send: Send, unfinished: Unfinished) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await finish(scope, receive, send, unfinished)
+
+        await measured(app, meter, scope, receive, send, began=unfinished.began)
+
+    return finished
+
+
+def measured(
+    app: ASGIApp, meter: Meter, scope: Scope, receive: Receive, send: Send, *, began: float | None = None
+) -> Awaitable[None]:
+    """Run `app` for one scope, and tell `meter`; what is known is told to whoever else keeps books, further out.
+
+    It is a function that returns what is to be awaited, for a frame less in each request.
+
+    Args:
+        app: the application, with all that is around it.
+        meter: of the application.
+        scope: of anything, the lifespan too.
+        receive: ASGI's.
+        send: ASGI's.
+        began: on Trio's clock, if it was not just now.
+    """
+    kind = scope["type"]
+    if kind not in ("http", "websocket"):
+        return app(scope, receive, send)
+    socket = kind == "websocket"
+    outer: Access | None = scope.get(ACCESS)
+    entry = Entry.of(scope, trio.current_time() if began is None else began)
+
+    if outer is None:
+        entry.request_id = ""  # nobody wants it
+
+    def done(entry: Entry, outcome: Reason, now: float) -> None:
+        outcome, status = entry.ended(outcome)
+        headed = entry.headed
+        to_head = None if headed is None else headed - entry.began
+        meter.ended(socket, entry.method, entry.route, status, outcome, to_head, now - entry.began)
+        if outer is not None:
+            entry.tell(outer)
+
+    meter.began(socket)
+    noting = noted_socket(send, entry) if socket else noted(send, entry)
+    return accounted(app, scope, receive, noting, entry, done)

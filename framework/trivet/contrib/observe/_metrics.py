@@ -1,0 +1,68 @@
+"""`/metrics`: the page that Prometheus asks for.
+
+This file owns where its figures come from. They are taken at once, and written in a worker thread: the text of a
+hundred routes takes tens of milliseconds, for which no other request should wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+import trio
+from prometheus_client import REGISTRY
+from prometheus_client.registry import Collector
+
+from trivet import Depends, Header, Limit, Request, Response, Router
+from trivet.asgi import METER
+
+from ._exposition import Figures, text_of
+from ._loop import LoopLag, running
+from ._meter import Counts, Distribution
+
+ENDINGS: Final = ("completed", "failed", "timed_out", "cancelled")
+"""How a task of `app.tasks` can end: names of its counts, and of a label."""
+
+
+def add_metrics(router: Router, buckets: Sequence[float], registry: Collector | Literal["default"] | None) -> None:
+    """Register `/metrics`, and have the application measured that it is registered in.
+
+    Args:
+        router: gets the route.
+        buckets: bounds of the histograms of durations, in seconds.
+        registry: of prometheus_client, whose metrics are on the page too; `"default"`: its `REGISTRY`.
+    """
+    others = REGISTRY if registry == "default" else registry
+
+    async def metrics(
+        request: Request,
+        lag: Annotated[LoopLag, Depends(running, scope="app")],
+        accept: Annotated[str, Header()] = "",
+    ) -> Response:
+        figures = _figures(request.app, lag)
+        media_type, text = await trio.to_thread.run_sync(text_of, figures, others, accept)
+        return Response(text, media_type=media_type, headers={"cache-control": "no-store"})
+
+    setattr(metrics, METER, partial(Counts, buckets))
+    router.get("/metrics", summary="For Prometheus", name="observe.metrics", include_in_schema=False)(metrics)
+
+
+def _figures(app: Any, lag: LoopLag) -> Figures:
+    counts: Counts = app.meter
+    limits: Sequence[Limit] = app.limits
+    columns = [(each.running, each.waiting, each.shed) for each in limits]
+    return Figures(
+        routes=counts.snapshot(),
+        requests=counts.requests,
+        websockets=counts.websockets,
+        cut_short=dict(counts.cut_short),
+        lag=Distribution.of(lag.seen),
+        tasks=app.tasks.running,
+        tasks_ended={name: getattr(app.tasks, name) for name in ENDINGS},
+        draining=app.draining.is_set(),
+        services=[(each.name, each.state, each.restarts) for each in app.services],
+        limits=(sum(each[0] for each in columns), sum(each[1] for each in columns), sum(each[2] for each in columns))
+        if columns
+        else None,
+    )

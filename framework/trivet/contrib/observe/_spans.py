@@ -1,0 +1,102 @@
+"""Spans for OpenTelemetry: its own ASGI instrumentation, told what only the application knows.
+
+This file owns what is told: the route (`http.route`, and the name of the span, as the semantic conventions want it),
+and how the request ended (`trivet.outcome`), the word of the access log. The instrumentation does all else, and keeps
+to context variables, so that it runs on Trio.
+
+It ends the span of a request with the last message of the response, so what is known is told just before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from trivet.asgi import ACCESS, Access, ASGIApp, Message, Reason, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+OUTCOME = "trivet.outcome"
+REQUEST_ID = "trivet.request_id"
+ROUTE = "http.route"
+
+
+def opentelemetry(
+    app: ASGIApp, *, exclude_spans: Sequence[Literal["receive", "send"]] = ("receive", "send"), **options: Any
+) -> ASGIApp:
+    """`app` with a span for each request and WebSocket: `app.wrap(observe.opentelemetry)`.
+
+    Args:
+        app: any ASGI application; one of trivet's says what becomes of a request.
+        exclude_spans: no spans of their own for ASGI's messages. `()`: there are, one for each event of a stream.
+        options: those of `opentelemetry.instrumentation.asgi.OpenTelemetryMiddleware`, `tracer_provider` for example.
+
+    Raises:
+        ImportError: the extra `opentelemetry` is not installed.
+    """
+    try:
+        from opentelemetry import trace
+        from opentelemetry.instrumentation.asgi import (  # pyright: ignore[reportMissingTypeStubs]
+            OpenTelemetryMiddleware,
+        )
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "spans are made by OpenTelemetry's instrumentation of ASGI, which is not installed.\n"
+            'Write  pip install "trivet[opentelemetry]"',
+            name=error.name,
+        ) from None
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            await _run(app, scope, receive, send, trace.get_current_span())
+        else:
+            await app(scope, receive, send)
+
+    instrumented: ASGIApp = OpenTelemetryMiddleware(told, exclude_spans=list(exclude_spans), **options)
+    return instrumented
+
+
+class _Told:
+    """A `trivet.asgi.Access`."""
+
+    __slots__ = ("outcome", "request_id", "route")
+
+    def __init__(self) -> None:
+        self.outcome: Reason | None = None
+        self.request_id: str | None = None
+        self.route: str | None = None
+
+
+async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
+    told = _Told()
+    outer: Access | None = scope.get(ACCESS)
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            _tell(span, scope, told, "returned")
+        await send(message)
+
+    outcome: Reason | None = "failed"
+    try:
+        await app({**scope, ACCESS: told}, receive, telling)
+        outcome = None
+    finally:
+        if outer is not None:
+            outer.outcome, outer.route = told.outcome, told.route or outer.route
+            outer.request_id = told.request_id if outer.request_id is None else outer.request_id
+        _tell(span, scope, told, outcome)
+
+
+def _tell(span: Span, scope: Scope, told: _Told, outcome: Reason | None) -> None:
+    """Say what is known; `outcome`: what it looks like, if the application has not said."""
+    if not span.is_recording():
+        return
+    outcome = told.outcome or outcome
+    if outcome is not None:
+        span.set_attribute(OUTCOME, outcome)
+    if told.request_id:
+        span.set_attribute(REQUEST_ID, told.request_id)
+    if told.route is not None:
+        span.set_attribute(ROUTE, told.route)
+        span.update_name(f"{scope.get('method', 'WEBSOCKET')} {told.route}")
