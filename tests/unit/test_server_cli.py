@@ -147,6 +147,8 @@ def parsed(*arguments: str) -> RunConfig:
         (["-k", "trio"], "worker_class", "trio"),
         ([], "protocol", "trivet"),
         (["--protocol", "hypercorn"], "protocol", "hypercorn"),
+        ([], "slow_steps", None),
+        (["--slow-steps", "0.1"], "slow_steps", 0.1),
         (["--access-log", "a.log"], "accesslog", "a.log"),
         ([], "access_log_format", "text"),
         (["--access-log-format", "json"], "access_log_format", "json"),
@@ -163,6 +165,7 @@ def test_options_reach_the_configuration(arguments: list[str], name: str, value:
     [
         (["--protocol", "quick"], "the protocol 'quick' is not known"),
         (["--access-log-format", "%(f)s"], "the access log has no %(f)s"),
+        (["--slow-steps", "0"], "more than a tenth of a second:  --slow-steps 0.1"),
         (["-k", "asyncio"], "hypercorn --worker-class asyncio module:app"),
         (["--certfile", "cert.pem"], "takes both a certificate and its key"),
         (["-c", "gone.toml"], "cannot be read: No such file"),

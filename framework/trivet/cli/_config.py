@@ -36,6 +36,7 @@ class RunConfig(Config):
     drain_timeout: float | None = None
     cleanup_grace: float | None = None
     send_timeout: float | None = 10.0
+    slow_steps: float | None = None
 
     _names: ClassVar[frozenset[str]] = frozenset(
         {
@@ -45,6 +46,7 @@ class RunConfig(Config):
             "drain_timeout",
             "cleanup_grace",
             "send_timeout",
+            "slow_steps",
             *BY_NAME,
         }
     )

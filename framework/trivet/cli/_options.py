@@ -7,6 +7,7 @@ parser itself is not reused, for it starts the server as it parses.
 from __future__ import annotations
 
 import argparse
+import math
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -160,6 +161,12 @@ GROUPS: Mapping[str, tuple[Option, ...]] = {
             "text (default), json, or one of hypercorn's such as '%%(h)s \"%%(r)s\" %%(s)s'",
         ),
         Option("--error-logfile --log-file --error-log", "errorlog", "write our log to this file, - for stderr"),
+        Option(
+            "--slow-steps",
+            "slow_steps",
+            "log who holds up the event loop for longer than that, such as 0.1 (default: nobody is watched)",
+            _seconds,
+        ),
         Option("--log-level", "loglevel", "debug, info (default), warning, error or critical"),
         Option("--log-config", "logconfig", "a logging configuration: FILE (ini), json:FILE or toml:FILE"),
         Option("--statsd-host", "statsd_host", "host:port to send metrics to"),
@@ -230,6 +237,11 @@ def config_from(arguments: argparse.Namespace) -> RunConfig:
         formatter_of(config.access_log_format)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if config.slow_steps is not None and not 0 < config.slow_steps < math.inf:
+        raise ConfigError(
+            f"--slow-steps {config.slow_steps:g}: a step of a task takes more than no time.\n"
+            "For those of more than a tenth of a second:  --slow-steps 0.1"
+        )
     _check_limits(config)
     _tls.check(config)
     return config

@@ -17,7 +17,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import FrameType
 from typing import Literal, cast
@@ -26,11 +26,12 @@ import trio
 from hypercorn.config import Sockets
 
 from trivet.asgi import ASGIApp
+from trivet.contrib import _tasktree
 from trivet.server import LifespanFailed, serve
 from trivet.server._address import urls_of
 from trivet.server._reload import loaded_files
 from trivet.server._serve import CLEANUP_GRACE, DRAIN_TIMEOUT
-from trivet.server._signals import stopping_on
+from trivet.server._signals import answering, stopping_on
 from trivet.server._supervisor import Supervisor
 from trivet.server._watchdog import Watchdog
 from trivet.server._worker import INDEX
@@ -64,7 +65,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         usage="trivet run [OPTIONS] module:app",
         description="Serve an ASGI application. The options are hypercorn's, and a few more.",
         epilog="Signals: SIGTERM and SIGINT drain, a second one hurries; SIGHUP replaces the workers one by one, "
-        "and drains where there are none.",
+        "and drains where there are none; SIGUSR1 writes the tree of tasks to stderr.",
     )
     parser.add_argument("application", help="module:app, or path/to/file.py:app")
     add_options(parser)
@@ -79,6 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
         # process that the application starts would inherit.)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _pass)
+    with answering(_tree, last=parent is not None):
+        return _run(arguments, parent)
+
+
+def _run(arguments: argparse.Namespace, parent: Parent | None) -> int:
     config = config_from(arguments)
     configure(config)
     if parent is not None:
@@ -100,6 +106,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _pass(number: int, frame: FrameType | None) -> None:
     """Do nothing on a signal."""
+
+
+def _tree() -> str:
+    """What SIGUSR1 is answered with."""
+    try:
+        return _tasktree.text()
+    except RuntimeError:
+        return "no event loop runs yet, or any more"
 
 
 # A worker, or the only process ------------------------------------------------------------------------------------
@@ -155,6 +169,7 @@ async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Pare
     bounds = itertools.chain([drain + grace], itertools.repeat(grace))  # the second signal skips the drain
     token = trio.lowlevel.current_trio_token()
     async with (
+        _watched(config.slow_steps),
         stopping_on(_ends(parent), lambda: watchdog.arm(next(bounds)), again=parent is None) as stopping,
         trio.open_nursery() as helpers,
     ):
@@ -194,6 +209,17 @@ async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Pare
     else:
         watchdog.arm(grace)  # a thread of the application that does not end would keep the process from ending
     return status
+
+
+@contextlib.asynccontextmanager
+async def _watched(slow_steps: float | None) -> AsyncGenerator[None]:
+    if slow_steps is None:
+        yield
+        return
+    from trivet.contrib.observe._slow_steps import SlowSteps
+
+    with SlowSteps(slow_steps):
+        yield
 
 
 def _ends(parent: Parent | None) -> tuple[signal.Signals, ...]:

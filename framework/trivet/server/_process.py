@@ -126,6 +126,11 @@ class Worker:
             self.process.send_signal(signal.SIGTERM)
         self.retired = True
 
+    def pass_on(self, number: int) -> None:
+        """Send it a signal that does not end it, if it has come as far as to have a handler for it."""
+        if self.ready.is_set() and self.process.returncode is None:
+            self.process.send_signal(number)
+
     def hurry(self) -> None:
         """Skip the drain of one that is retired. Does not block: a worker that hears nothing has its watchdog."""
         try:

@@ -1,11 +1,13 @@
-"""SIGTERM and SIGINT as two events: stop, and hurry.
+"""SIGTERM and SIGINT as two events: stop, and hurry. SIGUSR1 as a question: what are you doing?
 
-This file owns what a signal means. It knows nothing of what is stopped.
+This file owns what a signal means. It knows nothing of what is stopped, or told.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
@@ -79,3 +81,47 @@ def _calling(signals: tuple[signal.Signals, ...], at_once: Callable[[], object])
     finally:
         for number, inner in installed.items():
             signal.signal(number, inner)
+
+
+QUESTION: signal.Signals | None = getattr(signal, "SIGUSR1", None)
+"""The signal that asks; `None`: this system has none."""
+
+
+@contextmanager
+def answering(told: Callable[[], str], *, last: bool) -> Generator[None]:
+    """While inside, write what `told` returns to stderr whenever the question comes.
+
+    In the signal handler itself, so that a process is heard whose event loop is blocked. An application that wants the
+    signal for itself takes it, when it is imported or later.
+
+    Args:
+        told: called in the handler, so perhaps in the middle of anything.
+        last: the process ends after this, and is not to be killed by a question that comes while the interpreter does.
+    """
+    if QUESTION is None:
+        yield
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        try:
+            text = told()
+        except Exception as error:  # noqa: BLE001 - a question must not end a server
+            text = f"cannot tell: {type(error).__name__}: {error}"
+        _write(f"--- process {os.getpid()}\n{text}\n")
+
+    before = signal.signal(QUESTION, handler)
+    try:
+        yield
+    finally:
+        signal.signal(QUESTION, signal.SIG_IGN if last else before)
+
+
+def _write(text: str) -> None:
+    """Not by `sys.stderr`, which may be in the middle of a write, and refuses another from inside of that."""
+    left = text.encode(errors="backslashreplace")
+    try:
+        out = (sys.__stderr__ or sys.stderr).fileno()
+        while left:
+            left = left[os.write(out, left) :]
+    except (OSError, ValueError, AttributeError):
+        pass  # there is nobody to tell

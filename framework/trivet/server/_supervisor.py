@@ -12,6 +12,7 @@ the first on SIGTERM, stops for good when one worker dies, and then exits with s
   become ready, the others stay as they are.
 - A worker that dies is replaced. One that dies again and again, soon after its start, or before any was ever ready,
   ends the whole with a failure, so that whoever supervises us learns of it.
+- SIGUSR1 is passed on: each worker says what it is doing.
 - With `reload`, a changed file replaces the workers, and one that dies is replaced at the next change. SIGHUP ends us:
   it is the terminal that was closed.
 
@@ -30,7 +31,7 @@ from hypercorn.config import Sockets
 
 from ._process import Worker
 from ._reload import Changes, watch
-from ._signals import Stopping, stopping_on
+from ._signals import QUESTION, Stopping, stopping_on
 
 log = logging.getLogger("trivet.supervisor")
 
@@ -107,6 +108,8 @@ class Supervisor:
         ends = (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if self._reload else ()))
         async with stopping_on(ends) as stopping, trio.open_nursery() as helpers:
             helpers.start_soon(self._obey, stopping)
+            if QUESTION is not None:
+                await helpers.start(self._pass_on, QUESTION)
             if self._reload:
                 helpers.start_soon(watch, self._changes, self._changed)
             else:
@@ -230,6 +233,13 @@ class Supervisor:
                 for slot in self._slots:
                     if not await self._replace(slot):
                         break
+
+    async def _pass_on(self, number: signal.Signals, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(number) as received:
+            task_status.started()
+            async for _ in received:
+                for worker in self._living:
+                    worker.pass_on(number)
 
     async def _replace(self, slot: Slot) -> bool:
         """Put a new worker into `slot`; the old one stops when the new one is ready. Whether to go on to the next."""

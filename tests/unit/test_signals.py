@@ -1,0 +1,69 @@
+"""SIGUSR1, the question: what a process answers, inside of the signal handler."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from trivet.server import _signals
+from trivet.server._signals import QUESTION, answering
+
+pytestmark = pytest.mark.skipif(QUESTION is None, reason="this system has no SIGUSR1")
+
+
+def ask() -> None:
+    """Send the question to this process."""
+    assert QUESTION is not None
+    os.kill(os.getpid(), QUESTION)
+
+
+def test_the_answer_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    """With the process, for several may answer; and what was there before is there again."""
+    assert QUESTION is not None
+    before = signal.getsignal(QUESTION)
+    with answering(lambda: "größer 🜁", last=False):
+        ask()
+    assert capfd.readouterr().err == f"--- process {os.getpid()}\ngrößer 🜁\n"
+    assert signal.getsignal(QUESTION) is before
+
+
+def test_an_answer_that_fails_ends_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """It says that it has."""
+
+    def told() -> str:
+        raise KeyError("x")
+
+    with answering(told, last=False):
+        ask()
+    assert capfd.readouterr().err.endswith("cannot tell: KeyError: 'x'\n")
+
+
+def test_nothing_is_written_where_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed stderr is no reason to fail."""
+    monkeypatch.setattr("sys.__stderr__", None)
+    monkeypatch.setattr("sys.stderr", None)
+    with answering(lambda: "x", last=False):
+        ask()
+
+
+def test_a_question_does_not_kill_a_process_that_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    """While its interpreter does, there is no handler of ours any more."""
+    assert QUESTION is not None
+    before = signal.getsignal(QUESTION)
+    try:
+        with answering(lambda: "x", last=True):
+            pass
+        ask()
+        assert capfd.readouterr().err == ""
+    finally:
+        signal.signal(QUESTION, before)
+
+
+def test_where_there_is_no_such_signal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Windows has none: nobody can ask."""
+    monkeypatch.setattr(_signals, "QUESTION", None)
+    with answering(lambda: "x", last=True):
+        pass
+    assert capfd.readouterr().err == ""
