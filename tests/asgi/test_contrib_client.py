@@ -81,7 +81,8 @@ async def test_an_upstream_that_is_too_slow_is_504(autojump_clock: trio.testing.
     async with TestClient(asking(upstream(seconds=60))) as client:
         began = trio.current_time()
         response = await client.get("/untraced")
-        assert (response.status_code, trio.current_time() - began) == (504, pytest.approx(9.95))
+        assert response.status_code == 504
+        assert trio.current_time() - began == pytest.approx(9.95)
 
 
 async def test_an_upstream_that_cannot_be_reached_is_502(autojump_clock: trio.testing.MockClock) -> None:
@@ -114,8 +115,8 @@ async def test_a_trace_goes_on_as_it_came(serve: Serve) -> None:
             response = await client.get(path, headers=headers)
             assert response.json()["traceparent"] == PARENT
             assert response.json()["tracestate"] == "a=1,b=2"
+            assert "traceparent" not in (await client.get("/untraced", headers=headers)).json()
             assert "traceparent" not in (await client.get(path)).json()
-        assert "traceparent" not in (await client.get("/untraced", headers=headers)).json()
         assert (await client.get("/own", headers=headers)).json()["traceparent"] == "own"
 
 
