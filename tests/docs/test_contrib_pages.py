@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +15,18 @@ import pytest
 from tests.docs.pages import ROOT, Page
 from tests.docs.tables import Row, code, table
 from trivet import App, Depends
-from trivet.contrib import broadcast, ratelimit, security
+from trivet.contrib import broadcast, client, ratelimit, security
 from trivet.testing import TestClient
 
 SECURITY = Page.read(ROOT / "docs" / "reference" / "security.md")
 RATELIMIT = Page.read(ROOT / "docs" / "reference" / "ratelimit.md")
+CLIENT = Page.read(ROOT / "docs" / "reference" / "client.md")
 BROADCAST = Page.read(ROOT / "docs" / "reference" / "broadcast.md")
 
 
-@pytest.mark.parametrize(("page", "module"), [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast)])
+@pytest.mark.parametrize(
+    ("page", "module"), [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast), (CLIENT, client)]
+)
 def test_the_table_of_names_is_what_is_exported(page: Page, module: ModuleType) -> None:
     """Every exported name has its line."""
     assert [code(row["name"]) for row in table(page.text, "name", "what it is")] == sorted(module.__all__)
@@ -48,6 +52,8 @@ def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
     ("page", "callable_", "heading"),
     [
         (RATELIMIT, ratelimit.RateLimit, "RateLimit"),
+        (CLIENT, client.Client, "Client"),
+        (CLIENT, client.Retry, "Retry"),
         (BROADCAST, broadcast.Broadcast, "Broadcast"),
         (BROADCAST, broadcast.Broadcast.subscribe, "Broadcast.subscribe"),
     ],
@@ -55,13 +61,17 @@ def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
 def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[..., object], heading: str) -> None:
     """Each with its default."""
     parameters = dict(inspect.signature(callable_).parameters)
-    for name in ("self", "topic"):
+    for name in ("self", "topic", "options"):
         parameters.pop(name, None)
     section = page.text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = table(section, "option", "default")
     assert [code(row["option"]) for row in rows] == list(parameters)
     for row in rows:
-        default: Any = eval(code(row["default"])) if row["default"] else inspect.Parameter.empty
+        default: Any = (
+            eval(code(row["default"]), {"Retry": client.Retry, "random": random})
+            if row["default"]
+            else inspect.Parameter.empty
+        )
         assert parameters[code(row["option"])].default == default
 
 

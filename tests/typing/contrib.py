@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, assert_type
 
+import httpx
 import msgspec
 
 from trivet import JSON, App, Depends, Form, Request
 from trivet.contrib import broadcast
 from trivet.contrib.broadcast import Broadcast, Joined, Left, Member, Message, Subscription
 from trivet.contrib.broadcast import MemoryBackend as Topics
+from trivet.contrib.client import Client, DeadlineExceeded, Retry, Trace, traced
 from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, MemoryBackend, Quota, RateLimit
 from trivet.contrib.security import (
     APIKey,
@@ -149,3 +151,26 @@ async def check_broadcast() -> None:
                         assert_type(member, Member)
         rooms.subscribe("a", slow="drop")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
         Broadcast(backend=Silent())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@asynccontextmanager
+async def open_client() -> AsyncGenerator[Client]:
+    async with Client(
+        base_url="http://upstream", timeout=3, http2=False, margin=0.1, retry=Retry(attempts=2)
+    ) as client:
+        assert_type(client, Client)
+        yield client
+
+
+@app.get("/upstream")
+async def ask(
+    client: Annotated[Client, Depends(open_client, scope="app")], trace: Annotated[Trace | None, Depends(traced)]
+) -> str:
+    try:
+        response = await client.get("/")
+    except DeadlineExceeded as late:
+        assert_type(late.request, httpx.Request)
+        return ""
+    assert_type(response, httpx.Response)
+    Client(bas_url="http://upstream")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    return trace.trace_id if trace else ""
