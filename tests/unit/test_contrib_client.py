@@ -6,7 +6,8 @@ import math
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -15,8 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness import Golden
-from trivet.contrib.client import Client, DeadlineExceeded, Retry
+from trivet import Request
+from trivet._headers import Headers
+from trivet.contrib.client import Client, DeadlineExceeded, Retry, Trace, traced
 from trivet.contrib.client._retry import Budget, asked_to_wait, repeatable
+from trivet.contrib.client._trace import current
 from trivet.errors import RegistrationError
 
 URL = "http://upstream/"
@@ -331,6 +335,15 @@ def test_retry_after_may_be_a_date_to_come() -> None:
     until = datetime.now(UTC) + timedelta(hours=1)
     date = format_datetime(until, usegmt=True)
     assert 3590 < asked_to_wait(httpx.Response(503, headers={"retry-after": date})) <= 3600
+
+
+async def test_a_trace_lasts_as_long_as_its_request() -> None:
+    """What comes after it in the same task has none."""
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    request = SimpleNamespace(headers=Headers([(b"traceparent", parent.encode())]))
+    async with traced(cast("Request", request)) as trace:
+        assert trace == current() == Trace(parent)
+    assert current() is None
 
 
 # Options ------------------------------------------------------------------------------------------------------------
