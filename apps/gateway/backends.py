@@ -15,6 +15,8 @@ import httpx
 import msgspec
 import trio
 
+from trivet.contrib.periodic import every
+
 log = logging.getLogger("apps.gateway")
 
 FALL: Final = 2
@@ -76,12 +78,7 @@ class Backend:
         """Ask it how it is, for ever; started when it has been asked for the first time."""
         self.healthy = await self._ask(client, path)
         task_status.started()
-        began = trio.current_time()
-        while True:
-            # By the clock, so that an answer that takes its time does not make the questions rarer; and no question
-            # begins before the one before has ended.
-            began = max(began + interval, trio.current_time())
-            await trio.sleep_until(began)
+        async for _ in every(interval, at_once=False):
             if await self._ask(client, path):
                 self.well()
             else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated, Any, Final
 
@@ -15,7 +15,7 @@ import trio
 from trivet import App, Depends, HTTPError, Request, Response, Sink, Stream
 from trivet.contrib.client import Client
 
-from .backends import Backends, State
+from .backends import Backend, Backends, State
 from .fields import been_here, request_fields, response_fields
 from .forward import Forward, Upload
 from .settings import Settings
@@ -53,16 +53,6 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         async with Client(retry=None, **options) as client:
             yield client
 
-    @asynccontextmanager
-    async def watched(client: Annotated[Client, Depends(open_client, scope="app")]) -> AsyncGenerator[Client]:
-        """The client, while all backends are watched."""
-        async with trio.open_nursery() as nursery:
-            async with trio.open_nursery() as asking:
-                for backend in backends.all:
-                    asking.start_soon(nursery.start, backend.watch, client, settings.health, settings.interval)
-            yield client
-            nursery.cancel_scope.cancel()
-
     gateway = App(
         timeout=settings.timeout,
         body_timeout=settings.stall,
@@ -71,14 +61,17 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         slash="strict",  # what a slash at the end means is for the backend to say
     )
 
+    for backend in backends.all:
+        _watched(gateway, backend, settings, open_client)
+
     @gateway.get("/-/backends")
-    async def states(client: Annotated[Client, Depends(watched, scope="app")]) -> list[State]:
+    async def states() -> list[State]:
         """How the backends are."""
         return backends.states()
 
     @gateway.route("/", methods=METHODS, on_disconnect="cancel", include_in_schema=False)
     async def forward(
-        request: Request, client: Annotated[Client, Depends(watched, scope="app")], opened: Opened
+        request: Request, client: Annotated[Client, Depends(open_client, scope="app")], opened: Opened
     ) -> Response:
         """Any request, to one of the backends, and its answer back."""
         fields = request.scope["headers"]
@@ -107,12 +100,27 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
 
     @gateway.route("/{path:path}", methods=METHODS, on_disconnect="cancel", include_in_schema=False)
     async def forward_below(
-        path: str, request: Request, client: Annotated[Client, Depends(watched, scope="app")], opened: Opened
+        path: str, request: Request, client: Annotated[Client, Depends(open_client, scope="app")], opened: Opened
     ) -> Response:
         """The same, whatever the path; it is sent on as it came, and not as it was read here."""
         return await forward(request, client, opened)
 
     return gateway
+
+
+def _watched(
+    gateway: App,
+    backend: Backend,
+    settings: Settings,
+    open_client: Callable[[], AbstractAsyncContextManager[Client]],
+) -> None:
+    """Let a backend be asked how it is, for as long as the gateway runs."""
+
+    @gateway.service(name=f"watch {backend.url}", max_restarts=None)
+    async def watch(
+        client: Annotated[Client, Depends(open_client, scope="app")], task_status: trio.TaskStatus[None]
+    ) -> None:
+        await backend.watch(client, settings.health, settings.interval, task_status=task_status)
 
 
 def _target(request: Request) -> bytes:

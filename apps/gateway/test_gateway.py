@@ -14,6 +14,7 @@ from apps.gateway.backends import Backend
 from apps.gateway.fields import been_here, end_to_end, request_fields, response_fields
 from apps.gateway.main import create_app
 from apps.gateway.settings import Settings
+from trivet import App
 from trivet.testing import TestClient
 
 Answer: TypeAlias = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -87,6 +88,24 @@ async def test_the_target_goes_on_as_it_came(target: bytes) -> None:
         status, _ = await exchange.head()
         assert status == 200
     assert behind.requests[0].extensions["target"] == target.removesuffix(b"?")
+
+
+@pytest.mark.parametrize(("path", "status"), [("//", 404), ("/-/backends/", 200)])
+async def test_slashes_are_for_the_backend(path: str, status: int) -> None:
+    """Nobody is sent on to another path than the one that was asked for."""
+    async with Behind(one=mirror).gateway() as client, client.open("GET", path.encode()) as exchange:
+        assert (await exchange.head())[0] == status
+
+
+async def test_below_a_prefix_a_backend_sees_what_follows_it() -> None:
+    """As any application that is mounted."""
+    behind = Behind(one=mirror)
+    outer = App()
+    outer.mount("/below", create_app(Settings(backends=("http://one",), health=HEALTH), transport=behind))
+    async with TestClient(outer) as client:
+        assert (await client.post("/below/a?b", content=bytes(3 * 1024 * 1024))).status_code == 200
+        await client.get("/below/")
+    assert [each.extensions["target"] for each in behind.requests] == [b"/a?b", b"/"]
 
 
 async def test_what_is_of_the_connection_stays_there() -> None:
@@ -384,7 +403,7 @@ async def test_the_deadline_goes_on(autojump_clock: Any) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_who_leaves_is_left_behind_too(method: str) -> None:
+async def test_who_leaves_is_left_behind_too(method: str, autojump_clock: Any) -> None:
     """Whatever the method is: what becomes of it is for the backend to say, which sees that nobody waits."""
     ended = trio.Event()
 
@@ -397,7 +416,8 @@ async def test_who_leaves_is_left_behind_too(method: str) -> None:
     async with Behind(one=answer).gateway() as client, client.open(method, "/") as exchange:
         await trio.testing.wait_all_tasks_blocked()
         exchange.leave()
-        await ended.wait()
+        with trio.fail_after(1):
+            await ended.wait()
 
 
 # Settings -----------------------------------------------------------------------------------------------------------
