@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from tests.docs.pages import ROOT, Page
 from tests.docs.tables import Row, check_marked, code, table
 from trivet import App, Depends
 from trivet.asgi import Reason
-from trivet.contrib import broadcast, observe, ratelimit, security
+from trivet.contrib import broadcast, client, observe, ratelimit, security
 from trivet.contrib.observe import _meter, _spans
 from trivet.contrib.observe._exposition import FAMILIES
 from trivet.contrib.observe._router import PAGES
@@ -23,13 +24,14 @@ from trivet.testing import TestClient
 
 SECURITY = Page.read(ROOT / "docs" / "reference" / "security.md")
 RATELIMIT = Page.read(ROOT / "docs" / "reference" / "ratelimit.md")
+CLIENT = Page.read(ROOT / "docs" / "reference" / "client.md")
 BROADCAST = Page.read(ROOT / "docs" / "reference" / "broadcast.md")
 OBSERVE = Page.read(ROOT / "docs" / "reference" / "observe.md")
 
 
 @pytest.mark.parametrize(
     ("page", "module"),
-    [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast), (OBSERVE, observe)],
+    [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast), (OBSERVE, observe), (CLIENT, client)],
 )
 def test_the_table_of_names_is_what_is_exported(page: Page, module: ModuleType) -> None:
     """Every exported name has its line."""
@@ -56,6 +58,8 @@ def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
     ("page", "callable_", "heading"),
     [
         (RATELIMIT, ratelimit.RateLimit, "RateLimit"),
+        (CLIENT, client.Client, "Client"),
+        (CLIENT, client.Retry, "Retry"),
         (BROADCAST, broadcast.Broadcast, "Broadcast"),
         (BROADCAST, broadcast.Broadcast.subscribe, "Broadcast.subscribe"),
         (OBSERVE, observe.router, "router"),
@@ -71,7 +75,11 @@ def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[...
     rows = table(section, "option", "default")
     assert [code(row["option"]) for row in rows] == list(parameters)
     for row in rows:
-        default: Any = eval(code(row["default"])) if row["default"] else inspect.Parameter.empty
+        default: Any = (
+            eval(code(row["default"]), {"Retry": client.Retry, "random": random})
+            if row["default"]
+            else inspect.Parameter.empty
+        )
         assert parameters[code(row["option"])].default == default
 
 

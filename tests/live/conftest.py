@@ -8,6 +8,7 @@ from tests.live import _inprocess
 from trivet.server import _serve
 
 BOTH = {
+    "test_client_chain",
     "test_app_websocket_drain",
     "test_http1_drain",
     "test_observe",

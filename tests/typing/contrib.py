@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, assert_type
 
+import httpx
 import msgspec
 
 from trivet import JSON, App, Depends, Form, Request, Router
 from trivet.contrib import broadcast, observe
 from trivet.contrib.broadcast import Broadcast, Joined, Left, Member, Message, Subscription
 from trivet.contrib.broadcast import MemoryBackend as Topics
+from trivet.contrib.client import Client, DeadlineExceeded, Retry, Trace, traced
 from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, MemoryBackend, Quota, RateLimit
 from trivet.contrib.security import (
     APIKey,
@@ -156,3 +158,26 @@ observe.router(registry=None, dependencies=[Depends(by_path)])
 observe.router("metric")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 observe.router(registry="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 app.wrap(observe.opentelemetry, exclude_spans=["send"])
+
+
+@asynccontextmanager
+async def open_client() -> AsyncGenerator[Client]:
+    async with Client(
+        base_url="http://upstream", timeout=3, http2=False, margin=0.1, retry=Retry(attempts=2)
+    ) as client:
+        assert_type(client, Client)
+        yield client
+
+
+@app.get("/upstream")
+async def ask(
+    client: Annotated[Client, Depends(open_client, scope="app")], trace: Annotated[Trace | None, Depends(traced)]
+) -> str:
+    try:
+        response = await client.get("/")
+    except DeadlineExceeded as late:
+        assert_type(late.request, httpx.Request)
+        return ""
+    assert_type(response, httpx.Response)
+    Client(bas_url="http://upstream")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    return trace.trace_id if trace else ""

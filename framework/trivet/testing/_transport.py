@@ -17,9 +17,9 @@ import httpx
 import trio
 
 from trivet.asgi import Scope
+from trivet.contrib._response import ClosingResponse
 
 from ._exchange import Exchange
-from ._response import MemoryResponse
 from ._server import MemoryServer
 from ._socket_connection import SocketConnection
 
@@ -53,7 +53,7 @@ class MemoryTransport(httpx.AsyncBaseTransport):
         except BaseException:
             exchange.leave()
             raise
-        return MemoryResponse(
+        return ClosingResponse(
             status,
             headers=headers,
             body=Body(exchange, timeout, request),

@@ -3,7 +3,8 @@
 This file owns one decision: what happens to httpx's iterators when a response is closed before its end. httpx
 builds them as generators within generators, and leaves those that were not exhausted to the garbage
 collector; Trio warns about each (`ResourceWarning`), which fails a test wherever warnings are errors. Here
-the innermost is no generator, and the others are closed with the response.
+the innermost is no generator, and the others are closed with the response. `trivet.contrib.client` and
+`trivet.testing` give such responses.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import httpx
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["MemoryResponse"]
+__all__ = ["ClosingResponse"]
 
 
-class MemoryResponse(httpx.Response):
+class ClosingResponse(httpx.Response):
     """`httpx.Response`, closing its iterators with itself.
 
     Args:
         status: the status.
         headers: the headers.
-        body: the body's chunks; closing it is leaving.
+        body: the body's chunks; closing it is leaving. Its iterator is no generator.
         extensions: httpx's.
     """
 
@@ -43,7 +44,7 @@ class MemoryResponse(httpx.Response):
         self._iterators: list[AsyncGenerator[Any]] = []
 
     def aiter_raw(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        """The body as the application sends it, chunk by chunk."""
+        """The body as it comes, chunk by chunk."""
         if self.is_stream_consumed:
             raise httpx.StreamConsumed
         if self.is_closed:

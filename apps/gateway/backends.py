@@ -1,0 +1,119 @@
+"""The servers behind the gateway: which of them are well, and whose turn it is.
+
+This file owns that judgement. A backend is out after `FALL` failures in a row, whoever met them, and in again after
+`RISE` good answers to the question how it is, so that one that flaps is asked by its watcher and not by clients.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from typing import Final
+
+import httpx
+import msgspec
+import trio
+
+from trivet.contrib.periodic import every
+
+log = logging.getLogger("apps.gateway")
+
+FALL: Final = 2
+RISE: Final = 2
+PATIENCE: Final = 1.0
+"""Seconds for an answer to that question."""
+
+
+class State(msgspec.Struct, frozen=True):
+    """How a backend is."""
+
+    url: str
+    healthy: bool
+    in_flight: int
+
+
+class Backend:
+    """One of them.
+
+    Args:
+        url: scheme, host and port.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.healthy = False
+        """Nothing is known of one that has not been asked."""
+        self.in_flight = 0
+        """Requests that it has not answered to the end."""
+        self._row = 0
+        """Good answers in a row, or failures if negative."""
+
+    def well(self) -> None:
+        """It has said that it is."""
+        self._row = max(0, self._row) + 1
+        if not self.healthy and self._row >= RISE:
+            self.healthy = True
+            log.info("%s is well", self.url)
+
+    def failed(self) -> None:
+        """It was not reached, or says that it cannot."""
+        self._row = min(0, self._row) - 1
+        if self.healthy and self._row <= -FALL:
+            self.healthy = False
+            log.warning("%s is out", self.url)
+
+    @contextmanager
+    def busy(self) -> Generator[None]:
+        """Count a request."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    async def watch(
+        self, client: httpx.AsyncClient, path: str, interval: float, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Ask it how it is, for ever; started when it has been asked for the first time."""
+        self.healthy = await self._ask(client, path)
+        task_status.started()
+        async for _ in every(interval, at_once=False):
+            if await self._ask(client, path):
+                self.well()
+            else:
+                self.failed()
+
+    async def _ask(self, client: httpx.AsyncClient, path: str) -> bool:
+        try:
+            with trio.fail_after(PATIENCE):
+                response = await client.get(self.url + path)
+        except (httpx.HTTPError, trio.TooSlowError):
+            return False
+        return response.is_success
+
+
+class Backends:
+    """All of them.
+
+    Args:
+        urls: of each.
+    """
+
+    def __init__(self, urls: Iterable[str]) -> None:
+        self.all = [Backend(url) for url in urls]
+        self._turn = 0
+
+    def in_turn(self) -> list[Backend]:
+        """Those that are well: who has the least to do first, and in turn among equals."""
+        self._turn += 1
+        first = self._turn % max(1, len(self.all))
+        return sorted((each for each in self.all[first:] + self.all[:first] if each.healthy), key=_load)
+
+    def states(self) -> list[State]:
+        """How each of them is."""
+        return [State(each.url, each.healthy, each.in_flight) for each in self.all]
+
+
+def _load(backend: Backend) -> int:
+    return backend.in_flight

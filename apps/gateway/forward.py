@@ -1,0 +1,128 @@
+"""One request on its way to a backend and, where that may be done twice, to another one.
+
+This file owns who is asked next and when. It does not look into what it carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+
+import httpx
+import trio
+
+from trivet.contrib.client import Client, DeadlineExceeded
+
+from .backends import Backend
+from .fields import Fields
+
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""RFC 9110 section 9.2.2, of those that are forwarded."""
+
+ELSEWHERE: Final = frozenset({502, 503, 504})
+CONNECT: Final = 1.0
+"""Seconds: a backend is near, or it is not there."""
+
+
+class Upload(httpx.AsyncByteStream, AsyncIterator[bytes]):
+    """A request's body on its way: read from the client as fast as the backend takes it.
+
+    An iterator, so that nothing of it is left over where a backend answers before the end (PEP 525).
+    """
+
+    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+        self._parts = parts
+        self.begun = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.begun = True
+        return await anext(self._parts)
+
+
+class Forward:
+    """A request to be sent.
+
+    Args:
+        method: its method.
+        target: path and query, as they came.
+        fields: of its head.
+        upload: its body; `None`: it has none.
+        stall: seconds in which either body must make progress.
+    """
+
+    def __init__(self, method: str, target: bytes, fields: Fields, upload: Upload | None, stall: float) -> None:
+        self._method = method
+        self._target = target
+        self._fields = fields
+        self._upload = upload
+        if upload is not None and not any(name == b"content-length" for name, _ in fields):
+            # Of this connection (RFC 9112 section 6.1), as the client's was of the other.
+            self._fields = [*fields, (b"transfer-encoding", b"chunked")]
+        self._timeout = {"connect": CONNECT, "read": stall, "write": stall, "pool": stall}
+
+    async def send(self, client: Client, backends: Sequence[Backend], stack: AsyncExitStack) -> httpx.Response:
+        """Ask the backends in this order until one has an answer; the last one's answer is the answer.
+
+        An attempt that another one may follow has half of the time that is left.
+
+        Args:
+            client: what sends.
+            backends: not empty.
+            stack: where the response is left open.
+
+        Raises:
+            DeadlineExceeded: none of them had one in time.
+            httpx.TransportError: that is how the last attempt ended.
+        """
+        for backend in backends[:-1]:
+            left = trio.current_effective_deadline() - trio.current_time()
+            relative = left / 2 if self._method in IDEMPOTENT else left
+            own = AsyncExitStack()
+            # Whatever happens to it, it is left with the request.
+            await stack.enter_async_context(own)
+            try:
+                with trio.CancelScope(relative_deadline=relative):
+                    response = await self._attempt(client, backend, own)
+                    if response.status_code not in ELSEWHERE or not self._repeatable:
+                        return response
+            except (httpx.TransportError, DeadlineExceeded) as error:
+                if not self._repeatable and not (self._unsent and isinstance(error, _NOT_CONNECTED)):
+                    raise
+            await own.aclose()
+        return await self._attempt(client, backends[-1], stack)
+
+    async def _attempt(self, client: Client, backend: Backend, stack: AsyncExitStack) -> httpx.Response:
+        stack.enter_context(backend.busy())
+        extensions = {"target": self._target, "timeout": self._timeout}
+        # Not built by the client, which would add fields of its own.
+        request = httpx.Request(
+            self._method,
+            backend.url,
+            headers=self._fields,
+            stream=self._upload or httpx.ByteStream(b""),
+            extensions=extensions,
+        )
+        try:
+            response = await client.send(request, stream=True)
+        except (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError):
+            backend.failed()
+            raise
+        stack.push_async_callback(response.aclose)
+        return response
+
+    @property
+    def _unsent(self) -> bool:
+        return self._upload is None or not self._upload.begun
+
+    @property
+    def _repeatable(self) -> bool:
+        """Whether it can be sent again, whatever became of it."""
+        return self._method in IDEMPOTENT and self._unsent
+
+
+_NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Nobody has seen the request: it can go elsewhere, whatever its method is."""

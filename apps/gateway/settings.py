@@ -1,0 +1,70 @@
+"""Which servers are behind the gateway, and how long they have: from the environment. This file owns names and
+defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the app.
+
+    Attributes:
+        backends: their URLs, without a path.
+        health: the path that is asked of each; any 2xx means that it is well.
+        interval: seconds between two such questions.
+        timeout: seconds until the head of an answer.
+        stall: seconds in which a body, in either direction, must make progress.
+        trusted: addresses and networks of the proxies in front.
+    """
+
+    backends: tuple[str, ...] = ()
+    health: str = "/"
+    interval: float = 1.0
+    timeout: float = 30.0
+    stall: float = 30.0
+    trusted: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """Read GATEWAY_BACKENDS, _HEALTH, _INTERVAL, _TIMEOUT, _STALL and _TRUSTED; lists are separated by blanks.
+
+        Raises:
+            ValueError: one is not what it should be; the message names it.
+        """
+        return cls(
+            backends=tuple(_backend(text) for text in environment.get("GATEWAY_BACKENDS", "").split()),
+            health=environment.get("GATEWAY_HEALTH") or cls.health,
+            interval=_seconds(environment, "GATEWAY_INTERVAL", cls.interval),
+            timeout=_seconds(environment, "GATEWAY_TIMEOUT", cls.timeout),
+            stall=_seconds(environment, "GATEWAY_STALL", cls.stall),
+            trusted=tuple(environment.get("GATEWAY_TRUSTED", "").split()),
+        )
+
+
+def _backend(text: str) -> str:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host or url.raw_path != b"/":
+        raise ValueError(
+            f"GATEWAY_BACKENDS holds {text!r}, which is no URL of a server.\n"
+            "Say  GATEWAY_BACKENDS='http://127.0.0.1:8001 http://127.0.0.1:8002'"
+        )
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name)
+    try:
+        value = default if not text else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name}={text!r} is not a positive number of seconds.\nSay  {name}={default:g}")
+    return value

@@ -1,0 +1,132 @@
+"""The gateway over sockets, before real backends that are slow, fall ill, flap, and are killed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import httpx
+import trio
+
+from apps.conftest import Run
+from apps.gateway import upstream
+from apps.gateway.main import create_app
+from apps.gateway.settings import Settings
+from tests.harness import Serve, run_server, serving
+from tests.harness.serving import Client
+
+MIB = 1024 * 1024
+
+
+async def until(ask: Callable[[], Awaitable[Any]], expected: Any) -> None:
+    """Wait until something is so, at another server."""
+    with trio.fail_after(20):
+        while (await ask()) != expected:  # noqa: ASYNC110 - nothing here knows when
+            await trio.sleep(0.02)
+
+
+async def until_healthy(client: Client, *expected: bool) -> None:
+    """Wait until the gateway sees its backends so."""
+
+    async def seen() -> list[bool]:
+        return [each["healthy"] for each in (await client.get("/-/backends")).json()]
+
+    await until(seen, list(expected))
+
+
+async def who(client: Client) -> set[str]:
+    """Who answers."""
+    return {(await client.get("/who")).text for _ in range(4)}
+
+
+async def test_backends_that_fall_ill_and_are_killed(run: Run) -> None:
+    """Clients see neither who is ill nor who flaps nor who dies, but for the one whose answer had begun."""
+    async with AsyncExitStack() as stack:
+        backends = [
+            await stack.enter_async_context(
+                run_server("trivet", "apps.gateway.upstream:app", environment={"UPSTREAM_NAME": name})
+            )
+            for name in ("one", "two")
+        ]
+        urls = " ".join(f"http://127.0.0.1:{each.address[1]}" for each in backends)
+        environment = {"GATEWAY_BACKENDS": urls, "GATEWAY_HEALTH": "/health", "GATEWAY_INTERVAL": "0.05"}
+        gateway = await stack.enter_async_context(run("apps.gateway:app", environment=environment))
+        client = await stack.enter_async_context(gateway.client())
+        around = await stack.enter_async_context(backends[0].client())
+        await until_healthy(client, True, True)
+        assert await who(client) == {"one", "two"}
+
+        # Ill: at once it is nobody's answer, and soon nobody's turn.
+        await around.put("/health/ill")
+        assert await who(client) == {"two"}
+        await until_healthy(client, False, True)
+        await around.put("/health/well")
+        await until_healthy(client, True, True)
+        assert await who(client) == {"one", "two"}
+
+        # Killed, with an answer on its way: that is cut, so that its client sees it; the others go elsewhere.
+        async with client.open("GET", "/loop?seconds=60") as exchange:
+            assert await exchange.receive() == b"a tenth\n"
+            busy = [each["in_flight"] for each in (await client.get("/-/backends")).json()].index(1)
+            backends[busy].send_signal(signal.SIGKILL)
+            await exchange.read()
+            assert exchange.truncated
+        assert await who(client) == {("one", "two")[1 - busy]}
+        await until_healthy(client, busy == 1, busy == 0)
+
+        # And when the last one goes as well there is nobody.
+        backends[1 - busy].send_signal(signal.SIGKILL)
+        await until_healthy(client, False, False)
+        answer = await client.get("/who")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+@asynccontextmanager
+async def behind(serve: Serve, **settings: Any) -> AsyncGenerator[tuple[Client, Client]]:
+    """A gateway and its one backend, all in this process; gives a client of each."""
+    async with serving("trivet", upstream.create_app("one")) as backend:
+        urls = (str(backend.base_url).rstrip("/"),)
+        async with serve(create_app(Settings(backends=urls, health="/health", **settings))) as client:
+            yield client, backend
+
+
+async def test_who_leaves_and_who_is_out_of_time_is_not_worked_for(serve: Serve) -> None:
+    """The backend's handler is cancelled, before its answer and in the middle of it."""
+    async with behind(serve, timeout=0.3) as (client, backend):
+
+        async def waiting() -> int:
+            return int((await backend.get("/state")).json()["waiting"])
+
+        async def stopped() -> list[str]:
+            return list((await backend.get("/state")).json()["stopped"])
+
+        reasons: list[str] = []
+        async with client.open("GET", "/loop?seconds=60") as exchange:
+            await until(waiting, 1)
+            exchange.leave()
+        reasons.append("disconnected")
+        await until(stopped, reasons)
+        # The backend has been told how long, so that either of the two may be the first to see that the time is over.
+        assert (await client.post("/slow?seconds=60")).status_code in (503, 504)
+        await until(waiting, 0)
+        assert (await stopped())[1:] in (["deadline"], ["disconnected"])
+
+
+async def test_large_bodies_go_both_ways(serve: Serve) -> None:
+    """More than any buffer on the way holds, in both framings; what comes out is what went in."""
+    body = os.urandom(4 * MIB)
+
+    async def parts() -> AsyncGenerator[bytes]:
+        for start in range(0, len(body), MIB):
+            yield body[start : start + MIB]
+
+    async with behind(serve) as (front, _), httpx.AsyncClient(base_url=front.base_url, timeout=30) as client:
+        for content in (body, parts()):
+            response = await client.post("/digest", content=content)
+            assert response.text == hashlib.sha256(body).hexdigest()
+        response = await client.get("/zeros?mebibytes=4")
+        assert response.content == bytes(4 * MIB)

@@ -1,0 +1,165 @@
+"""One call as it goes over the wire: within the deadline that surrounds it, told to whom it asks, and tried again.
+
+This file owns the order of these things. It stands around any transport of httpx, so that redirects, proxies and
+connections are httpx's, and each hop of a redirect is told the time that it has.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final, cast
+
+import httpx
+import trio
+
+from trivet.contrib._response import ClosingResponse
+
+from . import _trace
+from ._deadline import deadline_of, seconds_until, tell, within
+from ._retry import Budget, Retry, asked_to_wait, repeatable
+
+log = logging.getLogger("trivet.contrib.client")
+
+_ORIGINS: Final = 1000
+"""Budgets that are kept: whoever calls more origins than that is a crawler, and the oldest start anew."""
+
+
+class DeadlineTransport(httpx.AsyncBaseTransport):
+    """Around another transport.
+
+    Args:
+        inner: what sends.
+        margin: seconds that are kept for the caller.
+        retry: `None`: each call is made once.
+        propagate: tell whom is called the time and the trace.
+        unsaid: the timeouts of a call for which nobody has said any: there the deadline takes their place, except for
+            connecting, after which there may be time for another attempt.
+    """
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        *,
+        margin: float,
+        retry: Retry | None,
+        propagate: bool,
+        unsaid: httpx.Timeout | None,
+    ) -> None:
+        self._inner = inner
+        self._margin = margin
+        self._retry = retry
+        self._propagate = propagate
+        self._unsaid = None if unsaid is None else unsaid.as_dict()
+        self._budgets: dict[tuple[str, str, int | None], Budget] = {}
+
+    async def __aenter__(self) -> DeadlineTransport:
+        """Open the connections' pool."""
+        await self._inner.__aenter__()
+        return self
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, again if need be, and wait for the head of its response.
+
+        Raises:
+            DeadlineExceeded: that takes longer than there is time.
+            httpx.TransportError: of the last attempt.
+
+        Cancellation: the connection is closed.
+        """
+        deadline = deadline_of(self._margin)
+        if self._propagate and (trace := _trace.current()) is not None and "traceparent" not in request.headers:
+            request.headers["traceparent"] = trace.traceparent
+            if trace.tracestate:
+                request.headers["tracestate"] = trace.tracestate
+        if self._unsaid is not None and deadline < math.inf and request.extensions.get("timeout") == self._unsaid:
+            timeouts = {"connect": self._unsaid["connect"], "read": None, "write": None, "pool": None}
+            request.extensions = {**request.extensions, "timeout": timeouts}
+        retry = self._retry
+        if retry is None:
+            response = await self._send(request, deadline)
+        else:
+            response = await self._try(request, deadline, retry)
+        body = _Body(cast("httpx.AsyncByteStream", response.stream), self._margin, request)
+        extensions = response.extensions
+        return ClosingResponse(response.status_code, headers=response.headers, body=body, extensions=extensions)
+
+    async def _send(self, request: httpx.Request, deadline: float) -> httpx.Response:
+        left = await seconds_until(deadline, request)
+        if self._propagate:
+            tell(request.headers, left)
+        return await within(deadline, request, self._inner.handle_async_request, request)
+
+    async def _try(self, request: httpx.Request, deadline: float, retry: Retry) -> httpx.Response:
+        budget = self._budget(request.url, retry)
+        budget.earn()
+        again = repeatable(request) and request.extensions.get("retry", True)
+        attempt = 1
+        while True:
+            outcome: httpx.Response | httpx.TransportError
+            try:
+                outcome = await self._send(request, deadline)
+            except httpx.TransportError as error:
+                outcome = error
+            wait = retry.wait(attempt, asked_to_wait(outcome)) if again and retry.wants(outcome) else None
+            # An attempt that could not begin in time is not waited for: what came is the answer, and there is time
+            # left to make something of it.
+            if wait is None or trio.current_time() + wait >= deadline or not budget.spend():
+                if isinstance(outcome, httpx.Response):
+                    return outcome
+                raise outcome
+            what = outcome.status_code if isinstance(outcome, httpx.Response) else repr(outcome)
+            log.debug("%s %s: %s; again in %.3f s", request.method, request.url, what, wait)
+            if isinstance(outcome, httpx.Response):
+                await outcome.aclose()
+            await trio.sleep(wait)
+            attempt += 1
+
+    def _budget(self, url: httpx.URL, retry: Retry) -> Budget:
+        origin = url.scheme, url.host, url.port
+        budget = self._budgets.get(origin)
+        if budget is None:
+            if len(self._budgets) >= _ORIGINS:
+                del self._budgets[next(iter(self._budgets))]
+            budget = self._budgets[origin] = Budget(retry.ratio, retry.reserve)
+        return budget
+
+
+class _Body(httpx.AsyncByteStream, AsyncIterator[bytes]):
+    """A response's body: each part is waited for within the deadline that surrounds who reads it.
+
+    That is not always the one of the head: the feed of a stream has left the handler's deadline behind. An iterator
+    and no generator, so that no scope is open while somebody else's code runs (PEP 789).
+    """
+
+    def __init__(self, inner: httpx.AsyncByteStream, margin: float, request: httpx.Request) -> None:
+        self._inner = inner
+        self._parts: AsyncIterator[bytes] | None = None
+        self._margin = margin
+        self._request = request
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._parts is None:
+            self._parts = aiter(self._inner)
+        try:
+            return await within(deadline_of(self._margin), self._request, self._parts.__anext__)
+        except httpx.RequestError as error:
+            error.request = self._request  # as where httpx iterates by itself
+            raise
+
+    async def aclose(self) -> None:
+        """Close the connection, unless all of it was read."""
+        parts: object = self._parts
+        try:
+            if isinstance(parts, AsyncGenerator):  # httpx's own is one; nobody else would finish it
+                await cast("AsyncGenerator[bytes]", parts).aclose()
+        finally:
+            await self._inner.aclose()  # noqa: ASYNC102 - httpx shields it

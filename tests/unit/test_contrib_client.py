@@ -1,0 +1,386 @@
+"""The client's decisions, and its calls over a transport that the tests write: deadlines, retries, traces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.harness import Golden
+from trivet import Request
+from trivet._headers import Headers
+from trivet.contrib.client import Client, DeadlineExceeded, Retry, Trace, traced
+from trivet.contrib.client._retry import Budget, asked_to_wait, repeatable
+from trivet.contrib.client._trace import current
+from trivet.errors import RegistrationError
+
+URL = "http://upstream/"
+
+
+class Upstream(httpx.AsyncBaseTransport):
+    """Answers with each of `outcomes` in turn, the last one for ever, after `seconds` each."""
+
+    def __init__(self, *outcomes: Any, seconds: float = 0.0) -> None:
+        self.outcomes = list(outcomes) or [200]
+        self.seconds = seconds
+        self.requests: list[httpx.Request] = []
+        self.told: list[str | None] = []
+        self.at: list[float] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        self.told.append(request.headers.get("x-request-timeout-ms"))
+        self.at.append(trio.current_time())
+        await trio.sleep(self.seconds)
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        if isinstance(outcome, type):
+            raise outcome("broken")
+        return outcome if isinstance(outcome, httpx.Response) else httpx.Response(outcome)
+
+
+def steady(**options: Any) -> Retry:
+    """Pauses as long as they may be."""
+    return Retry(random=lambda: 1.0, **options)
+
+
+# The deadline -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_has_what_is_left_less_the_margin(autojump_clock: trio.testing.MockClock) -> None:
+    """It says so, and raises what is Trio's error and httpx's alike while there is still time to do without."""
+    upstream = Upstream(seconds=60)
+    async with Client(transport=upstream, margin=0.5) as client:
+        began = trio.current_time()
+        with trio.fail_after(10):
+            with pytest.raises(DeadlineExceeded, match="no time is left for GET http://upstream") as caught:
+                await client.get(f"{URL}secret?token=x")
+            assert trio.current_time() - began == pytest.approx(9.5)
+    assert upstream.told == ["9500"]
+    assert isinstance(caught.value, trio.TooSlowError)
+    assert isinstance(caught.value, httpx.TimeoutException)
+    assert caught.value.request.url == f"{URL}secret?token=x"
+    assert "token" not in str(caught.value)
+
+
+async def test_without_a_deadline_nothing_is_said(autojump_clock: trio.testing.MockClock) -> None:
+    """And httpx's own timeouts are as ever."""
+    upstream = Upstream(seconds=60)
+    async with Client(transport=upstream) as client:
+        await client.get(URL)
+    assert upstream.told == [None]
+    assert upstream.requests[0].extensions["timeout"]["read"] == 5
+
+
+@pytest.mark.parametrize("left", [0.02, 0.05, 0.0505])
+async def test_a_call_without_time_is_not_made(left: float, autojump_clock: trio.testing.MockClock) -> None:
+    """Not even begun; less than a millisecond is none."""
+    upstream = Upstream()
+    async with Client(transport=upstream) as client:
+        with trio.fail_after(left), pytest.raises(DeadlineExceeded):
+            await client.get(URL)
+    assert upstream.requests == []
+
+
+async def test_who_is_cancelled_already_is_not_told_of_a_deadline() -> None:
+    """It is a cancellation then, which nobody should take for an upstream that is slow."""
+    upstream = Upstream()
+    async with Client(transport=upstream) as client:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await client.get(URL)
+    assert scope.cancelled_caught
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(("said", "told"), [("400", "400"), ("5000", "1950"), ("soon", "1950"), ("-1", "1950")])
+async def test_who_calls_may_say_less_time_not_more(
+    said: str, told: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """What the request says by itself counts if it is less."""
+    upstream = Upstream()
+    async with Client(transport=upstream) as client:
+        with trio.fail_after(2):
+            await client.get(URL, headers={"x-request-timeout-ms": said})
+    assert upstream.told == [told]
+
+
+async def test_within_a_deadline_only_connecting_has_a_time_of_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Unless somebody has said a timeout, for the client or for the call."""
+    upstream = Upstream()
+    with trio.fail_after(100):
+        async with Client(transport=upstream) as client:
+            await client.get(URL)
+            await client.get(URL, timeout=7)
+        async with Client(transport=upstream, timeout=5) as client:
+            await client.get(URL)
+    none = {"connect": 5.0, "read": None, "write": None, "pool": None}
+    assert [each.extensions["timeout"] for each in upstream.requests] == [
+        none,
+        dict.fromkeys(none, 7),
+        dict.fromkeys(none, 5),
+    ]
+
+
+class Slowly(httpx.AsyncByteStream):
+    """A body of three parts, a second each."""
+
+    def __init__(self) -> None:
+        self.closed = self.finished = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            for _ in range(3):
+                await trio.sleep(1)
+                yield b"part"
+        finally:
+            self.finished = True
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_body_has_the_time_of_who_reads_it(autojump_clock: trio.testing.MockClock) -> None:
+    """The handler's deadline while it reads; none where a stream's feed does."""
+    async with Client(transport=Upstream(httpx.Response(200, stream=(body := Slowly())))) as client:
+        with trio.fail_after(2.5), pytest.raises(DeadlineExceeded):
+            await client.get(URL)
+        assert body.closed
+    async with Client(transport=Upstream(httpx.Response(200, stream=(body := Slowly())))) as client:
+        with trio.fail_after(2.5):
+            response = await client.send(client.build_request("GET", URL), stream=True)
+        assert [part async for part in response.aiter_raw()] == [b"part"] * 3
+        assert body.closed
+
+
+async def test_a_body_that_is_left_is_closed_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """With all generators beneath: Trio would complain of each that is left to the garbage collector."""
+    async with Client(transport=Upstream(httpx.Response(200, stream=(body := Slowly())))) as client:
+        async with client.stream("GET", URL) as response:
+            async for part in response.aiter_bytes():
+                assert part == b"part"
+                break
+        assert body.closed
+        assert body.finished
+
+
+# Again --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        *(502, 503, 504),
+        *(httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError),
+        *(httpx.ConnectTimeout, httpx.ReadTimeout),
+    ],
+)
+async def test_what_may_have_been_chance_is_tried_again(
+    method: str, outcome: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    """An idempotent call, until it ends well."""
+    upstream = Upstream(outcome, outcome, 200)
+    async with Client(transport=upstream) as client:
+        assert (await client.request(method, URL)).status_code == 200
+    assert len(upstream.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "outcome", "options"),
+    [
+        ("POST", 503, {}),
+        ("PATCH", httpx.ConnectError, {}),
+        ("GET", 500, {}),
+        ("GET", 429, {}),
+        ("GET", 404, {}),
+        ("GET", httpx.PoolTimeout, {}),
+        ("GET", httpx.UnsupportedProtocol, {}),
+        ("GET", httpx.LocalProtocolError, {}),
+        ("GET", 503, {"extensions": {"retry": False}}),
+    ],
+)
+async def test_all_else_is_not(
+    method: str, outcome: Any, options: dict[str, Any], autojump_clock: trio.testing.MockClock
+) -> None:
+    """What could be done twice, what would be the same again, and what nobody wants."""
+    upstream = Upstream(outcome)
+    async with Client(transport=upstream) as client:
+        if isinstance(outcome, int):
+            assert (await client.request(method, URL, **options)).status_code == outcome
+        else:
+            with pytest.raises(outcome):
+                await client.request(method, URL, **options)
+    assert len(upstream.requests) == 1
+
+
+async def test_a_body_that_streams_is_sent_once(autojump_clock: trio.testing.MockClock) -> None:
+    """One that is there as a whole can be sent again."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"part"
+
+    upstream = Upstream(503)
+    async with Client(transport=upstream) as client:
+        await client.put(URL, content=b"whole")
+        await client.put(URL, json={"a": 1})
+        assert len(upstream.requests) == 6
+        await client.put(URL, content=parts())
+    assert len(upstream.requests) == 7
+    assert repeatable(httpx.Request("GET", URL))
+
+
+async def test_after_the_last_attempt_it_is_what_it_is(autojump_clock: trio.testing.MockClock) -> None:
+    """The last response, or the last error."""
+    async with Client(transport=Upstream(httpx.ConnectError, 503, 502)) as client:
+        assert (await client.get(URL)).status_code == 502
+    async with Client(transport=Upstream(503, 503, httpx.ReadError)) as client:
+        with pytest.raises(httpx.ReadError):
+            await client.get(URL)
+    async with Client(transport=(upstream := Upstream(503)), retry=None) as client:
+        assert (await client.get(URL)).status_code == 503
+    assert len(upstream.requests) == 1
+
+
+async def test_pauses_double(autojump_clock: trio.testing.MockClock) -> None:
+    """Up to the longest; each may be anything below."""
+    upstream = Upstream(503)
+    async with Client(transport=upstream, retry=steady(attempts=6, pause=1, longest=5)) as client:
+        await client.get(URL)
+    assert [later - at for at, later in zip(upstream.at, upstream.at[1:], strict=False)] == [1, 2, 4, 5, 5]
+
+
+async def test_retry_after_is_waited_for_on_top(autojump_clock: trio.testing.MockClock) -> None:
+    """Who was sent away together does not come back together; what is too long is not waited for."""
+    upstream = Upstream(httpx.Response(503, headers={"retry-after": "3"}), 200)
+    async with Client(transport=upstream, retry=steady(pause=1)) as client:
+        assert (await client.get(URL)).status_code == 200
+        assert upstream.at[1] - upstream.at[0] == 4
+        upstream.outcomes = [httpx.Response(503, headers={"retry-after": "6"})]
+        assert (await client.get(URL)).status_code == 503
+    assert len(upstream.at) == 3
+
+
+async def test_nothing_is_waited_for_in_vain(autojump_clock: trio.testing.MockClock) -> None:
+    """An attempt that could not begin in time: what came is the answer, while there is time left for it."""
+    upstream = Upstream(503, seconds=1)
+    async with Client(transport=upstream, retry=steady(attempts=9, pause=1), margin=0) as client:
+        began = trio.current_time()
+        with trio.fail_after(5):
+            assert (await client.get(URL)).status_code == 503
+        # At 0, 2 and, had there been time, 5.
+        assert upstream.told == ["5000", "3000"]
+        assert trio.current_time() - began == 3
+
+
+async def test_retries_of_an_origin_have_a_budget(autojump_clock: trio.testing.MockClock) -> None:
+    """One that fails altogether gets a fifth more calls in the long run, not three times as many; others do not pay."""
+    upstream = Upstream(503)
+    async with Client(transport=upstream, retry=Retry(reserve=10, ratio=0.2)) as client:
+        for _ in range(100):
+            await client.get(URL)
+        assert 100 + 0.2 * 100 <= len(upstream.requests) <= 100 + 0.2 * 100 + 10
+        upstream.requests.clear()
+        await client.get("http://another/")
+        assert len(upstream.requests) == 3
+
+
+@given(st.floats(0, 2), st.floats(0, 20), st.lists(st.booleans(), max_size=200))
+def test_a_budget_is_never_overdrawn(ratio: float, reserve: float, asks: list[bool]) -> None:
+    """Whatever the order of calls and retries: never more than was there at first and came since."""
+    budget, spent, earned = Budget(ratio, reserve), 0, 0
+    for ask in asks:
+        if ask:
+            spent += budget.spend()
+        else:
+            budget.earn()
+            earned += 1
+        assert spent <= reserve + earned * ratio + 1e-6
+
+
+def test_a_budget_does_not_grow_in_good_times() -> None:
+    """Or a long one would pay for a storm of retries."""
+    budget = Budget(ratio=0.5, reserve=3)
+    for _ in range(100):
+        budget.earn()
+    assert [budget.spend() for _ in range(5)] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("", 0), ("0", 0), ("120", 120), (" 7 ", 7), ("9" * 10, math.inf)),
+        *(("-1", 0), ("1.5", 0), ("soon", 0), ("\xb2", 0), ("Fri, 31 Feb 1999 23:59:59 GMT", 0)),
+        *(("Fri, 31 Dec 1999 23:59:59 GMT", 0), ("Fri, 31 Dec 1999 23:59:59 -0000", 0)),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
+    """All else says nothing, nor does a date that has passed."""
+    assert asked_to_wait(httpx.Response(503, headers={b"retry-after": text.encode("latin-1")})) == seconds
+    assert asked_to_wait(httpx.ConnectError("x")) == 0
+
+
+def test_retry_after_may_be_a_date_to_come() -> None:
+    """By this machine's clock."""
+    until = datetime.now(UTC) + timedelta(hours=1)
+    date = format_datetime(until, usegmt=True)
+    assert 3590 < asked_to_wait(httpx.Response(503, headers={"retry-after": date})) <= 3600
+
+
+async def test_a_trace_lasts_as_long_as_its_request() -> None:
+    """What comes after it in the same task has none."""
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    request = SimpleNamespace(headers=Headers([(b"traceparent", parent.encode())]))
+    async with traced(cast("Request", request)) as trace:
+        assert trace == current() == Trace(parent)
+    assert current() is None
+
+
+# Options ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("margin", lambda: Client(margin=-1)),
+        ("retry", lambda: Client(retry=3)),  # type: ignore[arg-type]
+        ("attempts", lambda: Retry(attempts=0)),
+        ("pause", lambda: Retry(pause=math.inf)),
+    ],
+)
+def test_a_wrong_option_says_what_to_write(name: str, make: Callable[[], object], golden: Golden) -> None:
+    """What came, and the remedy."""
+    with pytest.raises(RegistrationError) as caught:
+        make()
+    golden(f"contrib/client_{name}", str(caught.value))
+
+
+async def test_options_for_connections_reach_them() -> None:
+    """A proxy, limits, a certificate authority: httpx makes what it would; mounted transports are wrapped as well."""
+    upstream = Upstream(503)
+    with pytest.raises(ValueError, match="ftp://proxy"):
+        Client(proxy="ftp://proxy")
+    async with Client(mounts={"all://mounted": upstream, "all://plain": None}, http1=True, trust_env=False) as client:
+        with trio.fail_after(60):
+            await client.get("http://mounted/")
+        assert upstream.told[0] is not None
+        assert len(upstream.told) == 3
+
+
+async def test_who_is_not_our_own_is_told_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """The deadline holds all the same."""
+    upstream = Upstream(seconds=9)
+    async with Client(transport=upstream, propagate=False) as client:
+        with trio.fail_after(5), pytest.raises(DeadlineExceeded):
+            await client.get(URL)
+    assert upstream.told == [None]
