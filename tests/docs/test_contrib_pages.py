@@ -14,15 +14,19 @@ import pytest
 from tests.docs.pages import ROOT, Page
 from tests.docs.tables import Row, code, table
 from trivet import App, Depends
-from trivet.contrib import broadcast, ratelimit, security
+from trivet.contrib import broadcast, concurrency, ratelimit, security
 from trivet.testing import TestClient
 
 SECURITY = Page.read(ROOT / "docs" / "reference" / "security.md")
 RATELIMIT = Page.read(ROOT / "docs" / "reference" / "ratelimit.md")
 BROADCAST = Page.read(ROOT / "docs" / "reference" / "broadcast.md")
+CONCURRENCY = Page.read(ROOT / "docs" / "reference" / "concurrency.md")
 
 
-@pytest.mark.parametrize(("page", "module"), [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast)])
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast), (CONCURRENCY, concurrency)],
+)
 def test_the_table_of_names_is_what_is_exported(page: Page, module: ModuleType) -> None:
     """Every exported name has its line."""
     assert [code(row["name"]) for row in table(page.text, "name", "what it is")] == sorted(module.__all__)
@@ -50,6 +54,7 @@ def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
         (RATELIMIT, ratelimit.RateLimit, "RateLimit"),
         (BROADCAST, broadcast.Broadcast, "Broadcast"),
         (BROADCAST, broadcast.Broadcast.subscribe, "Broadcast.subscribe"),
+        (CONCURRENCY, concurrency.HedgeBudget, "HedgeBudget"),
     ],
 )
 def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[..., object], heading: str) -> None:
@@ -63,6 +68,19 @@ def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[...
     for row in rows:
         default: Any = eval(code(row["default"])) if row["default"] else inspect.Parameter.empty
         assert parameters[code(row["option"])].default == default
+
+
+@pytest.mark.parametrize(
+    "row", table(CONCURRENCY.text, "call", "gives"), ids=lambda row: code(row["call"]).split("(")[0]
+)
+def test_a_helper_takes_what_the_page_says(row: Row) -> None:
+    """The parameters, their order and their defaults."""
+    name, _, rest = code(row["call"]).split(" as ")[0].rpartition("with ")[2].removeprefix("await ").partition("(")
+    shown = inspect.signature(eval(f"lambda {rest[:-1]}: None"))
+    actual = inspect.signature(getattr(concurrency, name))
+    assert [(each.name, each.kind, each.default) for each in actual.parameters.values()] == [
+        (each.name, each.kind, each.default) for each in shown.parameters.values()
+    ]
 
 
 def test_what_is_said_of_subscriptions_and_backends_is_all_there_is() -> None:
