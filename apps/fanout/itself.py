@@ -94,7 +94,7 @@ class Itself:
         return found
 
     async def parallel(self, request: Request, length: Length, pause: Pause = 0.0) -> str:
-        """Both halves at once, as long as there is a fork for it; if both fail, both errors are known."""
+        """Both halves at once, as long as there is a fork for it; if one fails, the other is cancelled."""
         if length < 2:
             return await leaf(length, pause)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -156,6 +156,22 @@ async def test_a_tree_ends_with_its_deadline(autojump_clock: MockClock) -> None:
         assert (await tally_of(client))["running"] == 0
 
 
+async def test_a_half_that_fails_ends_the_other(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """At once; and what that raises then is in the log, too."""
+
+    async def fail(request: httpx.Request) -> httpx.Response:
+        try:
+            await trio.sleep(int(request.url.params["length"]))
+        finally:
+            raise httpx.ConnectError("refused", request=request)
+
+    app = main.create_app("http://upstreams.test", transport=httpx.MockTransport(fail))
+    async with TestClient(app) as client:
+        assert (await client.get("/parallel?length=5")).status_code == 502
+    assert trio.current_time() == 2
+    assert caplog.text.count("could not be reached") == 2
+
+
 @pytest.mark.parametrize(
     ("base", "expected"),
     [("http://10.0.0.1:8000", "http://10.0.0.1:8000/x"), ("https://[::1]:8443", "https://[::1]:8443/x")],
@@ -188,13 +204,20 @@ async def test_a_unix_socket_has_no_address() -> None:
 @pytest.mark.slow
 async def test_over_sockets(serve: Serve) -> None:
     """The tree is made of connections; when the first is closed, the last handler is cancelled."""
-    async with serve(main.create_app("http://127.0.0.1:1")) as client:
+    outer = App()
+    outer.mount("/below", main.create_app("http://127.0.0.1:1"))
+    async with serve(outer) as client:
         for handler in HANDLERS:
-            assert (await client.get(f"/{handler}?length=9", headers={"host": "elsewhere.test"})).text == "z" * 9
-        async with client.open("GET", "/parallel?length=64&pause=1") as exchange:
-            with trio.fail_after(5):
-                while (await tally_of(client))["running"] < 16:  # noqa: ASYNC110
-                    await trio.sleep(0.01)
-                exchange.leave()
-                while (await tally_of(client))["running"]:  # noqa: ASYNC110
-                    await trio.sleep(0.01)
+            response = await client.get(f"/below/{handler}?length=9", headers={"host": "elsewhere.test"})
+            assert response.text == "z" * 9
+        async with client.open("GET", "/below/parallel?length=64&pause=1") as exchange:
+            await _until(client, lambda running: running >= 16)
+            exchange.leave()
+            await _until(client, lambda running: running == 0)
+
+
+async def _until(client: Any, there: Callable[[int], bool]) -> None:
+    """Wait until so many calls are under way."""
+    with trio.fail_after(5):
+        while not there((await client.get("/below/tally")).json()["running"]):  # noqa: ASYNC110
+            await trio.sleep(0.01)

@@ -11,11 +11,13 @@ from string import Template
 from textwrap import dedent
 from typing import Final, Literal
 
-from apps import beside_quart, chat, hello, jobs, sleepers, upload
+from apps import beside_quart, chat, fanout, hello, jobs, sleepers, upload
 from apps.beside_quart import quart_side, trivet_side
 from apps.chat import visit as chat_visit
 from apps.counter import service
 from apps.counter.main import create_app
+from apps.fanout import itself as fanout_itself
+from apps.fanout import ways as fanout_ways
 from apps.hello import main as hello_main
 from apps.jobs import board as jobs_board
 from apps.jobs import counting as jobs_counting
@@ -80,6 +82,7 @@ app.mount("/sleepers", sleepers.app)
 app.mount("/upload", upload.app)
 app.mount("/jobs", jobs.app)
 app.mount("/chat", chat.app)
+app.mount("/fanout", fanout.app)
 app.mount("/beside_quart", beside_quart.app)
 # Gone when the tour ends: nobody who looks around wants a database in the directory where they stand.
 app.mount("/notes", notes_main.create_app(NotesSettings("sqlite:")))
@@ -97,6 +100,9 @@ SHOWN: Final[dict[str, Callable[..., object]]] = {
     "chat_read": chat_visit.Visit.read,
     "chat_write": chat_visit.Visit.write,
     "chat_beat": chat_visit.Visit.beat,
+    "fanout_partial": fanout_ways.SecondTries.partial,
+    "fanout_once_more": fanout_ways.SecondTries._once_more,
+    "fanout_parallel": fanout_itself.Itself.parallel,
     "jobs_watch": jobs_main.watch,
     "jobs_run": jobs_board.Board.run,
     "jobs_count": jobs_counting.Counting.__call__,
