@@ -33,7 +33,8 @@ class To(httpx.AsyncBaseTransport):
         self._client = client
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._client.send(request)
+        answer = await self._client.send(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
 
 @asynccontextmanager
