@@ -17,6 +17,7 @@ from trio.testing import MockClock
 from tests.harness import Golden
 from trivet.contrib.concurrency import (
     HedgeBudget,
+    Partial,
     first_of,
     hedged,
     iter_bounded,
@@ -207,12 +208,36 @@ async def test_a_failure_in_a_group_does_not_hide_its_cancellation(
     assert len(caplog.records) == 2
 
 
-async def test_what_all_calls_came_to_counts_however_late(autojump_clock: MockClock) -> None:
-    """If none was stopped by the caller's cancellation, there is nothing that it has stopped."""
+IN_TIME: dict[str, Callable[[Calls], Awaitable[object]]] = {
+    "first_of": lambda calls: first_of(partial(calls, 9, "late", cleanup=0.5), partial(calls, 1, "there")),
+    "hedged": lambda calls: hedged(partial(_slower_first, calls, iter([9, 0.5])), after=0.5),
+    "partial_at": lambda calls: partial_at(
+        1, {"a": partial(calls, 9, "late", cleanup=0.5), "b": partial(calls, 0.5, "b")}
+    ),
+}
+
+
+async def _slower_first(calls: Calls, seconds: Iterator[float]) -> object:
+    return await calls(next(seconds), "there", cleanup=0.25)
+
+
+@pytest.mark.parametrize("name", IN_TIME)
+async def test_what_was_there_in_time_is_not_lost_while_losers_end(name: str, autojump_clock: MockClock) -> None:
+    """The caller's deadline passes between the two; it is for what comes next."""
+    calls = Calls()
+    values: list[object] = []
+    with trio.move_on_after(1.1) as scope:
+        values.append(await IN_TIME[name](calls))
+        await trio.lowlevel.checkpoint()
+    assert values == [Partial({"b": "b"}, {}, ("a",)) if name == "partial_at" else "there"]
+    assert scope.cancelled_caught
+    assert trio.current_time() > 1.1
+    assert len(calls.begun) == len(calls.ended) == 2
+
+
+async def test_if_all_fail_that_counts_however_late(autojump_clock: MockClock) -> None:
+    """The caller's cancellation has stopped none of them, and they are what is raised."""
     error = ValueError("while it was cancelled")
-    with trio.move_on_after(1):
-        page = await partial_at(math.inf, {"a": partial(fail_late, 0, error)})
-    assert page.failed == {"a": error}
     with trio.move_on_after(1), pytest.raises(ExceptionGroup) as caught:
         await first_of(partial(fail_late, 0, error))
     assert caught.value.exceptions == (error,)
@@ -422,6 +447,7 @@ async def test_all_before_the_deadline(autojump_clock: MockClock) -> None:
     assert page.complete
     assert trio.current_time() == 2
     assert (await partial_after(10, {})).complete
+    assert trio.current_time() == 2
 
 
 async def test_one_that_ends_while_it_is_cancelled(autojump_clock: MockClock) -> None:

@@ -1,6 +1,6 @@
-"""What is a failure of one call among several, and where it goes.
+"""What is a failure of one call among several, where it goes, and how the others are stopped when they are not wanted.
 
-This file owns that rule: an error is kept, so that the other calls go on; cancellation is not one and passes through,
+This file owns these rules: an error is kept, so that the other calls go on; cancellation is not one and passes through,
 and neither are KeyboardInterrupt and SystemExit, which end all of them. It does not know what becomes of those kept.
 """
 
@@ -39,3 +39,13 @@ def log_failures(what: str, failures: Iterable[Exception]) -> None:
     """Log the failures of calls that nobody will hear of otherwise, at WARNING, with their tracebacks."""
     for failure in failures:
         log.warning("%s: %r", what, failure, exc_info=failure)
+
+
+def stop(scope: trio.CancelScope, reason: str) -> None:
+    """Cancel the calls in a nursery's scope, and keep what there is although the caller be cancelled as well.
+
+    Losers take a moment to end. Should the caller's deadline pass in that moment, the nursery would raise `Cancelled`,
+    and a value that was there in time would be lost. The shield keeps nobody waiting: all behind it is cancelled.
+    """
+    scope.shield = True
+    scope.cancel(reason=reason)

@@ -5,13 +5,14 @@ This file owns the sorting of calls into these three. It does not know what a pa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import trio
 
-from ._failures import kept, log_failures
+from ._failures import kept, log_failures, stop
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -54,20 +55,25 @@ async def partial_at(deadline: float, calls: Mapping[K, Callable[[], Awaitable[T
 
     Cancellation: all calls are cancelled, and waited for; then failures are logged at WARNING
     (`trivet.contrib.concurrency`). So it is when a deadline outside, the request's, is earlier than this one: there is
-    no partial result.
+    no partial result. From this deadline on there is one, however long the calls that were late take to end.
     """
     results: dict[K, T] = {}
     failed: dict[K, Exception] = {}
+    all_ended = trio.Event()
 
     async def run(key: K, fn: Callable[[], Awaitable[T]]) -> None:
         with kept(lambda error: failed.__setitem__(key, error)):
             results[key] = await fn()
+        if len(results) + len(failed) == len(calls):
+            all_ended.set()
 
     try:
-        with trio.move_on_at(deadline):
-            async with trio.open_nursery() as nursery:
-                for key, fn in calls.items():
-                    nursery.start_soon(run, key, fn)
+        async with trio.open_nursery() as nursery:
+            for key, fn in calls.items():
+                nursery.start_soon(run, key, fn)
+            with trio.move_on_at(deadline if calls else -math.inf):
+                await all_ended.wait()
+            stop(nursery.cancel_scope, "the deadline of a partial result has passed")
     except BaseException:
         log_failures("a call failed, and its result was not waited for", failed.values())
         raise

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar, TypeVarTuple
 import trio
 
 from ._budget import HedgeBudget
-from ._failures import kept, log_failures
+from ._failures import kept, log_failures, stop
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -39,7 +39,7 @@ class Race(Generic[T]):
             value = await fn(*args)
             if not self.won:
                 self.won.append(value)
-                scope.cancel(reason="another call was first")
+                stop(scope, "another call was first")
         self.ended.set()
 
     def __enter__(self) -> Race[T]:
@@ -69,7 +69,7 @@ async def first_of(*fns: Callable[[], Awaitable[T]]) -> T:
 
     Failures beside a success are logged at WARNING (`trivet.contrib.concurrency`).
 
-    Cancellation: all are cancelled, and waited for.
+    Cancellation: all are cancelled, and waited for. If one has succeeded before, its value is returned.
     """
     if not fns:
         raise ValueError(
@@ -108,7 +108,7 @@ async def hedged(fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, after: float, bu
 
     The failure of one beside the success of the other is logged at WARNING (`trivet.contrib.concurrency`).
 
-    Cancellation: both are cancelled, and waited for.
+    Cancellation: both are cancelled, and waited for. If one has succeeded before, its value is returned.
     """
     if not after >= 0:
         raise ValueError(f"after={after!r} is not a number of seconds.\nWrite  after=0.1")
