@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Final, Literal
 
-from apps import beside_quart, chat, hello, jobs, sleepers, upload
+from apps import beside_quart, chat, fanout, hello, jobs, sleepers, upload
 from apps.counter import service
 from apps.counter.main import create_app
 from apps.notes import main as notes_main
@@ -68,6 +68,7 @@ app.mount("/sleepers", sleepers.app)
 app.mount("/upload", upload.app)
 app.mount("/jobs", jobs.app)
 app.mount("/chat", chat.app)
+app.mount("/fanout", fanout.app)
 app.mount("/beside_quart", beside_quart.app)
 # Gone when the tour ends: nobody who looks around wants a database in the directory where they stand.
 app.mount("/notes", notes_main.create_app(NotesSettings("sqlite:")))

@@ -18,6 +18,7 @@ from typing import Final
 from apps.beside_quart import quart_side, trivet_side
 from apps.chat import visit
 from apps.counter.main import create_app
+from apps.fanout import itself, ways
 from apps.hello import main as hello
 from apps.jobs import board, counting
 from apps.jobs import main as jobs
@@ -35,6 +36,7 @@ WHOLE: Final[dict[str, tuple[Function, ...]]] = {
     "upload": (upload.receive, store.Store.receive),
     "jobs": (jobs.watch, board.Board.run, counting.Counting.__call__),
     "chat": (visit.Visit.run, visit.Visit.read, visit.Visit.write, visit.Visit.beat),
+    "fanout": (ways.SecondTries.partial, ways.SecondTries._once_more, itself.Itself.parallel),
     "quart": (quart_side.report, quart_side.order),
     "trivet": (trivet_side.lease, trivet_side.report, trivet_side.order),
     "notes": (notes.transaction, notes.change_note),
@@ -51,6 +53,7 @@ FEW: Final[dict[str, list[tuple[Function, str, str]]]] = {
         (counting.Counting.__call__, "async with", "nursery.start"),
     ],
     "chat": [(visit.Visit.run, "async with trio", "nursery.start_soon"), (visit._until_first, "async def", "cancel")],
+    "fanout": [(ways.SecondTries.partial, "return", "return"), (ways.SecondTries._once_more, "return", "return")],
     "notes": [(notes.transaction, "async with", "yield")],
 }
 """The lines that a card is about: of a function, from the one that begins with this to the next that has that."""
@@ -62,6 +65,7 @@ WITHOUT: Final[dict[str, tuple[str, ...]]] = {
     "upload": ("receive",),
     "jobs": ("watch",),
     "chat": ("chat",),
+    "fanout": ("page",),
     "notes": ("transaction",),
 }
 """And what stands beside them: functions of `without.py`."""

@@ -57,7 +57,7 @@ async def test_each_form_leads_somewhere(autojump_clock: MockClock) -> None:
                     response = await client.request(method, f"{root}/{target}", params={"seconds": "1"})
                     expected = (401,) if target == "notes/notes" else (200, 201)
                     assert response.status_code in expected, (root, target)
-            for page in ("notes/", "jobs/", "chat/", "upload/page"):
+            for page in ("notes/", "jobs/", "chat/", "fanout/", "upload/page"):
                 assert (await client.get(f"{root}/{page}")).status_code == 200
 
 

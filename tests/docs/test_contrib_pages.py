@@ -16,7 +16,7 @@ from tests.docs.pages import ROOT, Page
 from tests.docs.tables import Row, check_marked, code, table
 from trivet import App, Depends
 from trivet.asgi import Reason
-from trivet.contrib import broadcast, client, observe, ratelimit, security
+from trivet.contrib import broadcast, client, concurrency, observe, ratelimit, security
 from trivet.contrib.observe import _meter, _spans
 from trivet.contrib.observe._exposition import FAMILIES
 from trivet.contrib.observe._router import PAGES
@@ -27,11 +27,19 @@ RATELIMIT = Page.read(ROOT / "docs" / "reference" / "ratelimit.md")
 CLIENT = Page.read(ROOT / "docs" / "reference" / "client.md")
 BROADCAST = Page.read(ROOT / "docs" / "reference" / "broadcast.md")
 OBSERVE = Page.read(ROOT / "docs" / "reference" / "observe.md")
+CONCURRENCY = Page.read(ROOT / "docs" / "reference" / "concurrency.md")
 
 
 @pytest.mark.parametrize(
     ("page", "module"),
-    [(SECURITY, security), (RATELIMIT, ratelimit), (BROADCAST, broadcast), (OBSERVE, observe), (CLIENT, client)],
+    [
+        (SECURITY, security),
+        (RATELIMIT, ratelimit),
+        (BROADCAST, broadcast),
+        (OBSERVE, observe),
+        (CLIENT, client),
+        (CONCURRENCY, concurrency),
+    ],
 )
 def test_the_table_of_names_is_what_is_exported(page: Page, module: ModuleType) -> None:
     """Every exported name has its line."""
@@ -64,6 +72,7 @@ def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
         (BROADCAST, broadcast.Broadcast.subscribe, "Broadcast.subscribe"),
         (OBSERVE, observe.router, "router"),
         (OBSERVE, observe.opentelemetry, "opentelemetry"),
+        (CONCURRENCY, concurrency.HedgeBudget, "HedgeBudget"),
     ],
 )
 def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[..., object], heading: str) -> None:
@@ -98,6 +107,19 @@ def test_the_metrics_and_their_labels(pytestconfig: pytest.Config) -> None:
     assert [code(row["page"]) for row in table(OBSERVE.text, "page")] == list(PAGES)
     attributes = [code(row["attribute"]) for row in table(OBSERVE.text, "attribute")]
     assert attributes == [_spans.ROUTE, _spans.OUTCOME, _spans.REQUEST_ID]
+
+
+@pytest.mark.parametrize(
+    "row", table(CONCURRENCY.text, "call", "gives"), ids=lambda row: code(row["call"]).split("(")[0]
+)
+def test_a_helper_takes_what_the_page_says(row: Row) -> None:
+    """The parameters, their order and their defaults."""
+    name, _, rest = code(row["call"]).split(" as ")[0].rpartition("with ")[2].removeprefix("await ").partition("(")
+    shown = inspect.signature(eval(f"lambda {rest[:-1]}: None"))
+    actual = inspect.signature(getattr(concurrency, name))
+    assert [(each.name, each.kind, each.default) for each in actual.parameters.values()] == [
+        (each.name, each.kind, each.default) for each in shown.parameters.values()
+    ]
 
 
 def test_what_is_said_of_subscriptions_and_backends_is_all_there_is() -> None:

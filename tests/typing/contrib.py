@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, assert_type
 
 import httpx
@@ -15,6 +16,16 @@ from trivet.contrib import broadcast, observe
 from trivet.contrib.broadcast import Broadcast, Joined, Left, Member, Message, Subscription
 from trivet.contrib.broadcast import MemoryBackend as Topics
 from trivet.contrib.client import Client, DeadlineExceeded, Retry, Trace, traced
+from trivet.contrib.concurrency import (
+    HedgeBudget,
+    Partial,
+    first_of,
+    hedged,
+    iter_bounded,
+    map_bounded,
+    partial_after,
+    partial_at,
+)
 from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, MemoryBackend, Quota, RateLimit
 from trivet.contrib.security import (
     APIKey,
@@ -181,3 +192,30 @@ async def ask(
     assert_type(response, httpx.Response)
     Client(bas_url="http://upstream")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     return trace.trace_id if trace else ""
+
+
+async def size(path: str) -> int:
+    return len(path)
+
+
+async def text(path: str, lines: int) -> str:
+    return path * lines
+
+
+async def check_concurrency() -> None:
+    assert_type(await first_of(partial(size, "a"), partial(size, "b")), int)
+    assert_type(await first_of(*[partial(text, name, 1) for name in "ab"]), str)
+    assert_type(await hedged(size, "a", after=0.1), int)
+    assert_type(await hedged(text, "a", 2, after=0.1, budget=HedgeBudget(share=0.1, burst=3)), str)
+    assert_type(await map_bounded(size, ["a", "b"], limit=2), list[int])
+    async with iter_bounded(size, ["a"], limit=2) as sizes:
+        assert_type(sizes, AsyncIterator[int])
+    page = await partial_at(0, {"a": partial(size, "a")})
+    assert_type(page, Partial[str, int])
+    assert_type(page.results, dict[str, int])
+    assert_type(page.failed, dict[str, Exception])
+    assert_type(await partial_after(1, {1: partial(size, "a")}), Partial[int, int])
+    await hedged(text, "a", after=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await hedged(size, 1, after=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await map_bounded(size, [1], limit=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await first_of(size)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

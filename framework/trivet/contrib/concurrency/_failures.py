@@ -1,0 +1,51 @@
+"""What is a failure of one call among several, where it goes, and how the others are stopped when they are not wanted.
+
+This file owns these rules: an error is kept, so that the other calls go on; cancellation is not one and passes through,
+and neither are KeyboardInterrupt and SystemExit, which end all of them. It does not know what becomes of those kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import cast
+
+import trio
+
+log = logging.getLogger("trivet.contrib.concurrency")
+
+
+@contextmanager
+def kept(keep: Callable[[Exception], None]) -> Generator[None]:
+    """Hand what the body raises to `keep`, unless it is no failure.
+
+    A call with a nursery of its own may fail while it is cancelled, and raises both in one group: they are taken apart.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whoever keeps it raises it, shows it or logs it
+        keep(error)
+    except BaseExceptionGroup as group:
+        cancelled, failure = group.split(trio.Cancelled)
+        if not isinstance(failure, ExceptionGroup):
+            raise
+        keep(cast(ExceptionGroup[Exception], failure))
+        if cancelled is not None:
+            raise cancelled from None
+
+
+def log_failures(what: str, failures: Iterable[Exception]) -> None:
+    """Log the failures of calls that nobody will hear of otherwise, at WARNING, with their tracebacks."""
+    for failure in failures:
+        log.warning("%s: %r", what, failure, exc_info=failure)
+
+
+def stop(scope: trio.CancelScope, reason: str) -> None:
+    """Cancel the calls in a nursery's scope, and keep what there is although the caller be cancelled as well.
+
+    Losers take a moment to end. Should the caller's deadline pass in that moment, the nursery would raise `Cancelled`,
+    and a value that was there in time would be lost. The shield keeps nobody waiting: all behind it is cancelled.
+    """
+    scope.shield = True
+    scope.cancel(reason=reason)
