@@ -24,7 +24,7 @@ import httpx
 import trio
 from msgspec import Meta
 
-from trivet import Depends, HTTPError, Request, Router
+from trivet import Depends, HTTPError, Limit, Request, Router
 
 Length = Annotated[int, Meta(ge=0, le=127)]
 """Gotham's is an `i8`, and may be negative: then it calls itself for ever."""
@@ -39,11 +39,10 @@ MOST: Final = HEIGHT * (VISITORS + FORKS)
 
 @dataclass
 class Tally:
-    """The requests under way, and how many there were at most; how many were turned away."""
+    """The requests under way, and how many there were at most."""
 
     running: int = 0
     most: int = 0
-    refused: int = 0
 
 
 class Itself:
@@ -56,7 +55,8 @@ class Itself:
 
     def __init__(self, client: Callable[[Request], httpx.AsyncClient], own_url: Callable[[Request, str], str]) -> None:
         self.tally = Tally()
-        self.routes = Router(dependencies=[Depends(self.admitted)])
+        # No queue: who waits in it may be what those with a place wait for.
+        self.routes = Router(limit=Limit(MOST), dependencies=[Depends(self.counted)])
         self._client = client
         self._own_url = own_url
         self._forks = trio.CapacityLimiter(FORKS)
@@ -65,11 +65,8 @@ class Itself:
         self.routes.get("/parallel")(self.parallel)
 
     @asynccontextmanager
-    async def admitted(self) -> AsyncGenerator[None]:
-        """Count a request, or turn it away."""
-        if self.tally.running >= MOST:
-            self.tally.refused += 1
-            raise HTTPError(503, "Too many calls are under way.", headers={"retry-after": "1"})
+    async def counted(self) -> AsyncGenerator[None]:
+        """Count a request while it is under way. `async`, to run in the request's own task: nothing else does then."""
         self.tally.running += 1
         self.tally.most = max(self.tally.most, self.tally.running)
         try:

@@ -16,6 +16,7 @@ import trio
 from hypercorn.config import Config
 
 from trivet import App, File, Request
+from trivet.contrib.client import Client
 from trivet.contrib.static import StaticFiles
 
 from . import upstreams
@@ -65,12 +66,13 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncGenerator[dict[str, Any]]:
-        # Every call has a deadline around it, so httpx needs none; how many there are at a time is bounded where they
-        # are made. A pool that is full would be one more place to wait in, and in a tree of calls that is a standstill.
+        # How many calls there are at a time is bounded where they are made. A pool that is full would be one more place
+        # to wait in, and in a tree of calls that is a standstill. No margin: what is late is cut off by whoever asked.
+        # No retries: what a service in trouble is worth is what the ways decide.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         async with (
             _running(upstreams_url) as base,
-            httpx.AsyncClient(transport=transport, timeout=None, limits=limits, trust_env=False) as client,
+            Client(transport=transport, limits=limits, margin=0, retry=None) as client,
         ):
             yield {"client": client, "upstreams": base}
 

@@ -80,7 +80,7 @@ async def test_the_longest_is_within_the_bound(autojump_clock: MockClock) -> Non
     async with site() as client:
         assert (await client.get("/parallel?length=65&pause=0.1")).text == "z" * 65
         tally = await tally_of(client)
-        assert tally["running"] == tally["refused"] == 0
+        assert tally["running"] == 0
         assert itself.FORKS < tally["most"] <= itself.HEIGHT * (1 + itself.FORKS)
         # Forks are given back: the next one has as many.
         began = trio.current_time()
@@ -106,7 +106,6 @@ async def test_as_many_visitors_as_there_is_room_for(
                 nursery.start_soon(visit)
         tally = await tally_of(client)
     assert answers == ["z" * 65] * visitors
-    assert tally["refused"] == 0
     assert itself.HEIGHT * visitors <= tally["most"] <= itself.MOST
 
 
