@@ -85,7 +85,7 @@ def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[...
     assert [code(row["option"]) for row in rows] == list(parameters)
     for row in rows:
         default: Any = (
-            eval(code(row["default"]), {"Retry": client.Retry, "random": random})
+            eval(code(row["default"]), {"Retry": client.Retry, "random": random, "observe": observe})
             if row["default"]
             else inspect.Parameter.empty
         )
