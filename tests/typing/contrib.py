@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ import msgspec
 
 from trivet import JSON, App, Depends, Form, Request, Router
 from trivet.contrib import broadcast, observe
-from trivet.contrib.broadcast import Broadcast, Joined, Left, Member, Message, Subscription
+from trivet.contrib.broadcast import Broadcast, Joined, Left, Member, Message, Present, Subscription
 from trivet.contrib.broadcast import MemoryBackend as Topics
 from trivet.contrib.client import Client, DeadlineExceeded, Retry, Trace, traced
 from trivet.contrib.concurrency import (
@@ -160,6 +160,8 @@ async def check_broadcast() -> None:
                         assert_type(item.id, str | None)
                     case Joined(member) | Left(member):
                         assert_type(member, Member)
+                    case Present(members):
+                        assert_type(members, Mapping[str, Member])
         rooms.subscribe("a", slow="drop")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
         Broadcast(backend=Silent())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
