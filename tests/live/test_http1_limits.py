@@ -5,6 +5,8 @@ Times are short ones, and only their order is asserted: what must have ended, an
 
 from __future__ import annotations
 
+import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -198,6 +200,25 @@ async def test_idle_timeout_starts_again_with_each_request() -> None:
         for _ in range(8):
             await still_works(wire)
             await trio.sleep(0.1)
+
+
+async def test_idle_timeout_is_not_held_against_what_the_loop_was_too_late_to_read(polled: bool) -> None:
+    """A request that arrived in time is answered, however long something else has kept us from it."""
+    if not polled:
+        pytest.skip("a connection that has a task to read cannot tell what has arrived")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await trio.sleep(0.01)  # of requests that wait, one begins in each turn of the loop
+        await reply(send)
+
+    async with site(app, limits=Limits(idle_timeout=0.2)) as served, AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(served.connect()) for _ in range(20)]
+        await wires[0].settle()
+        for wire in wires:
+            wire.stream.socket._sock.sendall(get())
+        time.sleep(0.8)  # noqa: ASYNC251 - what is tested: the sweep and the poller are both late now
+        for wire in wires:
+            assert (await wire.answer()).status == 200
 
 
 async def test_many_silent_connections_are_closed() -> None:

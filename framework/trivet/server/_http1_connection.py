@@ -238,9 +238,8 @@ class HTTP1Connection(Intake):
             self._scope = None
 
     def _give_up(self) -> None:
-        self._unsent = None
+        self._unsent = self.current = None
         self._more = False
-        self.current = None
         self.eof = True
         self.close()
         self.server.left(self)
@@ -287,6 +286,8 @@ class HTTP1Connection(Intake):
 
     def tick(self, now: float, seconds: float) -> None:
         """Called every `seconds` or so: whatever has taken too long is ended."""
+        if self.deadline <= now and not self.closing:
+            self.transport.look()  # what came in time is not late because we are
         if self.deadline <= now:
             self.deadline = inf
             if self.closing or not self._buffer:
