@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from itertools import product
 from pathlib import Path
 
 import pytest
+import trio
 
+from apps.chat import main
+from apps.chat.limits import Limits
+from apps.chat.rooms import Rooms, open_rooms
 from apps.tour.devtools import Page, browsing, contrast, palettes
-from tests.harness import run_server
+from tests.harness import run_server, serving
 from tests.harness.tools import require
 
 STATIC = Path(__file__).parent / "static"
@@ -58,6 +64,74 @@ async def test_two_browsers_in_one_room(tmp_path: Path) -> None:
                     await ada.wait_for("document.querySelector('#people summary').textContent === 'Only you'")
                     await ada.evaluate("document.getElementById('leave').click()")
                     assert await ada.evaluate("document.activeElement.id") == "room"
+
+
+@pytest.mark.live
+@pytest.mark.slow
+async def test_a_crowd_comes_and_goes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that cannot be told of each have one message for all, and show who is there: also one that was away."""
+    opened = list[Rooms]()
+
+    @asynccontextmanager
+    async def open_known(limits: Limits) -> AsyncGenerator[Rooms]:
+        async with open_rooms(limits) as rooms:
+            opened.append(rooms)
+            yield rooms
+
+    monkeypatch.setattr(main, "open_rooms", open_known)
+    chromium = require("chromium")
+    async with serving("trivet", main.create_app(Limits())) as client, browsing(chromium, f"{client.base_url}") as ada:
+        await ada.set_display(width=1000, height=800, scheme="light")
+        async with browsing(chromium, f"{client.base_url}#tea") as bob:
+            await bob.set_display(width=360, height=740, scheme="dark")
+            await _enter(ada, "Ada", "tea")
+            await _enter(bob, "Bob")
+            await _sees(ada, ["Ada", "Bob"])
+            await _press(bob, "I a")
+            await ada.wait_for("document.getElementById('typing').textContent.includes('Bob')")
+            async with _crowd(opened[0]) as names:
+                for page in (ada, bob):
+                    await _sees(page, [*names, "Ada", "Bob"])
+                await ada.screenshot(tmp_path / "crowd-light.png")
+                await bob.screenshot(tmp_path / "crowd-closed-dark.png")
+                await bob.evaluate("document.getElementById('people').open = true")
+                await bob.screenshot(tmp_path / "crowd-dark.png")
+                await _fits(bob)
+                await bob.evaluate("wire.pause()")
+                await _sees(ada, [*names, "Ada"])
+            await _sees(ada, ["Ada"])
+            await bob.evaluate("wire.again()")
+            for page in (ada, bob):
+                await _sees(page, ["Ada", "Bob"])
+            remarks = "[...document.querySelectorAll('#log .remark')].map((each) => each.textContent)"
+            assert len(await ada.evaluate(remarks)) == 3  # Bob has come, gone, and come
+            assert await bob.evaluate(remarks) == []
+            assert ada.problems == bob.problems == []
+
+
+@asynccontextmanager
+async def _crowd(rooms: Rooms) -> AsyncGenerator[list[str]]:
+    """So many are in a room, from one turn of the loop to another, that nobody can be told of each."""
+    names = [f"Guest {number}" for number in range(rooms.limits.waiting + 50)]
+
+    async def be_there(name: str) -> None:
+        async with rooms.enter("tea", name, None):
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            nursery.start_soon(be_there, name)
+        yield names
+        nursery.cancel_scope.cancel()
+
+
+async def _sees(page: Page, names: list[str]) -> None:
+    """The page has these people in its list, in some order, and their number above it."""
+    listed = "[...document.querySelectorAll('#people li')].map((each) => each.textContent)"
+    await page.wait_for(f"{listed}.length === {len(names)}")
+    assert sorted(await page.evaluate(listed)) == sorted(names)
+    number = "Only you" if len(names) == 1 else f"{len(names)} people"
+    assert await page.evaluate("document.querySelector('#people summary').textContent") == number
 
 
 async def _talk(ada: Page, bob: Page, directory: Path) -> None:

@@ -193,7 +193,7 @@ function append(item) {
 }
 
 function showPeople() {
-  const names = [...people.values()].sort((one, other) => one.localeCompare(other));
+  const names = [...people.values()].sort((one, other) => one.localeCompare(other, [], { numeric: true }));
   get("people").querySelector("summary").textContent = names.length === 1 ? "Only you" : `${names.length} people`;
   get("people").querySelector("ul").replaceChildren(...names.map((name) => {
     const item = document.createElement("li");
