@@ -39,6 +39,7 @@ class Http2WebSocket(SocketWebSocket):
         self._offered = False
         self._status = 0
         self._body = bytearray()
+        self._held: int | None = None
         # h2 knows no `:protocol` in what it sends itself.
         config = h2.config.H2Configuration(
             client_side=True,
@@ -116,7 +117,11 @@ class Http2WebSocket(SocketWebSocket):
             self._status = int(self.headers[":status"])
         elif isinstance(event, h2.events.DataReceived):
             self._body += event.data or b""
-            self._h2.acknowledge_received_data(event.flow_controlled_length or 0, STREAM)
+            length = event.flow_controlled_length or 0
+            if self._held is None:
+                self._h2.acknowledge_received_data(length, STREAM)
+            else:
+                self._held += length
         elif isinstance(event, h2.events.StreamEnded):
             self.ended.append("END_STREAM")
         elif isinstance(event, h2.events.StreamReset):
@@ -134,6 +139,16 @@ class Http2WebSocket(SocketWebSocket):
         while not self.ended:
             assert await self._take(), "the connection was closed"
         return self.ended[0]
+
+    def hold_window(self) -> None:
+        """Let the server send no more than the window that is open now, though we go on taking what comes."""
+        self._held = 0
+
+    async def open_window(self) -> None:
+        """Open it again, by what was taken."""
+        held, self._held = self._held, None
+        self._h2.acknowledge_received_data(held or 0, STREAM)
+        await self._flush()
 
     async def end(self) -> None:
         """End our half of the stream, without a close frame."""

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from wsproto.events import BytesMessage, TextMessage
+from wsproto.events import BytesMessage, Ping, TextMessage
 
 from tests.live._http2_ws import http2_websocket
 from tests.live._inprocess import serving
 from trivet import App, HTTPError, WebSocket, WebSocketClosed
+from trivet.server._inbox import MessageInbox
 from trivet.testing import WebSocketRefused
 
 pytestmark = pytest.mark.live
@@ -129,6 +130,109 @@ async def test_the_answer_to_a_close_comes_behind_what_was_sent() -> None:
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert await ws.receive() == bytes(300_000)
         assert await ws.wait_closed() == (4001, "")
+
+
+async def test_pings_are_answered_though_nothing_fits() -> None:
+    """Behind what was sent; who reads the connection does not wait for that, else the windows would stay closed."""
+    site, sent = App(send_timeout=1), trio.Event()
+
+    @site.websocket("/")
+    async def sends(ws: WebSocket) -> None:
+        await ws.accept()
+        sent.set()
+        await ws.send(bytes(300_000))
+        async for message in ws:
+            await ws.send(message)
+
+    async with serving(site) as served, http2_websocket(served, "/") as ws:
+        await sent.wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for payload in (b"1", b"2", b"3"):
+            await ws._write(Ping(payload))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert await ws.receive() == bytes(300_000)
+        await ws._write(Ping(b"4"))
+        await ws.send("x")
+        assert await ws.receive() == "x"
+        await ws.close()
+        await ws.wait_closed()
+        assert ws._pongs[-2:] == [b"3", b"4"]
+
+
+async def test_sends_of_several_tasks_all_end() -> None:
+    """Each is woken when there is room again, not only the one that began last."""
+    site = App(send_timeout=None)
+    messages = [bytes([number]) * 100_000 for number in range(3)]
+
+    @site.websocket("/")
+    async def sends(ws: WebSocket) -> None:
+        await ws.accept()
+        async with trio.open_nursery() as nursery:
+            for message in messages:
+                nursery.start_soon(ws.send, message)
+        await ws.send("all are sent")
+
+    with trio.fail_after(5):
+        async with serving(site) as served, http2_websocket(served, "/") as ws:
+            assert sorted([await ws.receive() for _ in messages]) == messages
+            assert await ws.receive() == "all are sent"
+
+
+async def test_an_echo_goes_on_when_its_client_reads_late() -> None:
+    """The reader of the connection does not wait for a handler that waits for a window."""
+    site = App(send_timeout=1)
+    site.websocket("/")(echo)
+    async with serving(site) as served, http2_websocket(served, "/") as ws:
+        ws.hold_window()
+        for _ in range(120):
+            await ws.send(bytes(1000))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await ws.open_window()
+        for _ in range(120):
+            assert await ws.receive() == bytes(1000)
+
+
+async def test_who_does_not_receive_stops_its_client() -> None:
+    """By the window, which opens again when it does; nothing is lost."""
+    site, goes_on = App(), trio.Event()
+
+    @site.websocket("/")
+    async def late(ws: WebSocket) -> None:
+        await ws.accept()
+        await goes_on.wait()
+        for number in range(300):
+            assert await ws.receive() == f"{number:1000}"
+        await ws.send("thanks")
+
+    async with serving(site) as served, http2_websocket(served, "/") as ws:
+
+        async def talk() -> None:
+            for number in range(300):
+                await ws.send(f"{number:1000}")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert nursery.child_tasks  # it waits
+            goes_on.set()
+        assert await ws.receive() == "thanks"
+
+
+async def test_what_is_unread_at_the_end_opens_the_connections_window() -> None:
+    """Else it would be closed for the streams that follow; while there is room nothing is owed."""
+    inbox, opened = MessageInbox(2), list[int]()
+    inbox.taken = opened.append
+    for number in (1, 2, 3):
+        inbox.feed({"type": "websocket.receive", "text": str(number)})
+    inbox.owed = 5
+    await inbox.receive()
+    assert opened == []
+    await inbox.receive()
+    assert opened == [5]
+    inbox.owed = 7
+    inbox.end({"type": "websocket.disconnect"})
+    inbox.end({"type": "websocket.disconnect"})
+    assert opened == [5, 7]
 
 
 async def test_an_error_after_the_acceptance_closes() -> None:

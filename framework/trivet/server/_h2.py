@@ -6,8 +6,8 @@ streams is `priority`'s. What the two change:
 - A request whose pseudo-headers cannot be read, and CONNECT without `:protocol`, cost an answer; they ended the server.
 - DATA after an early answer is dropped, and the client is asked to stop (RST_STREAM with NO_ERROR, RFC 9113 section
   8.1); it ended the server.
-- The window of a stream opens when the application reads, so that an unread upload stops itself; it blocked all
-  streams of its connection.
+- The window of a stream opens when the application reads, so that an unread upload stops itself, and so does an unread
+  WebSocket (RFC 8441); it blocked all streams of its connection, and itself, if what it sent waited for a window.
 - A window of zero stops the application; it let it fill memory without bound.
 - A stream on which nothing moves for `send_timeout` is reset, as is one whose response cannot be completed; the client
   waited for ever.
@@ -15,8 +15,9 @@ streams is `priority`'s. What the two change:
 - During a drain new streams are refused with REFUSED_STREAM: the client may send them again elsewhere.
 - A client that opens and resets streams faster than their applications end (CVE-2023-44487) is disconnected.
 
-What remains: one WebSocket that does not read (RFC 8441) stops the reader of its connection, and a head that h2 finds
-malformed costs the connection, not the stream. A proxy that speaks HTTP/1.1 to us is the better place for HTTP/2.
+What remains: all uploads of a connection share its window of 64 KiB, so that what is unread of one holds up the others,
+and a head that h2 finds malformed costs the connection, not the stream. A proxy that speaks HTTP/1.1 to us is the
+better place for HTTP/2.
 """
 
 from __future__ import annotations
@@ -96,8 +97,9 @@ class HTTP2(Sending):
             length -= len(data)  # the rest of it when the application has read it
         elif stream is not None:
             await stream.handle(Body(stream_id=event.stream_id, data=data))
-            if stream.inbox.full:
-                await self.wire.parked(stream.inbox.room)
+            if isinstance(stream, WebSocketStream) and stream.inbox.full and not stream.closed:
+                stream.inbox.owed += length
+                length = 0
         if length:
             self._acknowledge(event.stream_id, length)
 
@@ -111,6 +113,11 @@ class HTTP2(Sending):
         """Open the stream's window, and the connection's, by what the application has read."""
         self._acknowledge(stream_id, length)
         await self._flush()
+
+    def _messages_read(self, stream_id: int, length: int) -> None:
+        """The same for a WebSocket, whose `receive` may not be cancelled between a message and this."""
+        self._acknowledge(stream_id, length)
+        self.wire.spawn(self._flush)
 
     async def _request(self, event: h2.events.RequestReceived) -> None:
         stream_id = event.stream_id
@@ -144,6 +151,8 @@ class HTTP2(Sending):
         stream = (WebSocketStream if websocket else RequestStream)(self.wire, self, stream_id)
         if isinstance(stream, RequestStream):
             stream.inbox.taken = partial(self._application_read, stream_id)
+        else:
+            stream.inbox.taken = partial(self._messages_read, stream_id)
         self.streams[stream_id] = stream
         self.stream_buffers[stream_id] = Outflow()
         try:

@@ -109,9 +109,13 @@ class Sending(H2Protocol):
         stream = self.streams.get(stream_id)
         timeout = self.wire.server.send_timeout if stream is None else stream.link.send_timeout
         buffer.patience = inf if timeout is None else timeout
-        with trio.CancelScope(deadline=trio.current_time() + buffer.patience) as buffer.scope:
-            await wait()
-        if buffer.scope.cancelled_caught:
+        with trio.CancelScope(deadline=trio.current_time() + buffer.patience) as scope:
+            buffer.waiting.add(scope)
+            try:
+                await wait()
+            finally:
+                buffer.waiting.discard(scope)
+        if scope.cancelled_caught:
             log.info("reset stream %d of %s: it took nothing for %g s", stream_id, self.client, buffer.patience)
             self._reset(stream_id, ErrorCodes.CANCEL)
             await self._drop(stream_id)

@@ -179,12 +179,16 @@ class MessageInbox(Inbox):
         limit: how many unread messages make the reader wait.
     """
 
-    __slots__ = ("_limit", "_messages")
+    __slots__ = ("_limit", "_messages", "owed", "taken")
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._messages: deque[Message] = deque()
         self._limit = limit
+        self.owed = 0
+        """Bytes that came while it was full. HTTP/2's reader does not wait: the window stays closed by so many."""
+        self.taken: Callable[[int], object] | None = None
+        """Called with these when there is room again, or nobody will read any more."""
 
     @property
     def full(self) -> bool:
@@ -197,8 +201,23 @@ class MessageInbox(Inbox):
             self._messages.append(message)
             self._wake()
 
+    def end(self, message: Message) -> None:
+        """See `Inbox.end`."""
+        super().end(message)
+        self._open()
+
     def _empty(self) -> bool:
         return not self._messages
 
     def _take(self) -> Message | None:
-        return self._messages.popleft() if self._messages else None
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        if not self.full:
+            self._open()
+        return message
+
+    def _open(self) -> None:
+        if self.owed and self.taken is not None:
+            owed, self.owed = self.owed, 0
+            self.taken(owed)

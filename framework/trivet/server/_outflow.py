@@ -11,14 +11,14 @@ from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BUFFER_LOW_WATER
 class Outflow:
     """The bytes of one stream that wait for its window."""
 
-    __slots__ = ("_room", "buffer", "ended", "finished", "patience", "scope")
+    __slots__ = ("_room", "buffer", "ended", "finished", "patience", "waiting")
 
     def __init__(self) -> None:
         self.buffer = bytearray()
         self.finished = trio.Event()
         """Everything has been handed to h2, END_STREAM too, or never will be."""
-        self.scope: trio.CancelScope | None = None
-        """Of the task that waits for this stream to move; its deadline moves with it."""
+        self.waiting: set[trio.CancelScope] = set()
+        """Of the tasks that wait for this stream to move, several of a WebSocket; their deadlines move with it."""
         self.patience = inf
         self.ended = False
         """Nothing will be added."""
@@ -38,7 +38,7 @@ class Outflow:
         self.buffer.extend(data)
         if len(self.buffer) < BUFFER_HIGH_WATER:
             return True
-        self._room = trio.Event()
+        self._renew()
         return False
 
     async def room(self) -> None:
@@ -48,15 +48,22 @@ class Outflow:
     async def drain(self) -> None:
         """Return when what was added is gone: what hypercorn waits for before it sends trailers."""
         while self.buffer and not self.finished.is_set():
-            self._room = trio.Event()
+            self._renew()
             await self._room.wait()
+
+    def _renew(self) -> None:
+        # Not while another task waits for it: that one would never be woken.
+        if self._room.is_set():
+            self._room = trio.Event()
 
     def take(self, max_length: int) -> bytes:
         """Take at most `max_length` bytes."""
         data = bytes(self.buffer[:max_length])
         del self.buffer[:max_length]
-        if data and self.scope is not None:
-            self.scope.deadline = trio.current_time() + self.patience
+        if data and self.waiting:
+            deadline = trio.current_time() + self.patience
+            for scope in self.waiting:
+                scope.deadline = deadline
         if len(self.buffer) < BUFFER_LOW_WATER:
             self._room.set()
         return data

@@ -12,6 +12,7 @@ This file owns the handshake's refusals and what the application is told at the 
 - `send` raises once the client has left: a handler that only sends would go on for ever.
 - A protocol error is answered with its close code (RFC 6455 section 7.4.1), not with silence.
 - Over HTTP/2 a close frame goes out, and END_STREAM behind it (RFC 8441 section 5), before the stream is reset.
+- Over HTTP/2 no answer to a frame is waited for by who reads: it may need a window, which nobody else would open.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class WebSocketStream(WSStream):
         self._close_code = int(CloseReason.ABNORMAL_CLOSURE)
         self._close_reason = ""
         self._left = False  # before we closed
+        self._ping: Ping | None = None  # to be answered over HTTP/2
         self.entry: Entry | None = None  # of the access log
         self.outcome: Reason = "returned"
 
@@ -156,7 +158,7 @@ class WebSocketStream(WSStream):
                     self.inbox.feed(buffer.to_message())
                     buffer.clear()
             elif isinstance(event, Ping):
-                await self._send_wsproto_event(event.response())
+                await self._answer(event)
             elif isinstance(event, CloseConnection):
                 if self.connection.state is ConnectionState.OPEN:  # wsproto's way of saying: a protocol error
                     await self._end(event.code, event.reason or "")
@@ -165,6 +167,21 @@ class WebSocketStream(WSStream):
                 answers = self.connection.state is ConnectionState.REMOTE_CLOSING
                 await self._read_to_the_end(self.connection.send(event.response()) if answers else b"")
                 return
+
+    async def _answer(self, ping: Ping) -> None:
+        if not self._is_http2:
+            await self._send_wsproto_event(ping.response())
+            return
+        before, self._ping = self._ping, ping
+        if before is None:
+            self.wire.spawn(self._send_pong)
+
+    async def _send_pong(self) -> None:
+        """Answer the last ping. Those that came while an answer waited have none (RFC 6455 section 5.5.3)."""
+        while (ping := self._ping) is not None:
+            await self._send_wsproto_event(ping.response())
+            if self._ping is ping:
+                self._ping = None
 
     async def _end(self, code: int, reason: str) -> None:
         """Close for the client's fault, and tell the application so."""
@@ -179,7 +196,6 @@ class WebSocketStream(WSStream):
         """Nothing more is read: tell the application, and end the stream with a last frame, if there is one."""
         self._closed()
         if self._is_http2:
-            # It may wait for a window, and who reads those is the one that calls this.
             self.wire.spawn(self._end_stream, frame)
         else:
             await self._end_stream(frame)
