@@ -34,6 +34,19 @@ class State(Enum):
 
 OPEN: Final = State.OPEN
 
+SERVERS: Final = frozenset(
+    (
+        b"upgrade",
+        b"connection",
+        b"sec-websocket-accept",
+        b"sec-websocket-protocol",
+        b"sec-websocket-extensions",
+        b"content-length",
+        b"transfer-encoding",
+    )
+)
+"""Fields of an acceptance that the server writes (RFC 6455 section 4.2.2). hypercorn itself stops at some of them."""
+
 
 class SocketLife(SocketHead):
     """A WebSocket without its messages."""
@@ -72,7 +85,7 @@ class SocketLife(SocketHead):
 
         Raises:
             ResponseError: the client has not offered this subprotocol.
-            ValueError: a header that cannot be sent.
+            ValueError: a header that cannot be sent, or that is the server's to set.
             RuntimeError: it has been accepted already, at first use perhaps.
             WebSocketClosed: the client has left.
 
@@ -100,9 +113,10 @@ class SocketLife(SocketHead):
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._state is not State.HANDSHAKE:
             raise await self._closed_error()
+        headers = self._handshake._with_own(headers)
+        check_acceptance(headers)
         self._state = State.ACCEPTING
         self._accepting = trio.Event()
-        headers = self._handshake._with_own(headers)
         done = False
         try:
             # Half an acceptance would be neither: whoever cancels has to wait for as long as a write may take.
@@ -254,3 +268,21 @@ class SocketLife(SocketHead):
         if self._handshake._left:  # the server has the close for us, behind what has not been received
             await self._in.find_end()
         return WebSocketClosed(self._in.code, self._in.reason)
+
+
+def check_acceptance(headers: RawHeaders) -> None:
+    """Refuse headers that would make another handshake of it, while it can still be answered with a response.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for name, _ in headers:
+        if name in SERVERS:
+            remedy = (
+                "Choose one that the client offers:  await ws.accept(subprotocol=ws.subprotocols[0])"
+                if name == b"sec-websocket-protocol"
+                else "Leave it out."
+            )
+            raise ValueError(
+                f"{name.decode()!r} is a header of a WebSocket's acceptance that the server sets.\n{remedy}"
+            )

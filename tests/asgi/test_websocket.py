@@ -251,6 +251,23 @@ async def test_a_header_that_cannot_be_sent_is_refused_before_the_acceptance(cap
         assert (await refusal(client, "/")).status == 500
 
 
+@pytest.mark.parametrize("by_provider", [True, False])
+async def test_a_header_that_is_the_servers_is_refused_before_the_acceptance(by_provider: bool) -> None:
+    """Whoever sets it: what follows depends on the server, and ends stock hypercorn."""
+    app = App()
+
+    async def provider(request: Request) -> None:
+        if by_provider:
+            request.response_headers["sec-websocket-protocol"] = "a"
+
+    @app.websocket("/")
+    async def handler(ws: WebSocket, provided: Annotated[None, Depends(provider)]) -> None:
+        await ws.accept(headers={} if by_provider else {"Sec-WebSocket-Protocol": "a"})
+
+    async with TestClient(app) as client:
+        assert (await refusal(client, "/", subprotocols=["a"])).status == 500
+
+
 @both_servers
 async def test_the_first_use_accepts_once(link: bool) -> None:
     """Whichever it is, and whoever is first: all others wait for it."""

@@ -65,6 +65,8 @@ class Site:
             await ws.close(4001, "enough")
         elif how == "refuses":
             raise HTTPError(401, "who are you?", headers={"www-authenticate": "Basic"})
+        elif how == "misleads":
+            await ws.accept(headers={"sec-websocket-protocol": "a"})
         elif how == "fails":
             raise ValueError("a secret")
         elif how == "caught":
@@ -193,6 +195,7 @@ async def test_how_a_handler_ends_is_how_it_closes(
         ("/ends/returns?accept=false", 403),
         ("/ends/closes?accept=false", 403),
         ("/ends/refuses?accept=false", 401),
+        ("/ends/misleads?accept=false", 500),
         ("/ends/fails?accept=false", 500),
         ("/ends/caught?accept=false", 404),
         ("/late", 503),

@@ -35,6 +35,7 @@ REFUSED: list[tuple[list[Any], Any, str]] = [
     ([], {"type": "http.response.start", "status": 200}, "stage 'handshake'"),
     ([], ws("accept", subprotocol="c"), "was not offered"),
     ([], ws("accept", headers=[(b"sec-websocket-protocol", b"a")]), "say subprotocol="),
+    ([], ws("accept", headers=[(b"connection", b"close")]), "the server's to set"),
     ([], ws("accept", headers=[(b"x-a", b"a\r\nb")]), "CR, LF or NUL"),
     ([], {**START, "status": 101}, "final response"),
     ([ACCEPT], ACCEPT, "stage 'open'"),

@@ -11,6 +11,7 @@ import pytest
 from tests.harness import Golden
 from trivet._ws_close import check_close, fitting
 from trivet._ws_json import from_json
+from trivet._ws_life import check_acceptance
 from trivet.errors import InvalidMessage
 
 
@@ -32,6 +33,8 @@ WRONG: dict[str, Callable[[], object]] = {
     "code_reserved": lambda: check_close(1006, ""),
     "code_type": lambda: check_close("4000", ""),  # type: ignore[arg-type]
     "code_http": lambda: check_close(404, ""),
+    "header_protocol": lambda: check_acceptance([(b"x-a", b"b"), (b"sec-websocket-protocol", b"a")]),
+    "header_framing": lambda: check_acceptance([(b"content-length", b"1")]),
 }
 
 
