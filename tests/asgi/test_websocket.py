@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -545,7 +545,7 @@ async def test_a_dependency_may_use_it(link: bool) -> None:
     app, log = App(), list[str]()
 
     @asynccontextmanager
-    async def login(ws: WebSocket) -> AsyncIterator[str]:
+    async def login(ws: WebSocket) -> AsyncGenerator[str]:
         name = await ws.receive_text()
         if name == "nobody":
             raise HTTPError(401, "who are you?")
