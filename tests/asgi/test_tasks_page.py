@@ -284,16 +284,44 @@ async def test_others_have_their_turn_while_it_looks(monkeypatch: pytest.MonkeyP
 async def test_a_crowd_is_looked_at_no_more_often_than_can_be_afforded(autojump_clock: MockClock) -> None:
     """However many ask: who comes before its time is shown what the one before has seen."""
     async with trio.open_nursery() as crowd:
-        for _ in range(_lookout.FEW):
+        for _ in range(200):
             crowd.start_soon(trio.sleep_forever)
         await wait_all_tasks_blocked()
         watch = lookout()
         with watch.following():
             first = await watch.look()
             assert await watch.look() is first
-            await trio.sleep(watch.period)
+            await trio.sleep(_lookout.PER_TASK * first.looked)
             assert await watch.look() is not first
         crowd.cancel_scope.cancel()
+
+
+async def test_however_many_pages_are_open_one_look_is_enough(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was opened at a time of its own; they look together, though there is little to see."""
+    looks, read = list[float](), _lookout.Lookout._read
+
+    async def counted(self: _lookout.Lookout) -> _lookout.View:
+        looks.append(trio.current_time())
+        return await read(self)
+
+    monkeypatch.setattr(_lookout.Lookout, "_read", counted)
+    pages = 10
+    async with TestClient(made(), timeout=None) as client, trio.open_nursery() as nursery:
+
+        async def follow() -> None:
+            async with client.events("/ops/tasks/events") as events:
+                async for _ in events:
+                    pass
+
+        for _ in range(pages):
+            nursery.start_soon(follow)
+            await trio.sleep(0.07)
+        looks.clear()
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert len(looks) <= 10 / _lookout.PERIOD + 1
 
 
 async def test_the_page_and_its_files() -> None:

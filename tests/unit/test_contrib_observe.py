@@ -21,7 +21,7 @@ from tests.harness import Golden
 from trivet import App, Depends, HTTPError, Limit
 from trivet.asgi import Receive, Scope, Send
 from trivet.contrib import observe
-from trivet.contrib.observe import _loop, _meter
+from trivet.contrib.observe import _loop, _meter, _metrics
 from trivet.contrib.observe._exposition import FAMILIES, Figures, text_of
 from trivet.contrib.observe._meter import Counts, Distribution, Histogram
 from trivet.errors import RegistrationError
@@ -275,6 +275,30 @@ async def test_your_own_metrics_are_on_the_page() -> None:
         assert "python_info" in text
 
 
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain", "*/*"])
+@pytest.mark.parametrize("version", ["", "x", "1.x", "0x1", "1.0.0;escaping=x", "²"])
+async def test_whatever_a_client_accepts_it_gets_a_page(kind: str, version: str) -> None:
+    """A version that is none is nobody's fault but its own."""
+    async with TestClient(measured()) as client:
+        answer = await client.get("/observe/metrics", headers={b"accept": f"{kind};version={version}".encode()})
+    assert answer.status_code == 200
+    assert ("trivet_draining", ()) in samples_of(answer.text.removesuffix("# EOF\n"))
+
+
+async def test_the_page_takes_no_thread_of_the_applications(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose handlers have taken all of Trio's is one that somebody wants to see."""
+    limiter, taken = trio.to_thread.current_default_thread_limiter(), list[int]()
+
+    def counting(*args: Any) -> tuple[str, bytes]:
+        taken.append(trio.from_thread.run_sync(lambda: limiter.borrowed_tokens))
+        return text_of(*args)
+
+    monkeypatch.setattr(_metrics, "text_of", counting)
+    async with TestClient(measured()) as client:
+        assert (await client.get("/observe/metrics")).status_code == 200
+    assert taken == [0]
+
+
 async def test_limits_and_background_tasks_are_on_the_page() -> None:
     """A limit that several routes share counts once."""
     app = App()
@@ -355,6 +379,19 @@ async def test_a_service_that_has_given_up_is_not_ready(
     assert status == 200 or answer.text == "given up: refresh\n"
 
 
+async def test_a_service_of_a_mounted_application_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However deep: `app.ready` and the page say the same."""
+    app, middle, inner = App(), App(), App()
+    app.mount("", observe.router("ready"))
+    app.mount("/m", middle)
+    middle.mount("/i", inner)
+    service = SimpleNamespace(name="refresh", state="failed", restarts=0)
+    monkeypatch.setattr(App, "services", property(lambda self: (service,) if self is inner else ()))
+    async with TestClient(app) as client:
+        answer = await client.get("/ready")
+        assert (answer.status_code, answer.text, app.ready) == (503, "given up: refresh\n", False)
+
+
 # ---- the loop
 
 
@@ -403,6 +440,26 @@ async def test_a_span_has_the_whole_route_and_nothing_of_the_messages() -> None:
         said = [(span.name, (span.attributes or {}).get("trivet.outcome")) for span in servers]
         assert said == [("GET /inner/items/{item_id}", "returned"), ("GET /plain/*", "returned")]
         assert (len(exporter.get_finished_spans()) > 2) == bool(more)
+
+
+async def test_no_client_can_name_a_span() -> None:
+    """A method that HTTP does not know is `HTTP`, as the semantic conventions have it."""
+
+    async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    app = App()
+    app.wrap(observe.opentelemetry, tracer_provider=provider)
+    app.mount("/plain", plain)
+    async with TestClient(app) as client:
+        for method in ("FORGED-1", "FORGED-2", "PATCH"):
+            await client.request(method, "/plain/x")
+    assert [span.name for span in exporter.get_finished_spans()] == ["HTTP /plain/*", "HTTP /plain/*", "PATCH /plain/*"]
 
 
 # ---- what users can get wrong

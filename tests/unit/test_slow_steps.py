@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
@@ -12,7 +13,7 @@ import trio
 
 from tests.harness import Golden
 from trivet import App, Request
-from trivet.contrib.observe._slow_steps import QUIET, REMEMBERED, SlowSteps
+from trivet.contrib.observe._slow_steps import QUIET, REMEMBERED, Culprit, SlowSteps
 from trivet.testing import TestClient
 
 
@@ -170,6 +171,33 @@ def test_in_a_run_of_its_own_its_thread_sees_what_goes_on(caplog: pytest.LogCapt
         if thread.name == "trivet slow steps":
             thread.join(5)
             assert not thread.is_alive()
+
+
+async def test_who_was_seen_too_late_is_not_taken_for_the_next(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other thread may come to the end of its look when the step is over that it looked at."""
+
+    async def first() -> None:
+        watched.hold_up(1)
+        late.append(watched.slow._caught)
+
+    async def second(seen: bool) -> None:
+        watched.hold_up(1, seen=seen)
+
+    async def step(fn: Callable[..., Awaitable[None]], *args: bool) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fn, *args)
+
+    late = list[tuple[int, Culprit] | None]()
+    with watched.slow:
+        for seen in (False, True):
+            await step(first)
+            watched.slow._caught = late[-1]
+            await step(second, seen)
+            watched.clock.pass_(QUIET)
+    told = [line.partition(" held")[0].rpartition(".")[2] for line in lines(caplog)]
+    assert [each for each in told if each in ("first", "second")] == ["first", "second", "first", "second"]
 
 
 @pytest.mark.parametrize("threshold", ["0.1", True, None, 0, -1, float("inf"), float("nan")])

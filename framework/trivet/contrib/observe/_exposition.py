@@ -63,7 +63,10 @@ def text_of(figures: Figures, registry: Collector | None, accept: str) -> tuple[
         registry: what else there is, by prometheus_client's own metrics.
         accept: the header of the request.
     """
-    encode, media_type = choose_encoder(accept)
+    try:
+        encode, media_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number, which it compares with one (0.26)
+        encode, media_type = choose_encoder("")
     page = CollectorRegistry(auto_describe=False)
     page.register(_Collected(figures, worker_labels()))
     if registry is not None:

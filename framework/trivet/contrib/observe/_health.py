@@ -6,7 +6,10 @@ given up, is not ready and yet healthy: it is to be left alone until it ends, no
 
 from __future__ import annotations
 
-from trivet import Request, Router, Text
+from collections.abc import Iterator
+from typing import Any
+
+from trivet import App, Request, Router, Text
 
 
 def add_health(router: Router) -> None:
@@ -24,10 +27,18 @@ def add_ready(router: Router) -> None:
     async def ready(request: Request) -> Text:
         if request.draining.is_set() or request.app.draining.is_set():
             return Text("draining\n", status=503, headers=NOT_KEPT)
-        failed = [each.name for each in request.app.services if each.state == "failed"]
+        failed = list(_given_up(request.app))
         if failed:
             return Text(f"given up: {', '.join(failed)}\n", status=503, headers=NOT_KEPT)
         return Text("ready\n", headers=NOT_KEPT)
+
+
+def _given_up(app: Any) -> Iterator[str]:
+    """The services that have, by name; those of mounted applications too, as `app.ready` has it."""
+    yield from (each.name for each in app.services if each.state == "failed")
+    for mounted in app._mounted:
+        if isinstance(mounted.app, App):
+            yield from _given_up(mounted.app)
 
 
 NOT_KEPT = {"cache-control": "no-store"}

@@ -28,9 +28,6 @@ PER_TASK: Final = 0.0005
 """Seconds for each task that was looked at: of a thousand, half a second. So looking takes a twentieth of the time of a
 core, whatever there is to see."""
 
-FEW: Final = 200
-"""Tasks: so many are looked at anew whenever somebody asks."""
-
 SLICE: Final = 0.002
 """Seconds of looking after which others have their turn."""
 
@@ -76,19 +73,15 @@ class Lookout:
     def __init__(self) -> None:
         self.names: WeakKeyDictionary[trio.Nursery, str] = WeakKeyDictionary()
         """What to call nurseries."""
+        self.next = 0.0
+        """When those who follow look again, on Trio's clock: all of them at once, for then one look is enough."""
         self._lock = trio.Lock()
         self._view: View | None = None
-        self._due = 0.0  # when the view is too old for those who follow
+        self._due = 0.0  # when the view is too old to be shown again
         self._followers = 0
         self._seen: Requests = {}
         self._ended: deque[Ended] = deque(maxlen=REMEMBERED)
         self._count = 0
-
-    @property
-    def period(self) -> float:
-        """Seconds between two looks."""
-        looked = 0 if self._view is None else self._view.looked
-        return max(PERIOD, looked * PER_TASK)
 
     @contextmanager
     def following(self) -> Generator[None]:
@@ -109,11 +102,14 @@ class Lookout:
         """
         async with self._lock:
             view = self._view
-            if view is None or view.looked < FEW or trio.current_time() >= self._due:
+            if view is None or trio.current_time() >= min(self._due, self.next):
                 view = await self._read()
                 if self._followers:
                     self._view = view
-                self._due = trio.current_time() + self.period
+                now = trio.current_time()
+                self._due = now + view.looked * PER_TASK
+                if now >= self.next:  # else who has just come would have a time of its own ever after
+                    self.next = now + max(PERIOD, view.looked * PER_TASK)
             return view
 
     async def _read(self) -> View:

@@ -24,6 +24,10 @@ from ._meter import Counts, Distribution
 ENDINGS: Final = ("completed", "failed", "timed_out", "cancelled")
 """How a task of `app.tasks` can end: names of its counts, and of a label."""
 
+WRITERS: Final = 2
+"""Pages that are written at once: in threads of their own, for an application whose handlers have taken all of Trio's
+is one that somebody wants to see."""
+
 
 def add_metrics(router: Router, buckets: Sequence[float], registry: Collector | Literal["default"] | None) -> None:
     """Register `/metrics`, and have the application measured that it is registered in.
@@ -34,6 +38,7 @@ def add_metrics(router: Router, buckets: Sequence[float], registry: Collector | 
         registry: of prometheus_client, whose metrics are on the page too; `"default"`: its `REGISTRY`.
     """
     others = REGISTRY if registry == "default" else registry
+    limiter = trio.CapacityLimiter(WRITERS)
 
     async def metrics(
         request: Request,
@@ -41,7 +46,7 @@ def add_metrics(router: Router, buckets: Sequence[float], registry: Collector | 
         accept: Annotated[str, Header()] = "",
     ) -> Response:
         figures = _figures(request.app, lag)
-        media_type, text = await trio.to_thread.run_sync(text_of, figures, others, accept)
+        media_type, text = await trio.to_thread.run_sync(text_of, figures, others, accept, limiter=limiter)
         return Response(text, media_type=media_type, headers={"cache-control": "no-store"})
 
     setattr(metrics, METER, partial(Counts, buckets))

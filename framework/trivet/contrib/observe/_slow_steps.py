@@ -68,9 +68,9 @@ class SlowSteps(trio.abc.Instrument):
         self.threshold = _checked(threshold)
         self._clock: Callable[[], float] = time.perf_counter
         self._began = 0.0  # of the step that goes on; 0: none does
-        self._step = 0  # counts those that were slow enough to be looked at, so that two are not taken for one
+        self._step = 0  # counts them, so that two are not taken for one
         self._task: trio.lowlevel.Task | None = None
-        self._caught: Culprit | None = None
+        self._caught: tuple[int, Culprit] | None = None  # and in which step
         self._told: dict[tuple[str, str | None], list[float]] = {}  # when, and how often it was not told since
         self._loop = 0  # the thread it runs in
         self._stop: threading.Event | None = None
@@ -112,8 +112,8 @@ class SlowSteps(trio.abc.Instrument):
             return
         took = self._clock() - began
         if took >= self.threshold:
-            caught, self._caught = self._caught, None
-            self._tell(took, caught or self._from_outside(task))
+            caught = self._caught
+            self._tell(took, caught[1] if caught is not None and caught[0] == self._step else self._from_outside(task))
         self._step += 1
 
     # Who it was ---------------------------------------------------------------------------------------------------
@@ -125,14 +125,16 @@ class SlowSteps(trio.abc.Instrument):
     def _look(self) -> None:
         """Take down where the loop's thread is, if it has been in one step for too long."""
         began, step, task = self._began, self._step, self._task
-        if not began or task is None or self._clock() - began < self.threshold or self._caught is not None:
+        if not began or task is None or self._clock() - began < self.threshold:
+            return
+        if self._caught is not None and self._caught[0] == step:
             return
         frame = sys._current_frames().get(self._loop)
         if frame is None:
             return
         caught = self._from_inside(task, frame)
         if step == self._step and self._began == began:
-            self._caught = caught
+            self._caught = step, caught  # the step may end just before this, and the next must not be taken for it
 
     def _from_inside(self, task: trio.lowlevel.Task, frame: FrameType) -> Culprit:
         frames = frames_of(task, frame)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trivet.asgi import ACCESS, Access, ASGIApp, Message, Reason, Receive, Scope, Send
 
+from ._meter import METHODS, WEBSOCKET
+
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
@@ -99,4 +101,6 @@ def _tell(span: Span, scope: Scope, told: _Told, outcome: Reason | None) -> None
         span.set_attribute(REQUEST_ID, told.request_id)
     if told.route is not None:
         span.set_attribute(ROUTE, told.route)
-        span.update_name(f"{scope.get('method', 'WEBSOCKET')} {told.route}")
+        method = scope.get("method", WEBSOCKET)
+        # `HTTP`: as the semantic conventions have it for a method that they do not know, which any client may send.
+        span.update_name(f"{method if method in METHODS else 'HTTP'} {told.route}")

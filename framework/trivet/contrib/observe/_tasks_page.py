@@ -108,7 +108,7 @@ async def events(request: Request) -> EventStream:
                 if seen != shown:
                     await sink.send(Event(_tasks(view, services), event="tasks"))
                     shown = seen
-                await trio.sleep(watch.period)
+                await trio.sleep_until(watch.next)
 
     return EventStream(feed)
 
