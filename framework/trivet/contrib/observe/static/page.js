@@ -32,6 +32,9 @@ let away = false;
 let shown = 0; // the number of the last that has ended and is listed
 let first = true;
 
+// In a frame of another page it has less room, and that page says what it is.
+document.documentElement.classList.toggle("framed", self !== top);
+
 pause.addEventListener("click", () => {
   paused = !paused;
   pause.setAttribute("aria-pressed", String(paused));
