@@ -244,6 +244,7 @@ async def _tree(page: Page) -> None:
     await page.wait_for(f"{frame}.getElementById('summary')?.textContent.includes('task')")
     result = await _call(page, "sleepers/sleep", seconds="10")
     await page.wait_for(f"{sleeper}?.innerText.includes('waits for trio.sleep')")
+    assert await page.evaluate(f"{sleeper} === {frame}.querySelector('#tree > li')")  # before the services
     await page.evaluate(f"{result}.querySelector('.leave').click()")
     ended = f"[...{frame}.querySelectorAll('#ended li')].find(e => e.innerText.includes('GET /sleep'))"
     await page.wait_for(f"{ended}?.innerText.includes('its client left')")
