@@ -11,11 +11,13 @@ from typing import Final, Literal
 from apps import beside_quart, chat, fanout, hello, jobs, sleepers, upload
 from apps.counter import service
 from apps.counter.main import create_app
+from apps.gateway import main as gateway_main
 from apps.notes import main as notes_main
 from apps.notes.settings import Settings as NotesSettings
 from trivet import HTML, App, Request, Response
+from trivet.contrib import observe
 
-from . import trouble
+from . import backends, trouble
 from .shown import shown
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -69,9 +71,15 @@ app.mount("/upload", upload.app)
 app.mount("/jobs", jobs.app)
 app.mount("/chat", chat.app)
 app.mount("/fanout", fanout.app)
+# The backends first: they are there before those who watch them begin, and until those have ended.
+app.mount("/gateway_backends", backends.app)
+app.mount("/gateway", gateway_main.create_app(backends.SETTINGS, backends.names))
 app.mount("/beside_quart", beside_quart.app)
 # Gone when the tour ends: nobody who looks around wants a database in the directory where they stand.
 app.mount("/notes", notes_main.create_app(NotesSettings("sqlite:")))
+
+# For everybody to see, as the tour is for whoever sits at this machine; where it is not, a dependency comes before it.
+app.mount("/observe", observe.router())
 
 PAGE: Final = Template((STATIC / "index.html").read_text("utf-8")).substitute(shown())
 FILES: Final = {

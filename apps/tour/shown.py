@@ -19,6 +19,8 @@ from apps.beside_quart import quart_side, trivet_side
 from apps.chat import visit
 from apps.counter.main import create_app
 from apps.fanout import itself, ways
+from apps.gateway import forward
+from apps.gateway import main as gateway
 from apps.hello import main as hello
 from apps.jobs import board, counting
 from apps.jobs import main as jobs
@@ -37,6 +39,7 @@ WHOLE: Final[dict[str, tuple[Function, ...]]] = {
     "jobs": (jobs.watch, board.Board.run, counting.Counting.__call__),
     "chat": (visit.Visit.run, visit.Visit.read, visit.Visit.write, visit.Visit.beat),
     "fanout": (ways.SecondTries.partial, ways.SecondTries._once_more, itself.Itself.parallel),
+    "gateway": (forward.Forward.send, gateway._relayed),
     "quart": (quart_side.report, quart_side.order),
     "trivet": (trivet_side.lease, trivet_side.report, trivet_side.order),
     "notes": (notes.transaction, notes.change_note),
@@ -54,6 +57,11 @@ FEW: Final[dict[str, list[tuple[Function, str, str]]]] = {
     ],
     "chat": [(visit.Visit.run, "async with trio", "nursery.start_soon"), (visit._until_first, "async def", "cancel")],
     "fanout": [(ways.SecondTries.partial, "return", "return"), (ways.SecondTries._once_more, "return", "return")],
+    "gateway": [
+        (gateway.create_app, "answer = await", "answer = await"),
+        (forward.Forward.send, "with trio.CancelScope", "return response"),
+        (gateway._relayed, "async def feed", "sink.send"),
+    ],
     "notes": [(notes.transaction, "async with", "yield")],
 }
 """The lines that a card is about: of a function, from the one that begins with this to the next that has that."""
@@ -66,6 +74,7 @@ WITHOUT: Final[dict[str, tuple[str, ...]]] = {
     "jobs": ("watch",),
     "chat": ("chat",),
     "fanout": ("page",),
+    "gateway": ("forward",),
     "notes": ("transaction",),
 }
 """And what stands beside them: functions of `without.py`."""
@@ -82,8 +91,8 @@ def _beside(name: str) -> str:
     here = _escaped("\n…\n".join(excerpt(*each) for each in FEW[name]))
     there = _escaped(*(_without()[each] for each in WITHOUT[name]))
     return (
-        f'<div class="beside"><figure><figcaption>As it is here</figcaption><pre tabindex="0">{here}</pre></figure>'
-        f'<figure><figcaption>On asyncio, with care</figcaption><pre tabindex="0">{there}</pre></figure></div>'
+        f'<div class="beside"><figure><figcaption>As it is here</figcaption><pre>{here}</pre></figure>'
+        f"<figure><figcaption>On asyncio, with care</figcaption><pre>{there}</pre></figure></div>"
     )
 
 
@@ -103,7 +112,13 @@ def excerpt(function: Function, first: str, last: str) -> str:
 
 
 def _escaped(*sources: str) -> str:
-    return "\n\n\n".join(escape(source) for source in sources)
+    return "\n".join(_line(line) for line in "\n\n".join(sources).splitlines())
+
+
+def _line(line: str) -> str:
+    # Each an element that knows its depth: one that is too long for its column goes on deeper than it begins.
+    depth = (len(line) - len(line.lstrip())) // 4
+    return f'<span class="d{depth}">{escape(line)}</span>' if line else ""
 
 
 @cache

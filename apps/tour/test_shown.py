@@ -24,15 +24,21 @@ async def test_the_other_halves_do_what_the_page_says() -> None:
             assert (await client.get("/sleep", params={"seconds": "0.01"})).status_code == 200
             with trio.move_on_after(0.2):
                 await client.get("/sleep", params={"seconds": "60"})
+            # It goes through twice: this server is its own backend.
+            sleep = f"http://{host}:{port}/sleep?seconds="
+            answer = await client.get("/gateway", params={"url": f"{sleep}0.01"})
+            assert answer.text == "slept for 0.01 seconds\n"
+            with trio.move_on_after(0.2):
+                await client.get("/gateway", params={"url": f"{sleep}60"})
             # gather: the first has failed, and the second goes on for nobody.
             assert (await client.get("/page", params={"section": ["0.01!", "0.2"]})).status_code == 500
             assert (await client.post("/uploads", content=b"x" * 1000)).text == "1000"
             # The commit fails, and the client has been told that all is well.
             assert (await client.put("/notes", params={"title": ""})).status_code == 200
             with trio.fail_after(10):
-                while len(found := (await client.get("/log")).json()) < 4:  # noqa: ASYNC110 - it tells nobody
+                while len(found := (await client.get("/log")).json()) < 6:  # noqa: ASYNC110 - it tells nobody
                     await trio.sleep(0.02)
-    assert sorted(found) == ["finished", "section 0.01!", "section 0.2", "stopped"]
+    assert sorted(found) == ["finished", "finished", "section 0.01!", "section 0.2", "stopped", "stopped"]
     assert "a title is missing" in server.output
 
 

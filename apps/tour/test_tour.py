@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import count, product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -14,8 +16,10 @@ from apps.conftest import Run
 from apps.tour import app
 from apps.tour.devtools import Page, browsing, contrast, palettes
 from apps.tour.main import on_this_server
+from tests.harness.sockets import SocketClient
 from tests.harness.tools import require
 from trivet import App, Request
+from trivet.contrib.observe._tasks_page import STATIC as TASKS
 from trivet.testing import TestClient
 
 STATIC = Path(__file__).parent / "static"
@@ -47,8 +51,8 @@ async def test_each_form_leads_somewhere(autojump_clock: MockClock) -> None:
     for root in ("", "/somewhere"):
         async with TestClient(app, root_path=root) as client:
             for target in targets:
-                if target.startswith("counter") and "service" not in target:
-                    continue  # it calls its counter over a real network, which is not there in memory
+                if target.startswith(("counter", "gateway")) and "service" not in target:
+                    continue  # it calls others over a real network, which is not there in memory
                 if target.endswith("/events"):  # which have no end
                     async with client.events(f"{root}/{target}"):
                         continue
@@ -57,7 +61,7 @@ async def test_each_form_leads_somewhere(autojump_clock: MockClock) -> None:
                     response = await client.request(method, f"{root}/{target}", params={"seconds": "1"})
                     expected = (401,) if target == "notes/notes" else (200, 201)
                     assert response.status_code in expected, (root, target)
-            for page in ("notes/", "jobs/", "chat/", "fanout/", "upload/page"):
+            for page in ("notes/", "jobs/", "chat/", "fanout/", "upload/page", "observe/tasks"):
                 assert (await client.get(f"{root}/{page}")).status_code == 200
 
 
@@ -100,6 +104,33 @@ def test_contrast() -> None:
             assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
 
 
+def test_frame_has_the_colours_of_the_page() -> None:
+    """The tree of tasks is a page of its own, and looks like a part of this one."""
+    for palette, framed in zip(palettes(STATIC / "tour.css"), palettes(TASKS / "page.css"), strict=True):
+        names = palette.keys() & framed.keys()
+        assert len(names) > 6
+        assert {name: palette[name] for name in names} == {name: framed[name] for name in names}
+
+
+async def test_backends_of_the_gateway(run: Run) -> None:
+    """Each has its turn but for one that is ill, and whoever leaves the gateway leaves the backend, which notes why."""
+    async with run("apps.tour:app") as server, server.client() as client:
+        assert {(await client.get("/gateway/who")).text for _ in range(6)} == {"one", "two", "three"}
+        await client.put("/gateway_backends/one/ill")
+        assert {(await client.get("/gateway/who")).text for _ in range(6)} == {"two", "three"}
+        async with client.open("GET", "/gateway/slow?seconds=60") as exchange:
+            await _until(client, lambda each: each["waiting"] == 1)
+            exchange.leave()
+        await _until(client, lambda each: each["stopped"] == ["disconnected"])
+        assert (await client.put("/gateway_backends/four/ill")).status_code == 404
+
+
+async def _until(client: SocketClient, found: Callable[[dict[str, Any]], bool]) -> None:
+    with trio.fail_after(10):
+        while not any(found(each) for each in (await client.get("/gateway_backends/")).json().values()):  # noqa: ASYNC110 - nobody tells
+            await trio.sleep(0.02)
+
+
 @pytest.mark.slow
 async def test_in_a_browser(run: Run, tmp_path: Path) -> None:
     """A visitor calls the apps from the page and sees what happened, without the internet."""
@@ -108,9 +139,10 @@ async def test_in_a_browser(run: Run, tmp_path: Path) -> None:
         host, port = server.address
         base = f"http://{host}:{port}/"
         async with browsing(chromium, base) as page:
-            await page.set_display(width=1100, height=900, scheme="light")
+            await page.set_display(width=1300, height=900, scheme="light")
+            await _tree(page)
             async with trio.open_nursery() as nursery:
-                for check in (_streams, _leaves, _is_refused, _counts, _beside_quart):
+                for check in (_streams, _leaves, _is_refused, _counts, _beside_quart, _gateway):
                     nursery.start_soon(check, page)
             await page.screenshot(tmp_path / "light.png")
             await _fits_a_phone(page, tmp_path)
@@ -160,7 +192,7 @@ async def _leaves(page: Page) -> None:
     await trio.sleep(0.5)
     await page.evaluate(f"{result}.querySelector('.leave').click()")
     assert (await _ended(page, result, "left")).startswith("You left")
-    await page.wait_for(f"{result}.querySelector('.after').textContent.includes('\"stopped\":1')")
+    await page.wait_for(f"{result}.querySelector('.after').textContent.includes('\"stopped\":2')")
 
 
 async def _is_refused(page: Page) -> None:
@@ -197,10 +229,38 @@ async def _beside_quart(page: Page) -> None:
         assert await page.evaluate(ledger) == expected
 
 
+async def _gateway(page: Page) -> None:
+    result = await _call(page, "gateway/slow", seconds="60")
+    await page.wait_for("fetch('gateway_backends/').then(e => e.text()).then(e => e.includes('\"waiting\":1'))")
+    await page.evaluate(f"{result}.querySelector('.leave').click()")
+    await page.wait_for(f"{result}.querySelector('.after').textContent.includes('\"stopped\":[\"disconnected\"]')")
+
+
+async def _tree(page: Page) -> None:
+    """Whoever sleeps is seen beside the apps, and whoever leaves is seen to go, with the reason."""
+    frame = "document.querySelector('iframe').contentDocument"
+    sleeper = f"[...{frame}.querySelectorAll('li.request')].find(e => e.innerText.includes('GET /sleep'))"
+    assert await page.evaluate("document.getElementById('tree').open")
+    await page.wait_for(f"{frame}.getElementById('summary')?.textContent.includes('task')")
+    result = await _call(page, "sleepers/sleep", seconds="10")
+    await page.wait_for(f"{sleeper}?.innerText.includes('waits for trio.sleep')")
+    assert await page.evaluate(f"{sleeper} === {frame}.querySelector('#tree > li')")  # before the services
+    await page.evaluate(f"{result}.querySelector('.leave').click()")
+    ended = f"[...{frame}.querySelectorAll('#ended li')].find(e => e.innerText.includes('GET /sleep'))"
+    await page.wait_for(f"{ended}?.innerText.includes('its client left')")
+    await page.wait_for(f"!{sleeper}")
+
+
 async def _fits_a_phone(page: Page, directory: Path) -> None:
     """On a small dark screen nothing sticks out, with all there is on show; and every control has a name."""
     await page.set_display(width=360, height=740, scheme="dark")
+    await page.wait_for("!document.getElementById('tree').open")
+    assert await page.evaluate("document.querySelector('aside').offsetHeight") <= 50
     await page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    wide = "[...document.querySelectorAll('.beside pre, .code pre')].filter(e => e.scrollWidth > e.clientWidth).length"
+    assert await page.evaluate(wide) == 0
+    frame = "document.querySelector('iframe').contentDocument.scrollingElement"
+    assert await page.evaluate(f"{frame}.scrollWidth <= {frame}.clientWidth")
     assert await page.evaluate("document.scrollingElement.scrollWidth") == 360
     assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(23, 22, 20)"
     assert await page.evaluate("[...document.querySelectorAll('input')].filter(e => !e.labels.length).length") == 0

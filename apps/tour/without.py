@@ -74,6 +74,35 @@ async def section(name: str) -> str:
     return name
 
 
+@app.get("/gateway")
+async def forward(request: Request, url: str) -> Response:
+    # No body: whoever listens for the client reads it away.
+    ask = client.build_request("GET", url)
+    asking = asyncio.create_task(client.send(ask, stream=True))
+    leaver = asyncio.create_task(left(request))
+    try:
+        await asyncio.wait({asking, leaver}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        if not asking.done():
+            return Response(status_code=504)  # it was late, or nobody is there
+        answer = asking.result()
+    finally:
+        for task in (asking, leaver):
+            task.cancel()
+        await asyncio.gather(asking, leaver, return_exceptions=True)
+
+    async def body() -> AsyncGenerator[bytes]:
+        try:
+            async for part in answer.aiter_raw():
+                yield part
+        finally:
+            await answer.aclose()  # unless nobody asks for a first part
+
+    return StreamingResponse(body(), answer.status_code)
+
+
+client: Final = httpx.AsyncClient(timeout=30, trust_env=False)
+
+
 @app.post("/uploads")
 async def receive(request: Request) -> int:
     file = tempfile.TemporaryFile()  # noqa: SIM115 - what closes it is below

@@ -6,7 +6,7 @@ import json
 import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
@@ -243,6 +243,18 @@ async def test_of_many_tasks_few_are_looked_at_and_fewer_shown_and_all_are_count
         assert any(node.name == "the other" for node in whole(root))
         assert sum(1 for _ in whole(root)) <= SHOW
         crowd.cancel_scope.cancel()
+
+
+async def test_nurseries_of_different_tasks_are_not_alike() -> None:
+    """One task with many nurseries, as an application with many mounted ones has: what is in each is shown."""
+    async with AsyncExitStack() as stack:
+        for number in range(ALIKE + 3):
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            nursery.start_soon(trio.sleep_forever, name=f"number {number}")
+            stack.callback(nursery.cancel_scope.cancel)
+        await wait_all_tasks_blocked()
+        found = {node.name for node in whole(finished(grow(names={})))}
+        assert {f"number {number}" for number in range(ALIKE + 3)} <= found
 
 
 async def test_of_many_names_no_more_are_shown_than_there_is_room_for() -> None:

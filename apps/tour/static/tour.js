@@ -19,6 +19,12 @@ for (const form of document.querySelectorAll("form.call")) {
   showCurl();
 }
 
+// The tree of tasks is open where it has a column of its own.
+const tree = document.getElementById("tree");
+const wide = matchMedia("(min-width: 70rem)");
+wide.addEventListener("change", () => { tree.open = wide.matches; });
+tree.open = wide.matches;
+
 /** The method and URL that a form stands for: fields named in `data-path` go there, the others into the query. */
 function targetOf(form) {
   let path = form.dataset.path ?? form.getAttribute("action");

@@ -224,12 +224,14 @@ def _whole(root: Node) -> Iterator[Node]:
 
 def _collapsed(nodes: list[Node]) -> list[Node]:
     """The first `ALIKE` of each name, the oldest first, and how many more there are."""
-    groups: dict[tuple[Kind, str], list[Node]] = {}
+    groups: dict[tuple[Kind, str, str], list[Node]] = {}
     for node in nodes:
         if node.kind != "more":
-            groups.setdefault((node.kind, node.name), []).append(node)
+            # Nurseries have no names as a rule: alike are those that begin with the same task.
+            first = node.children[0].name if node.kind == "nursery" and node.children else ""
+            groups.setdefault((node.kind, node.name, first), []).append(node)
     shown: list[Node] = []
-    for (_, name), group in groups.items():
+    for (_, name, _), group in groups.items():
         group.sort(key=_age)
         shown += group[:ALIKE]
         rest = group[ALIKE:]

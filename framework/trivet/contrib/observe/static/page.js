@@ -32,6 +32,9 @@ let away = false;
 let shown = 0; // the number of the last that has ended and is listed
 let first = true;
 
+// In a frame of another page it has less room, and that page says what it is.
+document.documentElement.classList.toggle("framed", self !== top);
+
 pause.addEventListener("click", () => {
   paused = !paused;
   pause.setAttribute("aria-pressed", String(paused));
@@ -66,7 +69,8 @@ function follow() {
 function show(told) {
   const endings = new Map(told.ended.map((each) => [each.request, each]));
   const kept = new Set();
-  const roots = visible(told.tree);
+  // Whoever watches waits for requests; services stay where they are.
+  const roots = visible(told.tree).sort((one, other) => asked(other) - asked(one));
   place(tree, roots, "", kept);
   for (const [key, line] of lines) {
     if (kept.has(key)) continue;
@@ -83,6 +87,10 @@ function show(told) {
   showEnded(told.ended);
   first = false;
   tick();
+}
+
+function asked(node) {
+  return Number(node.request !== undefined);
 }
 
 /** The node, or those below it that are the application's. */
