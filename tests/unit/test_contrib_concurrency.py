@@ -440,6 +440,19 @@ async def test_what_is_there_at_the_deadline(autojump_clock: MockClock) -> None:
     assert len(calls.ended) == 4
 
 
+async def test_a_call_knows_the_deadline(autojump_clock: MockClock) -> None:
+    """It surrounds each call, so a client can tell it to whom it asks, and give up in time; the nearest one counts."""
+
+    async def until() -> float:
+        return trio.current_effective_deadline()
+
+    with trio.move_on_at(10):
+        page = await partial_at(3, {"near": until})
+        assert page.results == {"near": 3}
+        page = await partial_at(30, {"far": until})
+        assert page.results == {"far": 10}
+
+
 async def test_all_before_the_deadline(autojump_clock: MockClock) -> None:
     """It is not waited for."""
     page = await partial_after(10, {1: partial(Calls(), 1, "a"), 2: partial(Calls(), 2, "b")})

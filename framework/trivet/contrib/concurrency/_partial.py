@@ -50,8 +50,9 @@ async def partial_at(deadline: float, calls: Mapping[K, Callable[[], Awaitable[T
     Raises:
         BaseExceptionGroup: only what is no failure of a call: KeyboardInterrupt, SystemExit.
 
-    The failure of one call leaves the others alone. One that returns although it was cancelled has returned, and one
-    that raises then has failed.
+    The deadline surrounds each call, so that `trio.current_effective_deadline()`, which a client tells whom it asks, is
+    this one unless another is nearer. The failure of one call leaves the others alone. One that returns although it was
+    cancelled has returned, and one that raises then has failed.
 
     Cancellation: all calls are cancelled, and waited for; then failures are logged at WARNING
     (`trivet.contrib.concurrency`). So it is when a deadline outside, the request's, is earlier than this one: there is
@@ -62,7 +63,8 @@ async def partial_at(deadline: float, calls: Mapping[K, Callable[[], Awaitable[T
     all_ended = trio.Event()
 
     async def run(key: K, fn: Callable[[], Awaitable[T]]) -> None:
-        with kept(lambda error: failed.__setitem__(key, error)):
+        # Around each call as well, so that it knows how long it has: a client tells that to whom it asks.
+        with trio.CancelScope(deadline=deadline), kept(lambda error: failed.__setitem__(key, error)):
             results[key] = await fn()
         if len(results) + len(failed) == len(calls):
             all_ended.set()
