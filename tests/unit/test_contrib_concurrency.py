@@ -493,3 +493,23 @@ def test_what_makes_no_sense_is_refused(name: str, golden: Golden) -> None:
     with pytest.raises(ValueError, match=r"Write|Give") as caught:
         REFUSED[name]()
     golden(f"contrib/concurrency_{name}", str(caught.value))
+
+
+CALLED: dict[str, Callable[[Callable[[], Awaitable[str]]], Awaitable[object]]] = {
+    "first_of": lambda called: first_of(called, partial(Calls(), 1, "a")),
+    "hedged": lambda called: hedged(called, after=1),
+    "partial_at": lambda called: partial_at(1, {"a": called}),
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+async def test_what_has_been_called_already_is_refused(name: str, golden: Golden) -> None:
+    """As `asyncio.gather` takes it: it is told at once, and is no failure among others, nor a warning."""
+
+    async def fetch(url: str) -> str:
+        return url
+
+    called: Any = fetch("/a")
+    with pytest.raises(TypeError) as caught:
+        await CALLED[name](called)
+    golden(f"contrib/concurrency_called_{name}", str(caught.value))
