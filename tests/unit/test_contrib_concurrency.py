@@ -440,6 +440,19 @@ async def test_what_is_there_at_the_deadline(autojump_clock: MockClock) -> None:
     assert len(calls.ended) == 4
 
 
+async def test_a_call_knows_the_deadline(autojump_clock: MockClock) -> None:
+    """It surrounds each call, so a client can tell it to whom it asks, and give up in time; the nearest one counts."""
+
+    async def until() -> float:
+        return trio.current_effective_deadline()
+
+    with trio.move_on_at(10):
+        page = await partial_at(3, {"near": until})
+        assert page.results == {"near": 3}
+        page = await partial_at(30, {"far": until})
+        assert page.results == {"far": 10}
+
+
 async def test_all_before_the_deadline(autojump_clock: MockClock) -> None:
     """It is not waited for."""
     page = await partial_after(10, {1: partial(Calls(), 1, "a"), 2: partial(Calls(), 2, "b")})
@@ -480,3 +493,23 @@ def test_what_makes_no_sense_is_refused(name: str, golden: Golden) -> None:
     with pytest.raises(ValueError, match=r"Write|Give") as caught:
         REFUSED[name]()
     golden(f"contrib/concurrency_{name}", str(caught.value))
+
+
+CALLED: dict[str, Callable[[Callable[[], Awaitable[str]]], Awaitable[object]]] = {
+    "first_of": lambda called: first_of(called, partial(Calls(), 1, "a")),
+    "hedged": lambda called: hedged(called, after=1),
+    "partial_at": lambda called: partial_at(1, {"a": called}),
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+async def test_what_has_been_called_already_is_refused(name: str, golden: Golden) -> None:
+    """As `asyncio.gather` takes it: it is told at once, and is no failure among others, nor a warning."""
+
+    async def fetch(url: str) -> str:
+        return url
+
+    called: Any = fetch("/a")
+    with pytest.raises(TypeError) as caught:
+        await CALLED[name](called)
+    golden(f"contrib/concurrency_called_{name}", str(caught.value))

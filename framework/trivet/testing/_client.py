@@ -135,6 +135,11 @@ class TestClient(httpx.AsyncClient):
         """What the lifespan put into `scope["state"]`; each request gets a copy."""
         return self._server.state
 
+    @property
+    def transport(self) -> httpx.AsyncBaseTransport:
+        """The way to the application, for another client: that of an application which calls this one."""
+        return self._memory
+
     async def __aenter__(self) -> Self:
         """Start the application."""
         await self._server.__aenter__()

@@ -6,6 +6,7 @@ and neither are KeyboardInterrupt and SystemExit, which end all of them. It does
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -14,6 +15,24 @@ from typing import cast
 import trio
 
 log = logging.getLogger("trivet.contrib.concurrency")
+
+
+def refuse_called(name: str, *fns: object) -> None:
+    """Refuse calls in the place of functions, as `asyncio.gather` takes them; else each would be one more failure.
+
+    Raises:
+        TypeError: with what to write.
+    """
+    called = [fn for fn in fns if inspect.iscoroutine(fn)]
+    for coroutine in called:
+        coroutine.close()  # else Python warns that it was never awaited, which the message says better
+    if called:
+        fn = called[0].__name__
+        raise TypeError(
+            f"{name}() was given what calling {fn}() returned, a coroutine, instead of the function.\n"
+            + (f"Write  hedged({fn}, ..., after=0.3)" if name == "hedged" else f"Write  partial({fn}, ...)")
+            + ";  its arguments follow it"
+        )
 
 
 @contextmanager

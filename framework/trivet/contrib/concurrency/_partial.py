@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from ._failures import kept, log_failures, stop
+from ._failures import kept, log_failures, refuse_called, stop
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -49,20 +49,24 @@ async def partial_at(deadline: float, calls: Mapping[K, Callable[[], Awaitable[T
 
     Raises:
         BaseExceptionGroup: only what is no failure of a call: KeyboardInterrupt, SystemExit.
+        TypeError: a coroutine is among the functions.
 
-    The failure of one call leaves the others alone. One that returns although it was cancelled has returned, and one
-    that raises then has failed.
+    The deadline surrounds each call, so that `trio.current_effective_deadline()`, which a client tells whom it asks, is
+    this one unless another is nearer. The failure of one call leaves the others alone. One that returns although it was
+    cancelled has returned, and one that raises then has failed.
 
     Cancellation: all calls are cancelled, and waited for; then failures are logged at WARNING
     (`trivet.contrib.concurrency`). So it is when a deadline outside, the request's, is earlier than this one: there is
     no partial result. From this deadline on there is one, however long the calls that were late take to end.
     """
+    refuse_called("partial_at", *calls.values())
     results: dict[K, T] = {}
     failed: dict[K, Exception] = {}
     all_ended = trio.Event()
 
     async def run(key: K, fn: Callable[[], Awaitable[T]]) -> None:
-        with kept(lambda error: failed.__setitem__(key, error)):
+        # Around each call as well, so that it knows how long it has: a client tells that to whom it asks.
+        with trio.CancelScope(deadline=deadline), kept(lambda error: failed.__setitem__(key, error)):
             results[key] = await fn()
         if len(results) + len(failed) == len(calls):
             all_ended.set()

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar, TypeVarTuple
 import trio
 
 from ._budget import HedgeBudget
-from ._failures import kept, log_failures, stop
+from ._failures import kept, log_failures, refuse_called, stop
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -66,11 +66,13 @@ async def first_of(*fns: Callable[[], Awaitable[T]]) -> T:
         ExceptionGroup: all have failed; each failure is in it, in the order in which they came. A handler may let it
             escape: of several errors a bug decides the response before a 5xx, and that before a 4xx.
         ValueError: there are none.
+        TypeError: a coroutine is among them.
 
     Failures beside a success are logged at WARNING (`trivet.contrib.concurrency`).
 
     Cancellation: all are cancelled, and waited for. If one has succeeded before, its value is returned.
     """
+    refuse_called("first_of", *fns)
     if not fns:
         raise ValueError(
             "first_of() was given nothing to run.\nGive it async functions:  await first_of(partial(fetch, a), ...)\n"
@@ -105,11 +107,13 @@ async def hedged(fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, after: float, bu
         Exception: what `fn` raises, as if it had been called plainly, never in a group of ours. If both fail, it is the
             failure that came first, and the other is logged.
         ValueError: `after` is not a number of seconds.
+        TypeError: `fn` is a coroutine.
 
     The failure of one beside the success of the other is logged at WARNING (`trivet.contrib.concurrency`).
 
     Cancellation: both are cancelled, and waited for. If one has succeeded before, its value is returned.
     """
+    refuse_called("hedged", fn)
     if not after >= 0:
         raise ValueError(f"after={after!r} is not a number of seconds.\nWrite  after=0.1")
     if budget is not None:
