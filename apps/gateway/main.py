@@ -14,6 +14,7 @@ import trio
 
 from trivet import App, Depends, HTTPError, Request, Response, Sink, Stream
 from trivet.contrib.client import Client
+from trivet.errors import ResponseError
 
 from .backends import Backend, Backends, State
 from .fields import been_here, request_fields, response_fields
@@ -96,7 +97,10 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             settings.stall,
         )
         answer = await forwarded.send(client, able, opened)
-        return _relayed(answer, name)
+        try:
+            return _relayed(answer, name)
+        except (ResponseError, ValueError) as error:  # of a status and a field that nobody may send
+            raise HTTPError(502, "A backend's answer is malformed.") from error
 
     @gateway.route("/{path:path}", methods=METHODS, on_disconnect="cancel", include_in_schema=False)
     async def forward_below(

@@ -145,6 +145,7 @@ async def test_what_is_of_the_connection_stays_there() -> None:
         ([(b"connection", b"host, content-length"), (b"host", b"a"), (b"content-length", b"1")], None),
         ([(b"proxy-authorization", b"x"), (b"proxy-connection", b"x"), (b"trailer", b"x"), (b"upgrade", b"x")], []),
         ([(b"transfer-encoding", b"chunked")], []),
+        ([(b"content-length", b"3"), (b"Transfer-Encoding", b"chunked"), (b"x-a", b"1")], [b"x-a"]),
         ([(b"connection", b""), (b"x-a", b"1")], [b"x-a"]),
     ],
 )
@@ -167,6 +168,21 @@ def test_who_asked_is_told(client: str | None, host: str | None, forwarded: byte
     fields = dict(request_fields([], version="2", name="me", client=client, scheme="https", host=host))
     assert fields[b"forwarded"] == forwarded
     assert fields[b"via"] == b"2 me"
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        *((name, False) for name in (b"X-Forwarded-For", b"X_Forwarded_For", b"x-forwarded_proto", b"Forwarded")),
+        *((name, False) for name in (b"X-Forwarded-Prefix", b"X-Real-IP", b"x_real_ip", b"Proxy")),
+        *((name, True) for name in (b"X-Forward", b"X_Other", b"From", b"X-Proxy")),
+    ],
+)
+def test_nobody_says_in_our_place_who_asked(name: bytes, kept: bool) -> None:
+    """A backend may believe other fields of the kind as well, and CGI and WSGI do not tell `_` from `-`."""
+    fields = request_fields([(name, b"evil")], version="1.1", name="me", client=None, scheme="http", host=None)
+    assert ((name.lower(), b"evil") in fields) == kept
+    assert kept or b"evil" not in dict(fields).values()
 
 
 def test_what_has_no_content_has_no_length() -> None:
@@ -238,6 +254,26 @@ async def test_what_has_no_body_is_closed_too(method: str, status: int) -> None:
         assert (await client.get("/-/backends")).json()[0]["in_flight"] == 0
 
 
+@pytest.mark.parametrize("malformed", [{"status_code": 600}, {"status_code": 799}, {"headers": {"x-a": "a\x01"}}])
+async def test_an_answer_that_nobody_may_send_on_is_502(malformed: dict[str, Any]) -> None:
+    """It is the backend's mistake, not ours; it is closed as any other."""
+    closed: list[int] = []
+
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b""
+
+        async def aclose(self) -> None:
+            closed.append(1)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(**({"status_code": 200} | malformed), stream=Body())
+
+    async with Behind(one=answer).gateway() as client:
+        assert (await client.get("/")).status_code == 502
+    assert closed == [1]
+
+
 async def test_an_answer_that_breaks_is_not_ended_as_if_it_were_whole() -> None:
     """Half a body is an error for the client, too."""
 
@@ -304,6 +340,19 @@ async def test_what_cannot_is_tried_once(autojump_clock: Any) -> None:
 
     async with (behind := Behind(one=reads_and_breaks, two=reads_and_breaks)).gateway() as client:
         assert (await client.put("/", content=b"x")).status_code == 502
+        assert len(behind.requests) == 1
+
+
+async def test_what_has_a_body_is_sent_once_and_has_all_of_the_time(autojump_clock: Any) -> None:
+    """Of a body that was read there is nothing left for another attempt, so no time is kept for one."""
+
+    async def late(request: httpx.Request) -> httpx.Response:
+        response = await mirror(request)
+        await trio.sleep(6)
+        return response
+
+    async with (behind := Behind(one=late, two=late)).gateway(timeout=8) as client:
+        assert (await client.put("/", content=b"body")).text == "body"
         assert len(behind.requests) == 1
 
 
