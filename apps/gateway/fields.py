@@ -78,6 +78,18 @@ def response_fields(fields: Iterable[tuple[bytes, bytes]], *, status: int, versi
     return [*kept, (b"via", f"{version} {name}".encode())]
 
 
+def one_hop_less(fields: Iterable[tuple[bytes, bytes]]) -> Fields | None:
+    """The fields of OPTIONS, which may say how far it goes (RFC 9110 section 7.6.2); `None`: no further than here."""
+    kept: Fields = []
+    for name, value in fields:
+        if name.lower() == b"max-forwards" and value.isdigit() and len(value) < 10:
+            if int(value) == 0:
+                return None
+            value = b"%d" % (int(value) - 1)
+        kept.append((name, value))
+    return kept
+
+
 def been_here(fields: Iterable[tuple[bytes, bytes]], name: str) -> bool:
     """Whether a request has come through the gateway of this name before (RFC 9110 section 7.6.3)."""
     hops = (hop.split() for field, value in fields if field.lower() == b"via" for hop in value.split(b","))

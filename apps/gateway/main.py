@@ -17,7 +17,7 @@ from trivet.contrib.client import Client
 from trivet.errors import ResponseError
 
 from .backends import Backend, Backends, State
-from .fields import been_here, request_fields, response_fields
+from .fields import been_here, one_hop_less, request_fields, response_fields
 from .forward import Forward, Upload
 from .settings import Settings
 
@@ -76,6 +76,8 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     ) -> Response:
         """Any request, to one of the backends, and its answer back."""
         fields = request.scope["headers"]
+        if request.method == "OPTIONS" and (fields := one_hop_less(fields)) is None:
+            return Response(status=204, headers={"allow": ", ".join(METHODS)})
         if been_here(fields, name):
             raise HTTPError(508, "This request has been here before.")
         able = backends.in_turn()

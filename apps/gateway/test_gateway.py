@@ -203,6 +203,19 @@ async def test_a_request_that_comes_back_goes_no_further() -> None:
         assert (await client.get("/", headers={"via": via})).status_code == 508
 
 
+@pytest.mark.parametrize(
+    ("method", "said", "told"),
+    [("OPTIONS", "0", None), ("OPTIONS", "2", "1"), ("OPTIONS", "far", "far"), ("GET", "0", "0")],
+)
+async def test_options_go_as_far_as_they_say(method: str, said: str, told: str | None) -> None:
+    """The gateway answers for itself where they go no further; other methods know no such field."""
+    async with (behind := Behind(one=mirror)).gateway() as client:
+        response = await client.request(method, "/a", headers={"max-forwards": said})
+    assert [each.headers["max-forwards"] for each in behind.requests] == ([] if told is None else [told])
+    assert response.status_code == (204 if told is None else 200)
+    assert ("PATCH" in response.headers.get("allow", "")) == (told is None)
+
+
 # Bodies -------------------------------------------------------------------------------------------------------------
 
 
