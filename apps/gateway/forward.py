@@ -14,6 +14,7 @@ import httpx
 import trio
 
 from trivet.contrib.client import Client, DeadlineExceeded
+from trivet.contrib.concurrency import HedgeBudget
 
 from .backends import Backend
 from .fields import Fields
@@ -67,8 +68,10 @@ class Forward:
         """HTTP/1.0 can do without; what we speak cannot (RFC 9112 section 3.2)."""
         self._timeout = {"connect": CONNECT, "read": stall, "write": stall, "pool": stall}
 
-    async def send(self, client: Client, backends: Sequence[Backend], stack: AsyncExitStack) -> httpx.Response:
-        """Ask the backends in this order until one has an answer; the last one's answer is the answer.
+    async def send(
+        self, client: Client, backends: Sequence[Backend], stack: AsyncExitStack, budget: HedgeBudget
+    ) -> httpx.Response:
+        """Ask the backends in this order until one has an answer or the budget is spent; the last answer is the answer.
 
         An attempt that another one may follow has half of the time that is left, unless it has a body.
 
@@ -76,11 +79,13 @@ class Forward:
             client: what sends.
             backends: not empty.
             stack: where the response is left open.
+            budget: of attempts that load a backend once more; one that was not reached was not loaded.
 
         Raises:
             DeadlineExceeded: none of them had one in time.
             httpx.TransportError: that is how the last attempt ended.
         """
+        budget.earn()
         for backend in backends[:-1]:
             now = trio.current_time()
             # One with a body is not sent again once that has begun: it has all of the time.
@@ -92,10 +97,11 @@ class Forward:
             try:
                 with trio.CancelScope(deadline=deadline):
                     response = await self._attempt(client, backend, own)
-                    if response.status_code not in ELSEWHERE or not self._repeatable:
+                    if response.status_code not in ELSEWHERE or not self._repeatable or not budget.spend():
                         return response
             except (httpx.TransportError, DeadlineExceeded) as error:
-                if not self._repeatable and not (self._unsent and isinstance(error, _NOT_CONNECTED)):
+                unseen = self._unsent and isinstance(error, _NOT_CONNECTED)
+                if not unseen and not (self._repeatable and budget.spend()):
                     raise
             await own.aclose()
         return await self._attempt(client, backends[-1], stack)

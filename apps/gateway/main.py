@@ -14,6 +14,7 @@ import trio
 
 from trivet import App, Depends, HTTPError, Request, Response, Sink, Stream
 from trivet.contrib.client import Client
+from trivet.contrib.concurrency import HedgeBudget
 from trivet.errors import ResponseError
 
 from .backends import Backend, Backends, State
@@ -44,6 +45,8 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     """
     name = f"gateway-{secrets.token_hex(4)}"  # of its own, so that a request that comes back is recognized
     backends = Backends(settings.backends)
+    # Else each request would load all backends just when all of them are overloaded.
+    budget = HedgeBudget(share=0.2, burst=10)
 
     @asynccontextmanager
     async def open_client() -> AsyncGenerator[Client]:
@@ -98,7 +101,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             Upload(aiter(request.stream())) if _has_body(request) else None,
             settings.stall,
         )
-        answer = await forwarded.send(client, able, opened)
+        answer = await forwarded.send(client, able, opened, budget)
         try:
             return _relayed(answer, name)
         except (ResponseError, ValueError) as error:  # of a status and a field that nobody may send

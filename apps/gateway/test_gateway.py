@@ -382,6 +382,17 @@ async def test_none_that_is_well_is_503_and_all_that_fail_are_the_last_ones_answ
         assert (await client.get("/")).text == "busy"
 
 
+@pytest.mark.parametrize(("answer", "counts"), [(unable, True), (broken, True), (refused, False)])
+async def test_second_attempts_have_a_budget(answer: Answer, counts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all backends fail, all of the requests are not sent to all of them; one that is not reached has no load."""
+    monkeypatch.setattr(Backend, "failed", lambda self: None)  # all are asked for ever
+    async with (behind := Behind(one=answer, two=answer, three=answer)).gateway() as client:
+        for _ in range(50):
+            assert (await client.get("/")).status_code in (502, 503)
+    least, most = (60, 50 + 10 + 50 / 5) if counts else (150, 150)
+    assert least <= len(behind.requests) <= most
+
+
 async def test_backends_are_asked_how_they_are(autojump_clock: Any) -> None:
     """At the start, and every second from then on; one that falls ill is out, one that is well for a while is in."""
     behind = Behind(one=mirror, two=mirror)
