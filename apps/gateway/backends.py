@@ -42,6 +42,8 @@ class Backend:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.host = httpx.URL(url).netloc
+        """For requests that name none."""
         self.healthy = False
         """Nothing is known of one that has not been asked."""
         self.in_flight = 0

@@ -21,9 +21,12 @@ _OF_A_CONNECTION: Final = frozenset(
 _FRAMING: Final = frozenset({b"host", b"content-length"})
 """Nobody can have these taken out by naming them in `Connection`: then the next server would read another message."""
 
-# What we say by ourselves; the client's own words for it must not pass for ours. `Expect` was answered by our server.
-_OURS: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"expect"})
-_OF_A_HOP: Final = frozenset({b"x-request-timeout-ms"})
+# What a backend believes because a proxy says it; a client's own words for it must not pass for ours. CGI and WSGI make
+# the environment's `HTTP_PROXY` of `Proxy` (httpoxy, CVE-2016-5385).
+_OURS: Final = frozenset({b"forwarded", b"x-real-ip", b"proxy", b"x-request-timeout-ms"})
+_OUR_PREFIX: Final = b"x-forwarded-"
+_ANSWERED: Final = frozenset({b"expect"})
+"""By our server."""
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -35,6 +38,9 @@ def end_to_end(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
         token.strip(b" \t").lower() for name, value in fields if name == b"connection" for token in value.split(b",")
     }
     left_out = _OF_A_CONNECTION | (named - _FRAMING)
+    # Where both are, the length is wrong (RFC 9112 section 6.3), and would be believed without the other.
+    if any(name == b"transfer-encoding" for name, _ in fields):
+        left_out |= {b"content-length"}
     return [(name, value) for name, value in fields if name not in left_out]
 
 
@@ -51,7 +57,7 @@ def request_fields(
         scheme: `http` or `https`, as it asked.
         host: whom it asked, as it said.
     """
-    kept = [field for field in end_to_end(fields) if field[0] not in _OURS | _OF_A_HOP]
+    kept = [field for field in end_to_end(fields) if not _ours(field[0]) and field[0] not in _ANSWERED]
     pairs = [f"for={_node(client)}", f"proto={scheme}"]
     others = [("x-forwarded-proto", scheme)]
     if client is not None:
@@ -72,10 +78,28 @@ def response_fields(fields: Iterable[tuple[bytes, bytes]], *, status: int, versi
     return [*kept, (b"via", f"{version} {name}".encode())]
 
 
+def one_hop_less(fields: Iterable[tuple[bytes, bytes]]) -> Fields | None:
+    """The fields of OPTIONS, which may say how far it goes (RFC 9110 section 7.6.2); `None`: no further than here."""
+    kept: Fields = []
+    for name, value in fields:
+        if name.lower() == b"max-forwards" and value.isdigit() and len(value) < 10:
+            if int(value) == 0:
+                return None
+            value = b"%d" % (int(value) - 1)
+        kept.append((name, value))
+    return kept
+
+
 def been_here(fields: Iterable[tuple[bytes, bytes]], name: str) -> bool:
     """Whether a request has come through the gateway of this name before (RFC 9110 section 7.6.3)."""
     hops = (hop.split() for field, value in fields if field.lower() == b"via" for hop in value.split(b","))
     return any(len(hop) > 1 and hop[1] == name.encode() for hop in hops)
+
+
+def _ours(name: bytes) -> bool:
+    """Whether a backend may take the field for one of ours: to CGI and WSGI, `_` is as good as `-`."""
+    name = name.replace(b"_", b"-")
+    return name in _OURS or name.startswith(_OUR_PREFIX)
 
 
 def _node(client: str | None) -> str:

@@ -5,6 +5,7 @@ This file owns who is asked next and when. It does not look into what it carries
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
@@ -13,6 +14,7 @@ import httpx
 import trio
 
 from trivet.contrib.client import Client, DeadlineExceeded
+from trivet.contrib.concurrency import HedgeBudget
 
 from .backends import Backend
 from .fields import Fields
@@ -62,35 +64,44 @@ class Forward:
         if upload is not None and not any(name == b"content-length" for name, _ in fields):
             # Of this connection (RFC 9112 section 6.1), as the client's was of the other.
             self._fields = [*fields, (b"transfer-encoding", b"chunked")]
+        self._has_host = any(name == b"host" for name, _ in fields)
+        """HTTP/1.0 can do without; what we speak cannot (RFC 9112 section 3.2)."""
         self._timeout = {"connect": CONNECT, "read": stall, "write": stall, "pool": stall}
 
-    async def send(self, client: Client, backends: Sequence[Backend], stack: AsyncExitStack) -> httpx.Response:
-        """Ask the backends in this order until one has an answer; the last one's answer is the answer.
+    async def send(
+        self, client: Client, backends: Sequence[Backend], stack: AsyncExitStack, budget: HedgeBudget
+    ) -> httpx.Response:
+        """Ask the backends in this order until one has an answer or the budget is spent; the last answer is the answer.
 
-        An attempt that another one may follow has half of the time that is left.
+        An attempt that another one may follow has half of the time that is left, unless it has a body.
 
         Args:
             client: what sends.
             backends: not empty.
             stack: where the response is left open.
+            budget: of attempts that load a backend once more; one that was not reached was not loaded.
 
         Raises:
             DeadlineExceeded: none of them had one in time.
             httpx.TransportError: that is how the last attempt ended.
         """
+        budget.earn()
         for backend in backends[:-1]:
-            left = trio.current_effective_deadline() - trio.current_time()
-            relative = left / 2 if self._method in IDEMPOTENT else left
+            now = trio.current_time()
+            # One with a body is not sent again once that has begun: it has all of the time.
+            half = self._upload is None and self._method in IDEMPOTENT
+            deadline = now + (trio.current_effective_deadline() - now) / 2 if half else math.inf
             own = AsyncExitStack()
             # Whatever happens to it, it is left with the request.
             await stack.enter_async_context(own)
             try:
-                with trio.CancelScope(relative_deadline=relative):
+                with trio.CancelScope(deadline=deadline):
                     response = await self._attempt(client, backend, own)
-                    if response.status_code not in ELSEWHERE or not self._repeatable:
+                    if response.status_code not in ELSEWHERE or not self._repeatable or not budget.spend():
                         return response
             except (httpx.TransportError, DeadlineExceeded) as error:
-                if not self._repeatable and not (self._unsent and isinstance(error, _NOT_CONNECTED)):
+                unseen = self._unsent and isinstance(error, _NOT_CONNECTED)
+                if not unseen and not (self._repeatable and budget.spend()):
                     raise
             await own.aclose()
         return await self._attempt(client, backends[-1], stack)
@@ -102,7 +113,7 @@ class Forward:
         request = httpx.Request(
             self._method,
             backend.url,
-            headers=self._fields,
+            headers=self._fields if self._has_host else [(b"host", backend.host), *self._fields],
             stream=self._upload or httpx.ByteStream(b""),
             extensions=extensions,
         )

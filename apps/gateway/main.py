@@ -14,9 +14,11 @@ import trio
 
 from trivet import App, Depends, HTTPError, Request, Response, Sink, Stream
 from trivet.contrib.client import Client
+from trivet.contrib.concurrency import HedgeBudget
+from trivet.errors import ResponseError
 
 from .backends import Backend, Backends, State
-from .fields import been_here, request_fields, response_fields
+from .fields import been_here, one_hop_less, request_fields, response_fields
 from .forward import Forward, Upload
 from .settings import Settings
 
@@ -43,6 +45,8 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     """
     name = f"gateway-{secrets.token_hex(4)}"  # of its own, so that a request that comes back is recognized
     backends = Backends(settings.backends)
+    # Else each request would load all backends just when all of them are overloaded.
+    budget = HedgeBudget(share=0.2, burst=10)
 
     @asynccontextmanager
     async def open_client() -> AsyncGenerator[Client]:
@@ -75,6 +79,8 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     ) -> Response:
         """Any request, to one of the backends, and its answer back."""
         fields = request.scope["headers"]
+        if request.method == "OPTIONS" and (fields := one_hop_less(fields)) is None:
+            return Response(status=204, headers={"allow": ", ".join(METHODS)})
         if been_here(fields, name):
             raise HTTPError(508, "This request has been here before.")
         able = backends.in_turn()
@@ -95,8 +101,11 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             Upload(aiter(request.stream())) if _has_body(request) else None,
             settings.stall,
         )
-        answer = await forwarded.send(client, able, opened)
-        return _relayed(answer, name)
+        answer = await forwarded.send(client, able, opened, budget)
+        try:
+            return _relayed(answer, name)
+        except (ResponseError, ValueError) as error:  # of a status and a field that nobody may send
+            raise HTTPError(502, "A backend's answer is malformed.") from error
 
     @gateway.route("/{path:path}", methods=METHODS, on_disconnect="cancel", include_in_schema=False)
     async def forward_below(

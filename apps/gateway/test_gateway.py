@@ -145,6 +145,7 @@ async def test_what_is_of_the_connection_stays_there() -> None:
         ([(b"connection", b"host, content-length"), (b"host", b"a"), (b"content-length", b"1")], None),
         ([(b"proxy-authorization", b"x"), (b"proxy-connection", b"x"), (b"trailer", b"x"), (b"upgrade", b"x")], []),
         ([(b"transfer-encoding", b"chunked")], []),
+        ([(b"content-length", b"3"), (b"Transfer-Encoding", b"chunked"), (b"x-a", b"1")], [b"x-a"]),
         ([(b"connection", b""), (b"x-a", b"1")], [b"x-a"]),
     ],
 )
@@ -169,6 +170,21 @@ def test_who_asked_is_told(client: str | None, host: str | None, forwarded: byte
     assert fields[b"via"] == b"2 me"
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        *((name, False) for name in (b"X-Forwarded-For", b"X_Forwarded_For", b"x-forwarded_proto", b"Forwarded")),
+        *((name, False) for name in (b"X-Forwarded-Prefix", b"X-Real-IP", b"x_real_ip", b"Proxy")),
+        *((name, True) for name in (b"X-Forward", b"X_Other", b"From", b"X-Proxy")),
+    ],
+)
+def test_nobody_says_in_our_place_who_asked(name: bytes, kept: bool) -> None:
+    """A backend may believe other fields of the kind as well, and CGI and WSGI do not tell `_` from `-`."""
+    fields = request_fields([(name, b"evil")], version="1.1", name="me", client=None, scheme="http", host=None)
+    assert ((name.lower(), b"evil") in fields) == kept
+    assert kept or b"evil" not in dict(fields).values()
+
+
 def test_what_has_no_content_has_no_length() -> None:
     """Of others it stays."""
     fields = [(b"content-length", b"5")]
@@ -185,6 +201,19 @@ async def test_a_request_that_comes_back_goes_no_further() -> None:
         via = behind.requests[0].headers["via"]
         assert via.startswith("1.1 another, 1.1 gateway-")
         assert (await client.get("/", headers={"via": via})).status_code == 508
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "told"),
+    [("OPTIONS", "0", None), ("OPTIONS", "2", "1"), ("OPTIONS", "far", "far"), ("GET", "0", "0")],
+)
+async def test_options_go_as_far_as_they_say(method: str, said: str, told: str | None) -> None:
+    """The gateway answers for itself where they go no further; other methods know no such field."""
+    async with (behind := Behind(one=mirror)).gateway() as client:
+        response = await client.request(method, "/a", headers={"max-forwards": said})
+    assert [each.headers["max-forwards"] for each in behind.requests] == ([] if told is None else [told])
+    assert response.status_code == (204 if told is None else 200)
+    assert ("PATCH" in response.headers.get("allow", "")) == (told is None)
 
 
 # Bodies -------------------------------------------------------------------------------------------------------------
@@ -236,6 +265,26 @@ async def test_what_has_no_body_is_closed_too(method: str, status: int) -> None:
         assert response.headers.get("content-length") == ("1234" if method == "HEAD" else None)
         assert closed
         assert (await client.get("/-/backends")).json()[0]["in_flight"] == 0
+
+
+@pytest.mark.parametrize("malformed", [{"status_code": 600}, {"status_code": 799}, {"headers": {"x-a": "a\x01"}}])
+async def test_an_answer_that_nobody_may_send_on_is_502(malformed: dict[str, Any]) -> None:
+    """It is the backend's mistake, not ours; it is closed as any other."""
+    closed: list[int] = []
+
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b""
+
+        async def aclose(self) -> None:
+            closed.append(1)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(malformed.get("status_code", 200), headers=malformed.get("headers"), stream=Body())
+
+    async with Behind(one=answer).gateway() as client:
+        assert (await client.get("/")).status_code == 502
+    assert closed == [1]
 
 
 async def test_an_answer_that_breaks_is_not_ended_as_if_it_were_whole() -> None:
@@ -307,6 +356,19 @@ async def test_what_cannot_is_tried_once(autojump_clock: Any) -> None:
         assert len(behind.requests) == 1
 
 
+async def test_what_has_a_body_is_sent_once_and_has_all_of_the_time(autojump_clock: Any) -> None:
+    """Of a body that was read there is nothing left for another attempt, so no time is kept for one."""
+
+    async def late(request: httpx.Request) -> httpx.Response:
+        response = await mirror(request)
+        await trio.sleep(6)
+        return response
+
+    async with (behind := Behind(one=late, two=late)).gateway(timeout=8) as client:
+        assert (await client.put("/", content=b"body")).text == "body"
+        assert len(behind.requests) == 1
+
+
 async def test_none_that_is_well_is_503_and_all_that_fail_are_the_last_ones_answer(autojump_clock: Any) -> None:
     """And when to come back."""
     behind = Behind(one=mirror)
@@ -318,6 +380,21 @@ async def test_none_that_is_well_is_503_and_all_that_fail_are_the_last_ones_answ
         assert (await client.get("/")).status_code == 503
     async with Behind(one=unable, two=unable).gateway() as client:
         assert (await client.get("/")).text == "busy"
+
+
+@pytest.mark.parametrize(("answer", "counts"), [(unable, True), (broken, True), (refused, False)])
+async def test_second_attempts_have_a_budget(answer: Answer, counts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all backends fail, all of the requests are not sent to all of them; one that is not reached has no load."""
+
+    def stays(backend: Backend) -> None:
+        """All are asked for ever."""
+
+    monkeypatch.setattr(Backend, "failed", stays)
+    async with (behind := Behind(one=answer, two=answer, three=answer)).gateway() as client:
+        for _ in range(50):
+            assert (await client.get("/")).status_code in (502, 503)
+    least, most = (60, 50 + 10 + 50 / 5) if counts else (150, 150)
+    assert least <= len(behind.requests) <= most
 
 
 async def test_backends_are_asked_how_they_are(autojump_clock: Any) -> None:

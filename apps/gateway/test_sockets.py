@@ -130,3 +130,30 @@ async def test_large_bodies_go_both_ways(serve: Serve) -> None:
             assert response.text == hashlib.sha256(body).hexdigest()
         response = await client.get("/zeros?mebibytes=4")
         assert response.content == bytes(4 * MIB)
+
+
+async def test_of_two_framings_one_goes_on(serve: Serve) -> None:
+    """A length beside `Transfer-Encoding` is refused or left out: a backend would wait for another message."""
+    async with behind(serve) as (front, _):
+        head = b"POST /digest HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer = await _said(front, head + b"5\r\nhello\r\n0\r\n\r\n")
+        assert answer.split()[1] == b"400" or answer.endswith(hashlib.sha256(b"hello").hexdigest().encode())
+
+
+async def test_who_names_no_host_is_served(serve: Serve) -> None:
+    """HTTP/1.0 need not; the backend, which is asked in HTTP/1.1, is told its own."""
+    async with behind(serve) as (front, _):
+        answer = await _said(front, b"GET /who HTTP/1.0\r\n\r\n")
+        assert answer.split()[1] == b"200"
+        assert answer.endswith(b"one")
+
+
+async def _said(client: Client, request: bytes) -> bytes:
+    stream = await trio.open_tcp_stream(client.base_url.host, client.base_url.port or 0)
+    answer = b""
+    async with stream:
+        await stream.send_all(request)
+        with trio.fail_after(5):
+            while b"\r\n\r\n" not in answer or not answer.partition(b"\r\n\r\n")[2]:
+                answer += await stream.receive_some()
+    return answer

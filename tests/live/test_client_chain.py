@@ -6,8 +6,10 @@ be looked at.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
@@ -133,3 +135,28 @@ async def test_a_deadline_that_is_spent_is_504() -> None:
         answer = await first.request(get(b"/wait", close=True))
         assert answer.startswith(b"HTTP/1.1 504 ")
         assert not services[1].reached.is_set()
+
+
+@pytest.mark.parametrize("head", [b"Transfer-Encoding: chunked", b"Content-Length: 1000000"])
+async def test_a_body_that_is_left_between_two_parts_leaves_nothing(head: bytes) -> None:
+    """Neither a connection nor a generator, which somebody whose warnings are errors would have to answer for."""
+    left = trio.Event()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        parts = b"1\r\nx\r\n" * 3 if head.startswith(b"T") else b"xxx"
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + parts)
+        assert await stream.receive_some() == b""
+        left.set()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            async with Client(trust_env=False) as client, client.stream("GET", url) as response:
+                parts = response.aiter_raw()
+                assert (await anext(parts)).startswith(b"x")
+            await left.wait()
+        assert [str(each.message) for each in warned] == []
+        nursery.cancel_scope.cancel()

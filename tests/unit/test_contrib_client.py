@@ -101,7 +101,9 @@ async def test_who_is_cancelled_already_is_not_told_of_a_deadline() -> None:
     assert upstream.requests == []
 
 
-@pytest.mark.parametrize(("said", "told"), [("400", "400"), ("5000", "1950"), ("soon", "1950"), ("-1", "1950")])
+@pytest.mark.parametrize(
+    ("said", "told"), [("400", "400"), ("5000", "1950"), ("soon", "1950"), ("-1", "1950"), ("1" * 5000, "1950")]
+)
 async def test_who_calls_may_say_less_time_not_more(
     said: str, told: str, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -322,6 +324,7 @@ def test_a_budget_does_not_grow_in_good_times() -> None:
         *(("", 0), ("0", 0), ("120", 120), (" 7 ", 7), ("9" * 10, math.inf)),
         *(("-1", 0), ("1.5", 0), ("soon", 0), ("\xb2", 0), ("Fri, 31 Feb 1999 23:59:59 GMT", 0)),
         *(("Fri, 31 Dec 1999 23:59:59 GMT", 0), ("Fri, 31 Dec 1999 23:59:59 -0000", 0)),
+        *((f"Fri, 31 Dec {'9' * 20} 23:59:59 GMT", 0), (f"Fri, 31 Dec 1999 23:59:59 +{'9' * 20}", 0)),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
@@ -344,6 +347,14 @@ async def test_a_trace_lasts_as_long_as_its_request() -> None:
     async with traced(cast("Request", request)) as trace:
         assert trace == current() == Trace(parent)
     assert current() is None
+
+
+def test_a_state_that_cannot_be_sent_is_left_out() -> None:
+    """It is malformed, and httpx would raise; the trace goes on."""
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    for state, handed_on in ((b"a=1", "a=1"), (b"a=\xe9", "")):
+        request = SimpleNamespace(headers=Headers([(b"traceparent", parent.encode()), (b"tracestate", state)]))
+        assert Trace.of(cast("Request", request)) == Trace(parent, handed_on)
 
 
 # Options ------------------------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def asked_to_wait(outcome: httpx.Response | httpx.HTTPError) -> float:
         return float(text) if len(text) < 10 else math.inf
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter is undocumented: of numbers that fit no C integer
         return 0.0
     if until.tzinfo is None:  # "-0000", which no HTTP date says
         until = until.replace(tzinfo=UTC)

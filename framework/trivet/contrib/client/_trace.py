@@ -31,7 +31,7 @@ class Trace:
 
     Attributes:
         traceparent: as it came.
-        tracestate: as it came, several fields as one list; empty: there was none.
+        tracestate: as it came, several fields as one list; empty: there was none, or none that can be handed on.
     """
 
     traceparent: str
@@ -49,7 +49,9 @@ class Trace:
         found = _TRACEPARENT.fullmatch(values[0].strip(" \t")) if len(values) == 1 else None
         if found is None or (found["version"] == "00" and found["more"] is not None):
             return None
-        return cls(found[0], ",".join(request.headers.getlist("tracestate")))
+        state = ",".join(request.headers.getlist("tracestate"))
+        # Section 3.3.1.3: nothing else stands in it. httpx would refuse to send it, and the trace is worth more.
+        return cls(found[0], state if state.isascii() else "")
 
 
 _current: ContextVar[Trace | None] = ContextVar("trivet_trace", default=None)

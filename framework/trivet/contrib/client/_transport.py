@@ -22,6 +22,9 @@ from ._retry import Budget, Retry, asked_to_wait, repeatable
 
 log = logging.getLogger("trivet.contrib.client")
 
+_BUFFERED: Final = 1000
+"""Parts of a body that is left which are looked at for its end, before the rest is thrown away."""
+
 _ORIGINS: Final = 1000
 """Budgets that are kept: whoever calls more origins than that is a crawler, and the oldest start anew."""
 
@@ -160,6 +163,23 @@ class _Body(httpx.AsyncByteStream, AsyncIterator[bytes]):
         parts: object = self._parts
         try:
             if isinstance(parts, AsyncGenerator):  # httpx's own is one; nobody else would finish it
+                if type(self._inner).__module__.startswith("httpx."):
+                    await _unwind(cast("AsyncGenerator[bytes]", parts))
                 await cast("AsyncGenerator[bytes]", parts).aclose()
         finally:
             await self._inner.aclose()  # noqa: ASYNC102 - httpx shields it
+
+
+async def _unwind(parts: AsyncGenerator[bytes]) -> None:
+    """End a body of httpcore's, which is a generator within generators.
+
+    Closing the outermost leaves the others to the garbage collector, of which Trio warns; an error that comes out of
+    the innermost goes through all of them. What has come already comes before it.
+    """
+    with trio.CancelScope(shield=True) as scope:  # it waits for nothing: all behind it is cancelled
+        scope.cancel(reason="the response is left")
+        for _ in range(_BUFFERED):
+            try:
+                await anext(parts)
+            except (StopAsyncIteration, httpx.HTTPError):
+                return
