@@ -67,8 +67,12 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
             _keep_state(app, await stack.enter_async_context(app._lifespan(app)), scope)
         for place in in_order(stack.enter_context(app._overrides.running())):
             await stack.enter_async_context(_entered(place, app.thread_limiter))
+        states: dict[int, Mapping[str, Any]] = {}
         for each in app._mounted:
-            each.state = dict(await stack.enter_async_context(run_mounted(each.app, scope, each.prefix)))
+            key = id(each.app)
+            if key not in states:  # what is mounted in two places lives once
+                states[key] = await stack.enter_async_context(run_mounted(each.app, scope, each.prefix))
+            each.state = dict(states[key])
         if link is not None:  # after those of mounted applications: the outermost decides
             link.drain_timeout = app.drain_timeout
             link.cleanup_grace = app.cleanup_grace
@@ -82,7 +86,7 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
                 if failure is None:
                     yield
                     stops.set()
-                await app.tasks.drain(app.drain_timeout)
+                await app.tasks.drain(app.drain_timeout, app.cleanup_grace)
             if failure is not None:
                 raise failure
         finally:
