@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from ._answer import report
+from ._drain import Patience
 from ._ported import explain_loop
 from ._resolve import invoke, provide
 from ._restart import Row
@@ -78,7 +79,11 @@ class Services:
 
     @asynccontextmanager
     async def running(
-        self, cleanup_grace: float, limiter: trio.CapacityLimiter, give_up: Callable[[], object]
+        self,
+        cleanup_grace: float,
+        limiter: trio.CapacityLimiter,
+        patience: Patience,
+        give_up: Callable[[], object],
     ) -> AsyncGenerator[Exception | None]:
         """Start all, one after the other; after the body, stop all in reverse.
 
@@ -91,12 +96,12 @@ class Services:
         if not all(each.is_over for each in self._all):
             yield RuntimeError(_TWICE)
             return
-        starting: trio.CancelScope | None = trio.CancelScope()
+        starting, started = trio.CancelScope(), False
         failure: Exception | None = None
 
         def gave_up(name: str, error: BaseException) -> None:
             nonlocal failure
-            if starting is None:
+            if started:
                 give_up()
             elif failure is None:
                 # The server waits for the startup, and would not run the shutdown if it were told to stop now.
@@ -112,10 +117,10 @@ class Services:
                         await nursery.start(each.run, around, name=f"service {each.shown.name}")
             except Exception as error:  # noqa: BLE001 - it is yielded
                 failure = failure or error
-            starting = None
+            started = True
             yield failure
             for each in reversed(self._all):
-                await each.stop(cleanup_grace)
+                await each.stop(cleanup_grace, patience)
 
 
 class Supervised:
@@ -220,20 +225,20 @@ class Supervised:
             await trio.sleep(seconds)
         return not self._stopping
 
-    async def stop(self, cleanup_grace: float) -> None:
+    async def stop(self, cleanup_grace: float, patience: Patience) -> None:
         """Stop it for good, and wait for it; not for ever, for others have to be stopped as well."""
         self._stopping = True
         self._pause.cancel()
         if self._run is not None and self.registered.drain_timeout:
-            with trio.move_on_after(self.registered.drain_timeout):
+            with patience.within(self.registered.drain_timeout):
                 await self._over.wait()
         if self._run is not None:
             self._run.scope.cancel("drained")
-        patience = cleanup_grace * (1 + len(self.plan.steps))  # each of them has its own
-        with trio.move_on_after(patience):
+        grace = cleanup_grace * (1 + len(self.plan.steps))  # each of them has its own
+        with trio.move_on_after(grace):
             await self._over.wait()
             return
-        log.error("the service %s has not ended %g s after it was cancelled", self.shown.name, patience)
+        log.error("the service %s has not ended %g s after it was cancelled", self.shown.name, grace)
 
 
 class _Run:

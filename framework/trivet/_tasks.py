@@ -160,25 +160,29 @@ class Tasks:
         finally:
             self.nursery, self._drained = None, False
 
-    async def drain(self, drain_timeout: float, cleanup_grace: float) -> None:
+    async def drain(
+        self, drain_timeout: float, cleanup_grace: float, within: Callable[[float], trio.CancelScope]
+    ) -> None:
         """Wait for the tasks, then cancel those that are left, and wait for them; none can start after it.
 
         Args:
             drain_timeout: seconds that they have to end by themselves.
+            within: makes the scope of that wait, which may be skipped.
             cleanup_grace: seconds that they have once they are cancelled. One that goes on, in a thread say, must not
                 keep services from being stopped; `opened` waits for it.
 
         Cancellation: it stops waiting.
         """
-        with trio.move_on_after(drain_timeout):
+        began = trio.current_time()
+        with within(drain_timeout):
             await self._until_quiet()
         self._drained, self.nursery = True, None
         left = self.current
         if left:
             names = ", ".join(each.name for each in left)
-            log.warning(
-                "cancelling %d background tasks after drain_timeout = %g s: %s", len(left), drain_timeout, names
-            )
+            waited = trio.current_time() - began
+            after = f"drain_timeout = {drain_timeout:g} s" if waited >= drain_timeout else f"{waited:.1f} s, to hurry"
+            log.warning("cancelling %d background tasks after %s: %s", len(left), after, names)
         for task in left:
             task.cut = True
             task.scope.cancel(reason="the application stops")

@@ -287,7 +287,7 @@ async def test_one_that_gives_up_before_all_have_started_fails_the_startup(
         log.append("last")
 
     began = trio.current_time()
-    with pytest.raises(LifespanFailed, match=r"(?s)the queue is gone.*fails gave up before"):
+    with trio.fail_after(100), pytest.raises(LifespanFailed, match=r"(?s)the queue is gone.*fails gave up before"):
         async with TestClient(app, link=link):
             raise AssertionError("unreachable")
     assert trio.current_time() - began == 1
