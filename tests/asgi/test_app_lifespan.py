@@ -422,6 +422,7 @@ async def test_a_task_fails_alone_whatever_it_raises(grouped: bool, autojump_clo
         raise raised(Unusual())
 
     async def keeper() -> None:
+        kept: BaseException = KeyError()
         with trio.CancelScope() as scope:
             scope.cancel()
             try:

@@ -303,6 +303,7 @@ async def test_a_cancellation_that_was_kept_is_a_failure(
 
     @app.service(max_restarts=1)
     async def keeper() -> None:
+        kept: BaseException = KeyError()
         with trio.CancelScope() as scope:
             scope.cancel()
             try:
