@@ -15,6 +15,8 @@ from __future__ import annotations
 import math
 from typing import Final, final
 
+from .asgi import Reason
+
 BACKOFF: Final = 0.9
 """What is left of the limit when answers are late; Netflix's `AIMDLimit` has the same."""
 
@@ -57,12 +59,20 @@ class Aimd:
         """As many run as may: only now would a greater limit have made a difference."""
         self._full = True
 
-    def answered(self, began: float, now: float) -> None:
-        """An answer is ready."""
-        if began < self._changed <= now:  # a test's clock may begin anew
+    def answered(self, began: float, now: float, cut: Reason | None = None) -> None:
+        """An answer is ready, or has become needless.
+
+        Args:
+            began: when the request had its place.
+            now: on the same clock.
+            cut: why it was stopped, if it was. One that ran out of time is late, whatever the target; one that ended
+                early for another reason might have become so, and says nothing.
+        """
+        late = cut == "deadline" or now - began > self.target
+        if began < self._changed <= now or (cut is not None and not late):  # a test's clock may begin anew
             return
         self._answers += 1
-        self._late += now - began > self.target
+        self._late += late
         size = max(ROUND, self.value)
         if self._late > LATE * size:
             self._exact = max(self._least, self._exact * BACKOFF)

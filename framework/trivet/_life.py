@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import trio
 
 from ._answer import Answerer
-from ._drain import Drain
+from ._drain import Drain, Patience
 from ._endpoint import Mounted
 from ._lifespan import mounted as run_mounted
 from ._modes import Mode
@@ -60,15 +60,21 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
     stops = trio.Event()
     link = scope.get("extensions", {}).get(EXTENSION)
     app.draining = stops if link is None else link.draining
+    patience = Patience()
     if link is not None:
+        link.attach(patience.lose)
         app._answerer.debug = app.debug or link.debug
     async with AsyncExitStack() as stack:
         if app._lifespan is not None:
             _keep_state(app, await stack.enter_async_context(app._lifespan(app)), scope)
         for place in in_order(stack.enter_context(app._overrides.running())):
             await stack.enter_async_context(_entered(place, app.thread_limiter))
+        states: dict[int, Mapping[str, Any]] = {}
         for each in app._mounted:
-            each.state = dict(await stack.enter_async_context(run_mounted(each.app, scope, each.prefix)))
+            key = id(each.app)
+            if key not in states:  # what is mounted in two places lives once
+                states[key] = await stack.enter_async_context(run_mounted(each.app, scope, each.prefix))
+            each.state = dict(states[key])
         if link is not None:  # after those of mounted applications: the outermost decides
             link.drain_timeout = app.drain_timeout
             link.cleanup_grace = app.cleanup_grace
@@ -77,12 +83,12 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
                 app._sweep.sweeping(),
                 app._drain.awaited(app.draining),
                 app.tasks.opened(),
-                app._supervisor.running(app.cleanup_grace, app.thread_limiter, _giving_up(link)) as failure,
+                app._supervisor.running(app.cleanup_grace, app.thread_limiter, patience, _giving_up(link)) as failure,
             ):
                 if failure is None:
                     yield
                     stops.set()
-                await app.tasks.drain(app.drain_timeout)
+                await app.tasks.drain(app.drain_timeout, app.cleanup_grace, patience.within)
             if failure is not None:
                 raise failure
         finally:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Final, final
 
 from ._aimd import Aimd
+from .asgi import Reason
 from .errors import RegistrationError
 
 SMOOTHING: Final = 0.1
@@ -191,10 +192,12 @@ class Limit:
         """Leave the queue, without a place."""
         del self._waiting[waiter]
 
-    def _answered(self, began: float, now: float) -> None:
-        """The response of a request is known, which has had its place since `began`."""
+    def _answered(self, began: float, now: float, cut: Reason | None) -> None:
+        """The response of a request is known, which has had its place since `began`; `cut`: why it was stopped."""
         if self._aimd is not None:
-            self._aimd.answered(began, now)
+            self._aimd.answered(began, now, cut)
+            if self._running < self._concurrent:
+                self._full_since = now  # if it shrinks to what runs
             self._concurrent = self._aimd.value
             self._fill(now)
 

@@ -79,7 +79,7 @@ def release(request: Request) -> None:
 def _note_answer(request: Request) -> None:
     now = trio.current_time()
     for limit, began in request._slots or ():
-        limit._answered(began, now)
+        limit._answered(began, now, request._scope.reason)
 
 
 async def admit(limits: Sequence[Limit], request: Request) -> None:

@@ -17,11 +17,12 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import trio
 
 from ._answer import report
+from ._drain import Patience
 from ._ported import explain_loop
 from ._resolve import invoke, provide
 from ._restart import Row
@@ -40,14 +41,14 @@ class Surroundings(NamedTuple):
     cleanup_grace: float
     limiter: trio.CapacityLimiter
     """Of the threads that plain functions run in."""
-    give_up: Callable[[], object]
-    """Stops the server."""
+    give_up: Callable[[str, BaseException], object]
+    """Stops the server; is told the name of the service, and what it failed with."""
     chance: Callable[[], float]
     """Gives a number from 0 to 1."""
 
 
 class StartupFailed(RuntimeError):
-    """A service ended before it had called `task_status.started()`."""
+    """A service ended before it had called `task_status.started()`, or for good while others were being started."""
 
 
 class Services:
@@ -78,26 +79,48 @@ class Services:
 
     @asynccontextmanager
     async def running(
-        self, cleanup_grace: float, limiter: trio.CapacityLimiter, give_up: Callable[[], object]
+        self,
+        cleanup_grace: float,
+        limiter: trio.CapacityLimiter,
+        patience: Patience,
+        give_up: Callable[[], object],
     ) -> AsyncGenerator[Exception | None]:
         """Start all, one after the other; after the body, stop all in reverse.
 
-        Yields what one of them failed with before it was started, after which no other was. Not raised, for the
-        nurseries around would wrap it in groups; the application is not to serve then.
+        Yields what one of them failed with before it was started, after which no other was, or what one failed with for
+        good before all were. Not raised, for the nurseries around would wrap it in groups; the application is not to
+        serve then.
 
         Cancellation, and an exception of the body: they are cancelled at once, all together.
         """
-        around = Surroundings(cleanup_grace, limiter, give_up, self.random.random)
+        if not all(each.is_over for each in self._all):
+            yield RuntimeError(_TWICE)
+            return
+        starting, started = trio.CancelScope(), False
         failure: Exception | None = None
+
+        def gave_up(name: str, error: BaseException) -> None:
+            nonlocal failure
+            if started:
+                give_up()
+            elif failure is None:
+                # The server waits for the startup, and would not run the shutdown if it were told to stop now.
+                failure = StartupFailed(f"the service {name} gave up before the application had started")
+                failure.__cause__ = error
+                starting.cancel()
+
+        around = Surroundings(cleanup_grace, limiter, gave_up, self.random.random)
         async with trio.open_nursery() as nursery:
             try:
-                for each in self._all:
-                    await nursery.start(each.run, around, name=f"service {each.shown.name}")
+                with starting:
+                    for each in self._all:
+                        await nursery.start(each.run, around, name=f"service {each.shown.name}")
             except Exception as error:  # noqa: BLE001 - it is yielded
-                failure = error
+                failure = failure or error
+            started = True
             yield failure
             for each in reversed(self._all):
-                await each.stop(cleanup_grace)
+                await each.stop(cleanup_grace, patience)
 
 
 class Supervised:
@@ -117,6 +140,11 @@ class Supervised:
         self._over.set()
         self._run: _Run | None = None
         self._pause: trio.CancelScope = trio.CancelScope()
+
+    @property
+    def is_over(self) -> bool:
+        """It has no task."""
+        return self._over.is_set()
 
     async def run(self, around: Surroundings, *, task_status: trio.TaskStatus[None]) -> None:
         """Run it until it has ended for good; `task_status`: of its first start.
@@ -162,7 +190,10 @@ class Supervised:
             self._run = None
         if error is None:
             return None
-        if cancelled_from_outside(error) or any(isinstance(each, KeyboardInterrupt) for each in leaves(error)):
+        if any(isinstance(each, KeyboardInterrupt) for each in leaves(error)):
+            raise error
+        # A `Cancelled` that was kept and raised again is a failure: no scope would catch it, and all would end with it.
+        if cancelled_from_outside(error) and trio.current_effective_deadline() == -math.inf:
             raise error
         if run.scope.reason == "drained" and all(isinstance(each, RequestCancelled) for each in leaves(error)):
             return None
@@ -181,7 +212,7 @@ class Supervised:
             self.shown.restarts,
             exc_info=error,
         )
-        around.give_up()
+        around.give_up(self.shown.name, error)
 
     async def _back_off(self, seconds: float, error: BaseException | None) -> bool:
         """Wait; returns whether it is to be started again."""
@@ -194,20 +225,20 @@ class Supervised:
             await trio.sleep(seconds)
         return not self._stopping
 
-    async def stop(self, cleanup_grace: float) -> None:
+    async def stop(self, cleanup_grace: float, patience: Patience) -> None:
         """Stop it for good, and wait for it; not for ever, for others have to be stopped as well."""
         self._stopping = True
         self._pause.cancel()
         if self._run is not None and self.registered.drain_timeout:
-            with trio.move_on_after(self.registered.drain_timeout):
+            with patience.within(self.registered.drain_timeout):
                 await self._over.wait()
         if self._run is not None:
             self._run.scope.cancel("drained")
-        patience = cleanup_grace * (1 + len(self.plan.steps))  # each of them has its own
-        with trio.move_on_after(patience):
+        grace = cleanup_grace * (1 + len(self.plan.steps))  # each of them has its own
+        with trio.move_on_after(grace):
             await self._over.wait()
             return
-        log.error("the service %s has not ended %g s after it was cancelled", self.shown.name, patience)
+        log.error("the service %s has not ended %g s after it was cancelled", self.shown.name, grace)
 
 
 class _Run:
@@ -279,3 +310,9 @@ def _never_started(name: str) -> str:
         f"the service {name} ended before it had called task_status.started(), for which the startup waits.\n"
         "Call it when the service is ready, or do not take task_status if there is nothing to wait for."
     )
+
+
+_TWICE: Final = (
+    "the application was started while it runs: it is served twice, or mounted in two others of one tree.\n"
+    "Its services and its state are there once. Make one application for each place:  def make() -> App: ..."
+)

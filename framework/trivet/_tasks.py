@@ -100,7 +100,9 @@ class Tasks:
             ValueError: `timeout` is no number of seconds above 0.
         """
         _check(fn)
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and (
+            isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0  # pyright: ignore[reportUnnecessaryIsInstance]
+        ):
             raise ValueError(
                 f"app.tasks.start_soon() was given timeout={timeout!r}, which no task could meet.\n"
                 "Write the seconds that it may take, timeout=30, or leave it out for no bound."
@@ -158,24 +160,37 @@ class Tasks:
         finally:
             self.nursery, self._drained = None, False
 
-    async def drain(self, drain_timeout: float) -> None:
-        """Wait that many seconds for the tasks, then cancel and await those that are left; none can start after it.
+    async def drain(
+        self, drain_timeout: float, cleanup_grace: float, within: Callable[[float], trio.CancelScope]
+    ) -> None:
+        """Wait for the tasks, then cancel those that are left, and wait for them; none can start after it.
+
+        Args:
+            drain_timeout: seconds that they have to end by themselves.
+            within: makes the scope of that wait, which may be skipped.
+            cleanup_grace: seconds that they have once they are cancelled. One that goes on, in a thread say, must not
+                keep services from being stopped; `opened` waits for it.
 
         Cancellation: it stops waiting.
         """
-        with trio.move_on_after(drain_timeout):
+        began = trio.current_time()
+        with within(drain_timeout):
             await self._until_quiet()
         self._drained, self.nursery = True, None
         left = self.current
         if left:
             names = ", ".join(each.name for each in left)
-            log.warning(
-                "cancelling %d background tasks after drain_timeout = %g s: %s", len(left), drain_timeout, names
-            )
+            waited = trio.current_time() - began
+            after = f"drain_timeout = {drain_timeout:g} s" if waited >= drain_timeout else f"{waited:.1f} s, to hurry"
+            log.warning("cancelling %d background tasks after %s: %s", len(left), after, names)
         for task in left:
             task.cut = True
             task.scope.cancel(reason="the application stops")
-        await self._until_quiet()
+        with trio.move_on_after(cleanup_grace):
+            await self._until_quiet()
+            return
+        names = ", ".join(each.name for each in self.current)
+        log.error("background tasks have not ended %g s after they were cancelled: %s", cleanup_grace, names)
 
     async def _until_quiet(self) -> None:
         while self._current:
@@ -188,8 +203,8 @@ async def supervised(
 ) -> None:
     """Await `fn(*args)`, whose failure is given to `failed` and goes no further.
 
-    An exit() somewhere below is one too: it must not end the server, nor may it in a handler. What is none, a
-    cancellation or Ctrl-C, is raised.
+    Whatever it raises is one, an exit() somewhere below too: it must not end the server, nor may it in a handler. Only
+    a cancellation and Ctrl-C are raised.
     """
     try:
         running: object = fn(*args)
@@ -200,15 +215,25 @@ async def supervised(
                 f"What blocks belongs in a thread:  app.tasks.start_soon(trio.to_thread.run_sync, {name}, ...)"
             )
         await running
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is reported
-        explain_loop(error)
-        failed(error)
     except BaseExceptionGroup as group:
-        ours, rest = group.split((Exception, SystemExit))
+        rest, ours = group.split(_passing())
         if ours is not None:
+            explain_loop(ours)
             failed(ours)
         if rest is not None:
             raise rest from None
+    except BaseException as error:
+        if isinstance(error, _passing()):
+            raise
+        explain_loop(error)
+        failed(error)
+
+
+def _passing() -> tuple[type[BaseException], ...]:
+    """What goes through. A `Cancelled` that was kept and raised again belongs to no scope: it would end all tasks."""
+    if trio.current_effective_deadline() == -math.inf:
+        return (KeyboardInterrupt, trio.Cancelled)
+    return (KeyboardInterrupt,)
 
 
 def _check(fn: object) -> None:

@@ -184,8 +184,10 @@ class LifespanLink(Link, Protocol):
 
     The application may set `drain_timeout` and `cleanup_grace` until it sends `lifespan.startup.complete`; where the
     operator has chosen a value (`trivet run --drain-timeout`), that value stands and what is set here is ignored.
-    `attach` does nothing: the end of a lifespan is the message `lifespan.shutdown`. `abort` asks the server to stop as
-    on SIGTERM, but to end with a failure: for a service that gives up.
+    The end of a lifespan is the message `lifespan.shutdown`. What is attached is told `drained`, after it or before, if
+    the operator will not wait any longer (a second SIGTERM): what the application still waits for is to be stopped.
+    Several may attach: each application that is mounted in another has the same link. `abort` asks the server to stop
+    as on SIGTERM, but to end with a failure: for a service that gives up.
 
     The message of `lifespan.startup.failed` and `lifespan.shutdown.failed` is shown to the operator by the server: the
     application need not log it.

@@ -404,3 +404,72 @@ def test_what_cannot_be_a_lifespan() -> None:
         with pytest.raises(RegistrationError, match="@asynccontextmanager"):
             App(lifespan=wrong)  # type: ignore[arg-type]
     App(lifespan=asynccontextmanager(generator))
+
+
+class Unusual(BaseException):
+    """As asyncio's CancelledError is."""
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_a_task_fails_alone_whatever_it_raises(grouped: bool, autojump_clock: trio.testing.MockClock) -> None:
+    """An exception that is no `Exception`, or a cancellation that was kept, would else end all that is running."""
+    app, done = App(), list[int]()
+
+    def raised(error: BaseException) -> BaseException:
+        return BaseExceptionGroup("", [error, KeyError()]) if grouped else error
+
+    async def unusual() -> None:
+        raise raised(Unusual())
+
+    async def keeper() -> None:
+        kept: BaseException = KeyError()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.sleep(1)
+            except trio.Cancelled as error:
+                kept = error
+                raise
+        raise raised(kept)
+
+    async def good() -> None:
+        await trio.sleep(2)
+        done.append(1)
+
+    async with TestClient(app):
+        for task in (good, unusual, keeper):
+            app.tasks.start_soon(task)
+    assert (done, app.tasks.failed, app.tasks.completed, app.tasks.cancelled) == ([1], 2, 1, 0)
+
+
+async def test_a_task_that_does_not_end_keeps_nothing_else(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has `cleanup_grace` once it is cancelled; then services are stopped, although it is in a thread, say."""
+    app, log = App(drain_timeout=3, cleanup_grace=2), list[float]()
+
+    async def stubborn() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(30)
+
+    @app.service
+    async def service() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            log.append(trio.current_time())
+
+    async with TestClient(app):
+        app.tasks.start_soon(stubborn, name="stubborn")
+        began = trio.current_time()
+    assert (log, trio.current_time()) == ([began + 5], began + 30)
+    assert "background tasks have not ended 2 s after they were cancelled: stubborn" in caplog.text
+
+
+@pytest.mark.parametrize("timeout", [0, -1, True, "5", float("nan")])
+async def test_the_timeout_of_a_task_is_a_number_of_seconds(timeout: Any) -> None:
+    """Refused by who starts it."""
+    app = App()
+    async with TestClient(app):
+        with pytest.raises(ValueError, match=r"timeout=.*, which no task could meet"):
+            app.tasks.start_soon(trio.sleep, 1, timeout=timeout)

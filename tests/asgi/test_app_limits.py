@@ -623,3 +623,28 @@ async def test_a_websocket_keeps_its_place_to_its_end(autojump_clock: MockClock)
             assert await second.receive() == "b"
         with pytest.raises(WebSocketClosed):
             await second.receive()
+
+
+async def test_an_adaptive_limit_does_not_grow_on_requests_that_were_stopped(autojump_clock: MockClock) -> None:
+    """Neither on those whose `timeout` is shorter than the target, nor on those whose clients leave before it."""
+    limit = Limit.adaptive(0.5, initial=5)
+    app = App(limit=limit)
+
+    @app.get("/slow", timeout=0.3)
+    @app.get("/left")
+    async def slow() -> None:
+        await trio.sleep(10)
+
+    async with TestClient(app) as client:
+
+        async def keep_asking(path: str) -> None:
+            for _ in range(20):
+                with trio.move_on_after(0.4):
+                    await client.get(path)
+                await trio.sleep(0.01)
+
+        for path, least, most in (("/left", 5, 5), ("/slow", 1, 4)):
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(keep_asking, path)
+            assert least <= limit.concurrent <= most

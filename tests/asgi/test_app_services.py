@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from trivet import App, Depends, RequestCancelled, Router
+from trivet import App, Depends, Request, RequestCancelled, Router
 from trivet.asgi import EXTENSION
 from trivet.errors import RegistrationError
 from trivet.testing import LifespanFailed, TestClient
@@ -239,6 +239,7 @@ async def test_one_that_gives_up_stops_the_server(
     @app.service(**options)
     async def broken() -> None:
         begun.append(1)
+        await trio.sleep(1)
         raise KeyError("for good")
 
     with pytest.raises(LifespanFailed, match="gave up"):  # noqa: PT012 - it is raised by the end of the block
@@ -253,6 +254,76 @@ async def test_one_that_gives_up_stops_the_server(
     ]
 
 
+@both_servers
+async def test_one_that_gives_up_before_all_have_started_fails_the_startup(
+    link: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """At once, for the next one may wait for it for ever; what was started is left in order, with its grace."""
+    app, log = App(), list[str]()
+
+    @asynccontextmanager
+    async def connection() -> AsyncIterator[None]:
+        try:
+            yield
+        except RequestCancelled as error:
+            log.append(f"connection: {error.reason}")
+            raise
+
+    @app.service
+    async def before(on: Annotated[None, Depends(connection)]) -> None:
+        await trio.sleep_forever()
+
+    @app.service(restart="never")
+    async def fails() -> None:
+        await trio.sleep(1)
+        raise ConnectionResetError("the queue is gone")
+
+    @app.service
+    async def waits(task_status: Status) -> None:
+        await trio.sleep_forever()
+
+    @app.service
+    async def last() -> None:
+        log.append("last")
+
+    began = trio.current_time()
+    with trio.fail_after(100), pytest.raises(LifespanFailed, match=r"(?s)the queue is gone.*fails gave up before"):
+        async with TestClient(app, link=link):
+            raise AssertionError("unreachable")
+    assert trio.current_time() - began == 1
+    assert log == ["connection: drained"]
+    assert states(app) == {"before": "stopped", "fails": "failed", "waits": "stopped", "last": "stopped"}
+
+
+async def test_a_cancellation_that_was_kept_is_a_failure(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No scope would catch it: all that the application consists of would end, and the server go on without it."""
+    app = App()
+
+    @app.service(max_restarts=1)
+    async def keeper() -> None:
+        kept: BaseException = KeyError()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.sleep(1)
+            except trio.Cancelled as error:
+                kept = error
+                raise
+        raise kept
+
+    @app.service
+    async def other() -> None:
+        await trio.sleep_forever()
+
+    with pytest.raises(LifespanFailed, match="gave up"):  # noqa: PT012 - it is raised by the end of the block
+        async with TestClient(app):
+            await trio.sleep(10)
+            assert states(app) == {"keeper": "failed", "other": "running"}
+    assert "the service keeper gave up" in caplog.text
+
+
 async def test_where_the_server_cannot_be_stopped_the_application_is_not_ready(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -261,10 +332,11 @@ async def test_where_the_server_cannot_be_stopped_the_application_is_not_ready(
 
     @app.service(restart="never")
     async def broken() -> None:
+        await trio.sleep(1)
         raise KeyError("for good")
 
     async with TestClient(app, link=False):
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(2)
         assert not ready(app)
     assert "gave up" in caplog.text
 
@@ -641,7 +713,7 @@ async def test_a_mounted_router_brings_its_services(autojump_clock: trio.testing
 
 async def test_services_of_a_mounted_application_are_its_own() -> None:
     """They start before those of the outer one; if one gives up, the outer one is not ready either."""
-    app, inner, log = App(), App(), list[str]()
+    app, inner, log, go = App(), App(), list[str](), trio.Event()
     app.mount("/inner", inner)
 
     @app.service
@@ -652,14 +724,57 @@ async def test_services_of_a_mounted_application_are_its_own() -> None:
     async def inside(task_status: Status) -> None:
         log.append("inside")
         task_status.started()
+        await go.wait()
         raise KeyError
 
     with pytest.raises(LifespanFailed, match="gave up"):  # noqa: PT012 - it is raised by the end of the block
         async with TestClient(app):
+            go.set()
             await trio.testing.wait_all_tasks_blocked()
             assert not ready(app)
     assert log == ["inside", "outside"]
     assert states(app) == {"outside": "stopped"}
+
+
+async def test_an_application_that_is_mounted_twice_lives_once(autojump_clock: trio.testing.MockClock) -> None:
+    """One lifespan, one of each service, and an end: both places are the same application."""
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[dict[str, int]]:
+        log.append("lifespan")
+        yield {"n": 5}
+
+    app, inner = App(), App(lifespan=lifespan)
+    app.mount("/one", inner)
+    app.mount("/two", inner)
+
+    @inner.service
+    async def inside() -> None:
+        log.append("service")
+        await trio.sleep_forever()
+
+    @inner.get("/")
+    async def state(request: Request) -> int:
+        return int(request.state["n"])
+
+    async with TestClient(app) as client:
+        assert [(await client.get(f"/{place}/")).text for place in ("one", "two")] == ["5", "5"]
+        began = trio.current_time()
+    assert (log, trio.current_time() - began) == (["lifespan", "service"], 0)
+
+
+async def test_an_application_whose_services_run_is_not_started_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Mounted in two others it would be: its services would take each other's place, and never end."""
+    app, left, right, inner = App(), App(), App(), App()
+    inner.service(trio.sleep_forever)
+    for place, outer in (("/left", left), ("/right", right)):
+        outer.mount("/inner", inner)
+        app.mount(place, outer)
+    with pytest.raises(LifespanFailed, match="the application was started while it runs"):
+        async with TestClient(app):
+            raise AssertionError("unreachable")
+    assert states(inner) == {"sleep_forever": "stopped"}
 
 
 async def test_a_service_starts_tasks(autojump_clock: trio.testing.MockClock) -> None:

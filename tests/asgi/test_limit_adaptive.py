@@ -35,7 +35,7 @@ async def settled(limit: Limit, database: Database, seconds: int) -> list[int]:
             began = trio.current_time()
             try:
                 await database.query()
-                limit._answered(began, trio.current_time())
+                limit._answered(began, trio.current_time(), None)
             finally:
                 limit._leave(began, trio.current_time())
 

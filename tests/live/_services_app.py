@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated
@@ -44,7 +45,7 @@ async def of_a_run() -> AsyncIterator[None]:
             await trio.sleep(0.05)
 
 
-app = App(lifespan=lifespan, drain_timeout=0.3)
+app = App(lifespan=lifespan, drain_timeout=float(os.environ.get("TASKS_MAY_TAKE", "0.3")))
 crash = trio.Event()
 open_now: set[str] = set()
 
@@ -96,6 +97,12 @@ async def room(ws: WebSocket) -> None:
         open_now.add("websocket")
         async for _ in ws:
             pass
+
+
+@app.get("/order")
+async def order() -> str:
+    app.tasks.start_soon(background)
+    return "soon"
 
 
 @app.get("/open")

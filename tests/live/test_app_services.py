@@ -80,3 +80,19 @@ def test_a_service_that_crashes_for_good_ends_the_server(protocol: str) -> None:
     ]  # fmt: skip
     assert server.log.count("ConnectionResetError: the queue is gone") == 1
     assert "the service second gave up" in server.log
+
+
+@protocols
+def test_a_second_signal_skips_the_wait_for_tasks_as_well(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are cancelled, and the rest is left in order; it is not the last resort, which would leave nothing."""
+    monkeypatch.setenv("TASKS_MAY_TAKE", "50")
+    with running("--protocol", protocol, app=APP) as server:
+        assert server.get("/order") == (200, b"soon")
+        eventually(lambda: json.loads(server.get("/open")[1]) == ["task"])
+        server.signal()
+        server.wait_for("stopping: requests have 50 s")
+        server.signal()
+        assert server.wait(20) == 0
+        left = over(server)
+    assert left == ["task", "second service", "first service", "dependency of a run", "app-scoped", "lifespan"]
+    assert "background tasks after" in server.log

@@ -265,3 +265,36 @@ def test_what_began_before_a_change_says_nothing_of_it() -> None:
     for _ in range(20):
         aimd.answered(0.0, 10.0)
     assert aimd.value == 18
+
+
+def test_a_request_that_ran_out_of_time_is_late() -> None:
+    """However short its time was: else a limit would grow while every answer is a 503."""
+    aimd = Aimd(1.0, 20, 1, 100)
+    for answer in range(3):
+        aimd.reached()
+        aimd.answered(answer, answer + 0.3, "deadline")
+    assert aimd.value == 18
+
+
+def test_a_client_that_leaves_early_says_nothing() -> None:
+    """It was not answered in time; one that leaves late was not either, and that is known."""
+    aimd = Aimd(1.0, 20, 1, 100)
+    for answer in range(100):
+        aimd.reached()
+        aimd.answered(answer, answer + 0.3, "disconnected")
+    assert aimd.value == 20
+    for answer in range(3):
+        aimd.answered(answer, answer + 1.1, "disconnected")
+    assert aimd.value == 18
+
+
+def test_a_limit_that_shrinks_to_what_runs_is_full_from_then_on() -> None:
+    """What is measured between two places that are given back begins then, not when it was full last."""
+    limit = Limit.adaptive(1.0, initial=20)
+    for _ in range(18):
+        assert limit._take(1000.0)
+    for _ in range(3):
+        limit._answered(1000.0, 1002.0, None)
+    assert (limit.concurrent, limit.running) == (18, 18)
+    limit._leave(1000.0, 1003.0)
+    assert limit._gap == 1.0

@@ -91,7 +91,7 @@ class RequestLink:
 class LifespanLink:
     """The `LifespanLink` of `trivet.asgi`: where application and server agree on the shutdown."""
 
-    __slots__ = ("cleanup_grace", "debug", "drain_timeout", "draining", "send_timeout", "stop")
+    __slots__ = ("_hurried", "cleanup_grace", "debug", "drain_timeout", "draining", "send_timeout", "stop")
 
     def __init__(
         self,
@@ -109,16 +109,23 @@ class LifespanLink:
         self.debug = debug
         self.stop: Callable[[], object] = lambda: None
         """What `abort` does; the server sets it."""
+        self._hurried: list[Callable[[Reason], object]] = []  # of mounted applications, too
 
     def __deepcopy__(self, memo: object) -> LifespanLink:
         """Itself, as `RequestLink`."""
         return self
 
     def attach(self, cancel: Callable[[Reason], object]) -> None:
-        """A lifespan has no client, and its end is a message: nothing to be told."""
+        """See `trivet.asgi.LifespanLink`."""
+        self._hurried.append(cancel)
 
     def detach(self) -> None:
-        """Nothing was attached."""
+        """Whoever has attached is over when the lifespan is."""
+
+    def hurry(self) -> None:
+        """The operator will not wait any longer for what goes on in the background."""
+        for each in self._hurried:
+            each("drained")
 
     def abort(self) -> None:
         """Stop the server: drain, run the shutdown, and end with a failure."""

@@ -73,7 +73,7 @@ async def serve(
         app: the application.
         config: hypercorn's configuration. Not changed.
         shutdown_trigger: when it returns, the drain begins. None: only `max_requests`, or the application, stops it.
-        hurry_trigger: when it returns during the drain, what is left of `drain_timeout` is skipped.
+        hurry_trigger: when it returns during the drain, what is left of `drain_timeout` is skipped, for tasks as well.
         drain_timeout: seconds requests may go on after that. None: what the application set on its `LifespanLink`,
             else 10.
         cleanup_grace: seconds they may clean up after being told to stop. None: as above, else 5.
@@ -132,6 +132,8 @@ async def serve(
             finally:
                 server.hangups.close()
             service.bound_by(config.shutdown_timeout)
+            if hurry_trigger is not None:
+                nursery.start_soon(_after, hurry_trigger, link.hurry)
             await lifespan.shutdown()
             log.info("stopped")
         except LifespanFailed as error:
@@ -193,7 +195,7 @@ class _Service:
                     reasons = (trigger, server.context.terminate.wait, server.stop.wait, self._lifespan.gave_up.wait)
                     for reason in reasons:
                         if reason is not None:
-                            accepting.start_soon(_cancel_after, reason, accepting.cancel_scope)
+                            accepting.start_soon(_after, reason, accepting.cancel_scope.cancel)
                     self._accept(accepting, connections, sockets)
                     task_status.started(urls)
                 # The kernel has told them that they are connected, and their requests are here already.
@@ -258,9 +260,9 @@ class _Service:
             return
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + link.drain_timeout
-            nursery.start_soon(_cancel_after, server.quiet.wait, nursery.cancel_scope)
+            nursery.start_soon(_after, server.quiet.wait, nursery.cancel_scope.cancel)
             if self._hurry is not None:
-                nursery.start_soon(_cancel_after, self._hurry, nursery.cancel_scope)
+                nursery.start_soon(_after, self._hurry, nursery.cancel_scope.cancel)
         if server.deserted():
             return
         log.info("telling %d connections to stop", len(server.connections))
@@ -291,7 +293,7 @@ async def _started(lifespan: Lifespan, trigger: Trigger | None) -> bool:
     failure: LifespanFailed | None = None
     async with trio.open_nursery() as nursery:
         if trigger is not None:
-            nursery.start_soon(_cancel_after, trigger, nursery.cancel_scope)
+            nursery.start_soon(_after, trigger, nursery.cancel_scope.cancel)
         try:
             await lifespan.startup()
             started = True
@@ -303,9 +305,9 @@ async def _started(lifespan: Lifespan, trigger: Trigger | None) -> bool:
     return started
 
 
-async def _cancel_after(wait: Trigger, scope: trio.CancelScope) -> None:
+async def _after(wait: Trigger, then: Callable[[], object]) -> None:
     await wait()
-    scope.cancel()
+    then()
 
 
 def _choose(connection: Connection, alpn: str) -> HTTPProtocol:
