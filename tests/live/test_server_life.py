@@ -17,6 +17,7 @@ from hypercorn.config import Config
 from hypercorn.events import Event, RawData
 
 from tests.live._inprocess import Told, answer, get, http, read_all, read_until, serving
+from trivet import App
 from trivet.server import LifespanFailed, serve
 from trivet.server._h1 import HTTP1
 from trivet.server._http1_connection import HTTP1Connection
@@ -485,6 +486,29 @@ async def test_a_failed_shutdown_is_raised(how: str) -> None:
     config.bind = ["127.0.0.1:0"]
     with pytest.raises(LifespanFailed, match="shutdown"):
         await serve(Life("shutdown", how).app, config, shutdown_trigger=functools.partial(trio.sleep, 0.1))
+
+
+async def test_a_shutdown_has_time_for_the_tasks_that_are_drained_in_it() -> None:
+    """`shutdown_timeout` is for what comes after them."""
+    app = App(drain_timeout=5)
+    done: list[bool] = []
+
+    @app.service
+    async def mail(task_status: trio.TaskStatus[None]) -> None:
+        async def send() -> None:
+            await trio.sleep(0.3)
+            done.append(True)
+
+        app.tasks.start_soon(send)
+        task_status.started()
+        await trio.sleep_forever()
+
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.shutdown_timeout = 0.05
+    with trio.fail_after(4):
+        await serve(app, config, shutdown_trigger=functools.partial(trio.sleep, 0.1))
+    assert done == [True]
 
 
 @pytest.mark.parametrize("operators", [None, 0.1])

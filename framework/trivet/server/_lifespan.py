@@ -24,7 +24,8 @@ class LifespanFailed(TrivetError):
     """
 
     def __init__(self, stage: str, message: str) -> None:
-        super().__init__(f"the application failed in its {stage}" + (f": {message}" if message else ""))
+        what = "gave up while it ran" if stage == "lifespan" else f"failed in its {stage}"
+        super().__init__(f"the application {what}" + (f": {message}" if message else ""))
         self.stage = stage
 
 
@@ -90,7 +91,7 @@ class Lifespan:
 
     def _stop(self) -> None:
         """`Link.abort` of the lifespan scope: the application gives up."""
-        self._give_up("lifespan", "it asked the server to stop")
+        self._give_up("lifespan", "what did so stands in the log above")
 
     async def _receive(self) -> Message:
         self._asked = True
@@ -126,8 +127,11 @@ class Lifespan:
         if self.over.is_set() and self._asked:
             log.warning("the application's lifespan returned at startup: its shutdown will not be run")
 
-    async def shutdown(self) -> None:
+    async def shutdown(self, seconds: float) -> None:
         """Return when the application has cleaned up.
+
+        Args:
+            seconds: that it has.
 
         Raises:
             LifespanFailed: it failed, now or earlier.
@@ -135,7 +139,7 @@ class Lifespan:
         self._ending = True
         if not self.over.is_set():
             self._inbox.feed({"type": "lifespan.shutdown"})
-            await self._wait(self._stopped, "shutdown", self._server.config.shutdown_timeout)
+            await self._wait(self._stopped, "shutdown", seconds)
             with trio.move_on_after(self._link.cleanup_grace):
                 await self.over.wait()
         if self.failure is not None:

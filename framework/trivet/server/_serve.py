@@ -131,10 +131,12 @@ async def serve(
                 await service.run(sockets, shutdown_trigger, task_status)
             finally:
                 server.hangups.close()
-            service.bound_by(config.shutdown_timeout)
+            # Background tasks have a drain of their own in it, which need not be shorter.
+            patience = config.shutdown_timeout + link.drain_timeout
+            service.bound_by(patience)
             if hurry_trigger is not None:
                 nursery.start_soon(_after, hurry_trigger, link.hurry)
-            await lifespan.shutdown()
+            await lifespan.shutdown(patience)
             log.info("stopped")
         except LifespanFailed as error:
             # Kept, and raised outside: the nursery would wrap it in a group.
