@@ -446,7 +446,7 @@ async def test_a_call_knows_the_deadline(autojump_clock: MockClock) -> None:
     async def until() -> float:
         return trio.current_effective_deadline()
 
-    with trio.move_on_at(10):
+    with trio.move_on_after(10):  # from 0
         page = await partial_at(3, {"near": until})
         assert page.results == {"near": 3}
         page = await partial_at(30, {"far": until})

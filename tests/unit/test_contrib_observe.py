@@ -314,8 +314,7 @@ async def test_limits_and_background_tasks_are_on_the_page() -> None:
         app.tasks.start_soon(done.wait)
         app.tasks.start_soon(trio.lowlevel.checkpoint)
         nursery.start_soon(client.get, "/a")
-        while not shared.running:
-            await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked()
         assert (await client.get("/b")).status_code == 503
         page = samples_of((await client.get("/metrics")).text)
         done.set()
