@@ -168,13 +168,20 @@ async def test_what_is_said_of_its_life(golden: Golden, caplog: pytest.LogCaptur
         if served.services[1].restarts:
             await trio.sleep_forever()
 
+    started = trio.Event()
+
     @served.service(max_restarts=1)
     async def broken() -> None:
+        await started.wait()  # else it may give up before the others have started, which is a failed startup
         raise KeyError("x")
 
-    with pytest.raises(LifespanFailed) as caught:
+    async def live() -> None:
         async with TestClient(served):
+            started.set()
             await trio.testing.wait_all_tasks_blocked(0.01)
+
+    with pytest.raises(LifespanFailed) as caught:
+        await live()
     said = [f"{each.levelname}: {each.getMessage()}" for each in caplog.records if each.name == "trivet.services"]
     golden("services/life", "\n".join([*sorted(said), "", f"of a test client: {caught.value}"]))
 
