@@ -31,7 +31,7 @@ from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
 from ._limit import Limit, check_order
 from ._limiting import release as release_places
-from ._measured import finishing, measure, measured, meter_of
+from ._measured import finishing, measured, meter_of
 from ._option_checks import check_patience
 from ._options import UNSET, CommonOptions, Slash, Unset
 from ._outbound import Outbound, guarded
@@ -157,7 +157,7 @@ class App(Registry):
     def _freeze_endpoint(self, endpoint: Endpoint) -> None:
         endpoint.freeze(self, self._answerer, self.thread_limiter)
         if self.meter is not None:
-            measure(endpoint, self.meter)
+            endpoint.count = self.meter.route(endpoint.path)
 
     def _freeze(self) -> ASGIApp:
         """Compute what requests need; from here on registration is an error."""

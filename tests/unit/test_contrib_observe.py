@@ -131,7 +131,7 @@ async def test_a_handler_that_fails_at_once_has_taken_its_time(monkeypatch: pyte
     async def fails() -> None:
         raise HTTPError(409)
 
-    monkeypatch.setattr("trivet._measured.perf_counter", ticking())
+    monkeypatch.setattr("trivet._door.perf_counter", ticking())
     async with TestClient(app):
         door = app.__trivet_door__()
         assert door is not None
