@@ -199,7 +199,9 @@ CONTRIB = sorted(path for path in (PACKAGE / "contrib").rglob("*.py") if path.na
 def test_contrib_is_written_with_what_everybody_can_import(path: Path) -> None:
     """Of the package it imports exported names, and the public modules; its own packages do not know each other."""
     own = f"{PACKAGE.name}.{'.'.join(path.relative_to(PACKAGE).parts[:2])}"
-    shared = {f"{PACKAGE.name}.contrib.{name}" for name in ("_composed", "_tasktree", "_taskframes", "_response")}
+    shared = {
+        f"{PACKAGE.name}.contrib.{name}" for name in ("_composed", "_tasktree", "_taskframes", "_response", "_tokens")
+    }
     public = {PACKAGE.name, f"{PACKAGE.name}.errors", f"{PACKAGE.name}.asgi"}
     inner = {name for name in imports_of(path) if inside(name) is not None}
     assert {name for name in inner - public if not name.startswith(f"{own}.") and name not in shared} == set()
