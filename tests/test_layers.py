@@ -86,7 +86,8 @@ FLOORS: list[tuple[str, set[str]]] = [
     # ---- the Trio line: nothing in the floors before this one imports trio
     (
         "transport",
-        {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow", "_drain", "_service"},
+        {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow"}
+        | {"_drain", "_patience", "_service"},
     ),
     ("frames", {"_bounds", "_dependency", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
     ("scope", {"_scope", "_watch", "_form"}),
@@ -178,7 +179,7 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
     found = {path.stem for path in CORE for call in calls_of(path) if call.rpartition(".")[2] in openers}
     scope = {"_scope", "_bounds", "_dependency", "_middleware", "_watch"}
     # Of the application's life, not a request's: mounted lifespans, background tasks, the drain, services.
-    life = {"_lifespan", "_tasks", "_drain", "_services"}
+    life = {"_lifespan", "_tasks", "_drain", "_patience", "_services"}
     # It makes the nursery that a handler asked for and hands it to the scope, which enters it.
     assert found <= scope | life | {"_resolve"}
     assert "_scope" in found
