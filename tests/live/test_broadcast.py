@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated, Any
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import trio
 
 from tests.harness import connect, serving
+from tests.harness.providers import entering
 from tests.harness.serving import SocketServer
 from tests.live._tasks import living, watching
 from tests.live._ws import handshake
@@ -29,13 +29,8 @@ class Site:
         self.app = app = App(cleanup_grace=0.2)
         self.ended: list[str] = []
 
-        @asynccontextmanager
-        async def open_rooms() -> AsyncGenerator[Broadcast]:
-            async with rooms:
-                yield rooms
-
-        @app.websocket("/{name}")
-        async def room(ws: WebSocket, name: str, rooms: Annotated[Broadcast, Depends(open_rooms, scope="app")]) -> None:
+        @app.websocket("/{name}", dependencies=[Depends(entering(rooms), scope="app")])
+        async def room(ws: WebSocket, name: str) -> None:
             await ws.accept()
             try:
                 async with (
