@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from ._answer import report
-from ._drain import Patience
+from ._patience import Patience
 from ._ported import explain_loop
 from ._resolve import invoke, provide
 from ._restart import Row

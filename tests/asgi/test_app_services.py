@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.harness.cancelled import kept_cancellation
 from trivet import App, Depends, Request, RequestCancelled, Router
 from trivet.asgi import EXTENSION
 from trivet.errors import RegistrationError
@@ -303,15 +304,7 @@ async def test_a_cancellation_that_was_kept_is_a_failure(
 
     @app.service(max_restarts=1)
     async def keeper() -> None:
-        kept: BaseException = KeyError()
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            try:
-                await trio.sleep(1)
-            except trio.Cancelled as error:
-                kept = error
-                raise
-        raise kept
+        raise await kept_cancellation()
 
     @app.service
     async def other() -> None:

@@ -127,13 +127,10 @@ async def test_what_a_handler_started_is_below_it_and_background_tasks_have_a_pl
 
 async def test_a_websocket_is_a_line_too(serve: Serve) -> None:
     """By the route of its handshake."""
-    async with serve(made()) as client:
-        if not hasattr(client, "websocket"):
-            pytest.skip("this client speaks no WebSocket")
-        async with client.websocket("/chat/s3cret"):
-            told = await until(client, lambda told: named(told, "WebSocket /chat/{room}"))
-            (node,) = named(told, "WebSocket /chat/{room}")
-            assert (node["kind"], node["waits"]) == ("websocket", "trivet.WebSocket.__anext__")
+    async with serve(made()) as client, client.websocket("/chat/s3cret"):
+        told = await until(client, lambda told: named(told, "WebSocket /chat/{room}"))
+        (node,) = named(told, "WebSocket /chat/{room}")
+        assert (node["kind"], node["waits"]) == ("websocket", "trivet.WebSocket.__anext__")
 
 
 async def test_a_request_is_seen_to_come_and_to_go_with_its_reason(serve: Serve) -> None:

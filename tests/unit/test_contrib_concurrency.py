@@ -327,15 +327,6 @@ def test_a_budget_is_never_exceeded(share: float, burst: int, slow: list[bool]) 
     assert budget.spend()
 
 
-def test_ten_calls_of_a_tenth_are_one() -> None:
-    """Although that is a little less in binary."""
-    budget = HedgeBudget(share=0.1, burst=1)
-    assert budget.spend()
-    for _ in range(10):
-        budget.earn()
-    assert budget.spend()
-
-
 @settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers()), max_size=30), st.integers(1, 8), st.sampled_from([0, 1, 3])
