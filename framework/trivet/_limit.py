@@ -20,6 +20,10 @@ from .errors import RegistrationError
 SMOOTHING: Final = 0.1
 """The weight of the newest of the times that a place was taken for. TCP smooths its round trips with 1/8 (RFC 6298)."""
 
+LONGEST: Final = 60
+"""Seconds that a client is told to stay away, at most. Places that streams hold for an hour make a longer estimate, but
+nobody knows today's load in an hour; and who was told an hour is gone, though the next place be free in a second."""
+
 QUIET: Final = 10.0
 """Seconds between two lines in the log about one limit that turns requests away: there may be thousands in a second."""
 
@@ -238,7 +242,7 @@ class Limit:
     def _turn_away(self) -> int:
         """Count a request that gets no place; returns after how many whole seconds there may be one."""
         self._shed += 1
-        return max(1, math.ceil(self._expected(len(self._waiting) + 1)))
+        return max(1, math.ceil(min(LONGEST, self._expected(len(self._waiting) + 1))))
 
     def _unsaid(self, now: float) -> int:
         """How many were turned away of which the log does not know; 0: it was told a moment ago."""

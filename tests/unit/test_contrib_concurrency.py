@@ -490,6 +490,9 @@ CALLED: dict[str, Callable[[Callable[[], Awaitable[str]]], Awaitable[object]]] =
     "first_of": lambda called: first_of(called, partial(Calls(), 1, "a")),
     "hedged": lambda called: hedged(called, after=1),
     "partial_at": lambda called: partial_at(1, {"a": called}),
+    "partial_after": lambda called: partial_after(1, {"a": called}),
+    "map_bounded": lambda called: map_bounded(called, ["/a"], limit=2),
+    "iter_bounded": lambda called: iter_bounded(called, ["/a"], limit=2).__aenter__(),
 }
 
 
