@@ -50,7 +50,8 @@ class Limit:
     A place is taken after the middleware, before dependencies and body, and given back when the response is known; a
     stream and a file keep it up to their last byte, a WebSocket to its end. A handler that never waits, and whose
     dependencies do not either, holds it for no time, and so needs none, but for the stream or the file that it returns.
-    Requests that no route takes are not counted.
+    Requests that no route takes are not counted. A router or a route with `limit=None` stands outside the limits
+    further out: it is answered when they are full.
 
     Args:
         concurrent: how many may be under way at once.

@@ -324,6 +324,29 @@ async def test_limits_and_background_tasks_are_on_the_page() -> None:
     assert page["trivet_requests_cut_short_total", (("reason", "shed"),)] == 1
 
 
+async def test_the_pages_stand_outside_the_limits_of_the_application() -> None:
+    """One that is full is not to be taken for a dead one, though who asks has to be recognized first."""
+    limit, done = Limit(1), trio.Event()
+    app = App(limit=limit)
+
+    async def operator() -> None:
+        await trio.lowlevel.checkpoint()
+
+    @app.get("/work")
+    async def work() -> None:
+        await done.wait()
+
+    app.mount("", observe.router(dependencies=[Depends(operator)]))
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, "/work")
+        await wait_all_tasks_blocked()
+        paths = ("/work", "/ready", "/health", "/metrics", "/tasks", "/tasks.json")
+        statuses = [(await client.get(path)).status_code for path in paths]
+        done.set()
+    assert statuses == [503, 200, 200, 200, 200, 200]
+    assert limit.shed == 1
+
+
 async def test_the_page_is_behind_what_the_application_likes() -> None:
     """Dependencies of the router are asked first; the pages are in no OpenAPI document."""
 

@@ -934,11 +934,6 @@ def option_limit() -> None:
 
 
 @case
-def option_limit_none() -> None:
-    App().get("/", limit=None)(plain)  # type: ignore[arg-type]
-
-
-@case
 def option_limit_object() -> None:
     Router(limit=asyncio.Semaphore(20))  # type: ignore[arg-type]
 
