@@ -29,7 +29,8 @@ from ._life import life
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
-from ._limit import Limit, check_order
+from ._limit import Limit
+from ._limit_checks import check_order
 from ._limiting import release as release_places
 from ._measured import finishing, measure, measured
 from ._option_checks import check_patience

@@ -17,6 +17,7 @@ from ._collect import collecting
 from ._compile import compile_plan
 from ._docs import Documentation
 from ._endpoint import Endpoint, Mounted
+from ._limit_checks import check_socket
 from ._measured import Asked, asking
 from ._options import CommonOptions, Level, Unset
 from ._override import Compiled, Override, Overrides
@@ -101,6 +102,8 @@ class Registry(Router):
         plan = compiled(self._overrides.current)
         place, table = (SocketEndpoint, self._socket_table) if entry.socket else (Endpoint, self._table)
         endpoint = place(entry, pattern, plan, (self._level, *levels, entry.level))
+        if entry.socket:
+            check_socket(path, endpoint.resolve().limits, entry.level.limit)
         metered = asking(path, entry.handler, self._metered)
         table.add(pattern, entry.methods, endpoint, entry.where)
         self._metered = metered
