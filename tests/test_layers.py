@@ -61,6 +61,7 @@ FLOORS: list[tuple[str, set[str]]] = [
             "_convert",
             "_response",
             "_restart",
+            "_repeats",
             "_checks",
             "_document",
             "_modes",
