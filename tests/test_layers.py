@@ -37,7 +37,7 @@ FLOORS: list[tuple[str, set[str]]] = [
         },
     ),
     ("fields", {"_fields"}),
-    ("faults, checks of options", {"_faults", "_option_checks"}),
+    ("faults, checks of options", {"_faults", "_option_checks", "_limit_checks"}),
     (
         "values",
         {
@@ -61,6 +61,7 @@ FLOORS: list[tuple[str, set[str]]] = [
             "_convert",
             "_response",
             "_restart",
+            "_repeats",
             "_checks",
             "_document",
             "_modes",

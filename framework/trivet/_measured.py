@@ -9,29 +9,49 @@ An application without a meter runs nothing of this.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import trio
 
 from ._access import accounted
-from ._endpoint import Endpoint
 from ._instant import Unfinished
 from ._logline import Entry
 from ._outbound import noted, noted_socket
 from .asgi import ACCESS, METER, Access, ASGIApp, Meter, Reason, Receive, Scope, Send
+from .errors import RegistrationError
 
 Finish: TypeAlias = Callable[[Scope, Receive, Send, Unfinished], Awaitable[None]]
 
 
-def meter_of(endpoints: Iterable[Endpoint]) -> Meter | None:
-    """The meter of an application with these routes: one of them asks for it, as a rule a page of metrics."""
-    for endpoint in endpoints:
-        make = getattr(endpoint.handler, METER, None)
-        if make is not None:
-            meter: Meter = make()
-            return meter
-    return None
+class Asked(NamedTuple):
+    """A route that asks for a meter, as a rule a page of metrics, and what makes the meter."""
+
+    path: str
+    make: Callable[[], Meter]
+
+
+def asking(path: str, handler: Callable[..., Any], first: Asked | None) -> Asked | None:
+    """Who asks for the meter of an application, once this handler is registered.
+
+    Args:
+        path: of the handler's route.
+        handler: it has the attribute `METER`, or not.
+        first: who has asked before.
+
+    Raises:
+        RegistrationError: both do, and not for the same.
+    """
+    make = getattr(handler, METER, None)
+    if make is None:
+        return first
+    if first is not None and make != first.make:
+        raise RegistrationError(
+            "an application is measured once, and two routes ask for it in different ways:\n"
+            f"    {first.path}  asks for  {first.make!r}\n    {path}  asks for  {make!r}\n"
+            "Give both the same options, or leave one of them out."
+        )
+    return first or Asked(path, make)
 
 
 def finishing(finish: Finish, meter: Meter) -> Finish:

@@ -88,7 +88,8 @@ class Meter(Protocol):
 
     A handler with the attribute `__trivet_meter__`, a function without arguments that makes a `Meter`, has the
     application that it is registered in measured, all of it, whatever the handler itself is for. The application makes
-    one when its table is frozen, and keeps it as `app.meter`. Everything is called in the task that serves.
+    one when its table is frozen, and keeps it as `app.meter`; where several handlers ask, these functions are equal.
+    Everything is called in the task that serves.
     """
 
     def route(self, path: str, /) -> AtOnce:

@@ -39,7 +39,8 @@ def router(*pages: Page, registry: Registry = "default", buckets: Sequence[float
         registry: prometheus_client's, whose metrics are on the page too, yours among them; `"default"`: its `REGISTRY`.
             `None`: only the application's.
         buckets: bounds of the histograms of durations, in seconds, ascending.
-        options: those of `Router`, such as `dependencies`.
+        options: those of `Router`, such as `dependencies`. `limit` is `None` unless given: the pages stand outside the
+            application's limits, for one that is full is neither dead nor to be looked at later.
 
     Raises:
         RegistrationError: there is no such page, or an option is wrong.
@@ -53,7 +54,7 @@ def router(*pages: Page, registry: Registry = "default", buckets: Sequence[float
             )
     bounds = checked_buckets(buckets)
     chosen = pages or PAGES
-    made = Router(**options)
+    made = Router(**{"limit": None, **options})
     if "metrics" in chosen:
         _add_metrics(made, bounds, registry)
     if "health" in chosen:
