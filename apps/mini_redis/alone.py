@@ -1,4 +1,4 @@
-"""The server with an engine and a log of its own, as long as it runs; this file owns in which order they come and go."""
+"""The server with an engine and a log of its own, as long as it runs; this file owns in which order they come."""
 
 from __future__ import annotations
 

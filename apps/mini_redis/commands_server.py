@@ -39,12 +39,13 @@ def command_list(session: Session, words: list[bytes]) -> bytes:
 def command_docs(session: Session, words: list[bytes]) -> bytes:
     """COMMAND DOCS [name...]. redis-cli asks for them as it starts, and shows them as one types."""
     chosen = [each for each in TABLE.values() if len(words) == 2 or each.name in words[2:]]
-    docs = [(bulk(each.name), mapping([(bulk(b"summary"), bulk(_summary(each)))], session.version)) for each in chosen]
-    return mapping(docs, session.version)
+    return mapping([(bulk(each.name), _docs(each, session.version)) for each in chosen], session.version)
 
 
-def _summary(each: Command) -> bytes:
-    return (each.run.__doc__ or "").partition("\n")[0].encode()
+def _docs(each: Command, version: int) -> bytes:
+    summary = (each.run.__doc__ or "").partition("\n")[0].encode()
+    fields = [(b"summary", summary), (b"since", b"1.0.0"), (b"group", b"generic"), (b"complexity", b"")]
+    return mapping([(bulk(name), bulk(value)) for name, value in fields], version)
 
 
 @command(b"command|info", -2)

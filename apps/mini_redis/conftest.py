@@ -7,10 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import pytest
 
@@ -39,6 +39,7 @@ class Wire:
         self.sock.close()
 
     def send(self, *commands: Sequence[bytes | str]) -> None:
+        """Send requests."""
         self.sock.sendall(b"".join(written(map(_raw, command)) for command in commands))
 
     def read(self) -> Any:
@@ -55,10 +56,12 @@ class Wire:
         return self._waiting.pop(0)
 
     def ask(self, *words: bytes | str) -> Any:
+        """The reply to one request."""
         self.send(words)
         return self.read()
 
     def ask_all(self, commands: Sequence[Sequence[bytes]]) -> list[Any]:
+        """The replies to several."""
         self.send(*commands)
         return [self.read() for _ in commands]
 
@@ -75,15 +78,17 @@ class RedisProcess:
         self.port = port
 
     def wire(self) -> Wire:
+        """Connect to it."""
         return Wire(self.port)
 
 
 @contextmanager
 def running(command: Sequence[str], port: int, environment: dict[str, str]) -> Iterator[RedisProcess]:
+    """Run a server until the end of the block."""
     path = os.pathsep.join([str(ROOT / "framework"), str(ROOT)])
     process = subprocess.Popen(
         command,
-        cwd=environment.pop("PWD", ROOT),
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -105,10 +110,7 @@ def running(command: Sequence[str], port: int, environment: dict[str, str]) -> I
         process.wait()
 
 
-Start: TypeAlias = Callable[..., Any]
-
-
-def start_mini(**settings: str | Path) -> Any:
+def start_mini(**settings: str | Path) -> AbstractContextManager[RedisProcess]:
     """Ours: `with start_mini(log=path, fsync="always") as server`."""
     port = free_port()
     environment = {f"MINI_REDIS_{name.upper()}": str(value) for name, value in settings.items()}
@@ -116,7 +118,7 @@ def start_mini(**settings: str | Path) -> Any:
     return running(command, port, {"MINI_REDIS_BIND": f"127.0.0.1:{port}", **environment})
 
 
-def start_redis(*options: str, directory: Path) -> Any:
+def start_redis(*options: str, directory: Path) -> AbstractContextManager[RedisProcess]:
     """Debian's."""
     port = free_port()
     program = require("redis-server", why="the replies are compared with its")
@@ -126,11 +128,13 @@ def start_redis(*options: str, directory: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def mini() -> Generator[RedisProcess]:
+    """Ours."""
     with start_mini() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisProcess]:
+    """Theirs."""
     with start_redis("--appendonly", "no", directory=tmp_path_factory.mktemp("redis")) as server:
         yield server

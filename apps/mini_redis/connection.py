@@ -103,7 +103,8 @@ class Connection:
         session = self._session
         at = 0
         while True:
-            self._running = replies = []
+            replies: list[bytes] = []
+            self._running = replies
             at = execute(session, batch, at, replies)
             self._running = None
             if self._outbox is None and session.subscribed:

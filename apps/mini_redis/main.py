@@ -15,7 +15,7 @@ from typing import Annotated, Final, TypeAlias
 import trio
 from msgspec import Meta
 
-from trivet import App, Body, Depends, Event, EventSink, EventStream, File, HTTPError, Query, Response
+from trivet import App, Body, Depends, Event, EventSink, EventStream, File, HTTPError, Query
 from trivet.contrib.static import StaticFiles
 
 from .alone import open_server
@@ -63,13 +63,13 @@ async def keys(redis: Redis) -> Overview:
 
 
 @app.get("/keys/{key}", responses={404: "There is no such key."})
-async def read(key: Name, redis: Redis) -> Response:
+async def read(key: Name, redis: Redis) -> bytes:
     """A value. What it is made of, nobody knows: bytes."""
     value = redis.engine.stores[0].get(key.encode())
     if value is None:
         raise HTTPError(404, "There is no such key.")
     await redis.settled()
-    return Response(value, content_type="application/octet-stream")
+    return value
 
 
 @app.put("/keys/{key}", status=204)

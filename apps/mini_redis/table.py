@@ -77,6 +77,9 @@ def command(
             if container not in TABLE:
                 TABLE[container] = Command(container, _container, -2)
             TABLE[container].subcommands[sub] = made
+        elif name in TABLE:  # COMMAND, which can also stand alone
+            made.subcommands.update(TABLE[name].subcommands)
+            TABLE[name] = made
         else:
             TABLE[name] = made
             QUICK[name] = QUICK[name.upper()] = run, abs(arity), arity if arity > 0 else MANY

@@ -1,7 +1,7 @@
 """The same random commands, to ours and to redis-server: the replies are the same, to the byte.
 
-What may differ is time: what is left of a key's life, by a second or two. The order of keys is nobody's promise.
-Other seeds: MINI_REDIS_SEED=1000, MINI_REDIS_COMMANDS=100000.
+A seed is in the name of its test. What may differ is time: what is left of a key's life, by a second or two. The order
+of keys is nobody's promise. Other seeds: MINI_REDIS_SEED=1000, and more commands: MINI_REDIS_COMMANDS=100000.
 """
 
 from __future__ import annotations
@@ -27,9 +27,31 @@ VALUES: Final = [
     b"", b"0", b"1", b"-1", b"10", b"007", b"+5", b" 5", b"-0", b"abc", b"\r\n", b"\x00", b"x" * 5000,
     b"9223372036854775807", b"-9223372036854775808", b"9223372036854775808", b"1e3", b"\xf0",
 ]  # fmt: skip
-NUMBERS: Final = [b"1", b"-1", b"0", b"5", b"9223372036854775807", b"-9223372036854775808", b"99999999999999999999", b"x"]
+NUMBERS: Final = [
+    b"1",
+    b"-1",
+    b"0",
+    b"5",
+    b"9223372036854775807",
+    b"-9223372036854775808",
+    b"99999999999999999999",
+    b"x",
+]
 SPANS: Final = [b"100", b"2000", b"1000000", b"0", b"-1", b"9223372036854775807", b"92233720368547758", b"x", b""]
-PATTERNS: Final = [b"*", b"key:*", b"?", b"[a-b]", b"[^a]*", b"k*", b"\\[x\\]", b"[", b"h\\*llo", b"*\xff*", b"a**b", b""]
+PATTERNS: Final = [
+    b"*",
+    b"key:*",
+    b"?",
+    b"[a-b]",
+    b"[^a]*",
+    b"k*",
+    b"\\[x\\]",
+    b"[",
+    b"h\\*llo",
+    b"*\xff*",
+    b"a**b",
+    b"",
+]
 TIMED: Final = {b"TTL": 2, b"PTTL": 3000}
 
 
@@ -59,8 +81,11 @@ def command(r: random.Random) -> list[bytes]:
         (1, [b"PING", *_options(r, [[b"hi"], [b"hi", b"ho"]])]), (4, [b"MULTI"]), (5, [b"EXEC"]), (1, [b"DISCARD"]),
         (2, [b"WATCH", key, other]), (1, [b"UNWATCH"]), (1, [b"PUBLISH", key, value]), (1, [b"CLIENT", b"GETNAME"]),
         (1, [b"CLIENT", b"SETNAME", r.choice((b"ada", b"a b", b""))]), (1, [b"CLIENT", b"nothing"]), (1, [b"CLIENT"]),
-        (1, [b"HELLO", r.choice((b"1", b"x"))]), (1, [b"HELLO", b"3", b"bad"]), (1, [b"RESET"]), (1, [key, value, number]),
-        (1, [b"NO\nSUCH", value, b"z" * 200]), (1, [r.choice((b"GET", b"SET", b"INCR", b"TTL", b"SELECT", b"EXEC")), *KEYS]),
+        (1, [b"HELLO", r.choice((b"1", b"x"))]), (1, [b"HELLO", b"3", b"bad"]), (1, [b"RESET"]),
+        (1, [key, value, number]),
+
+        (1, [b"NO\nSUCH", value, b"z" * 200]),
+        (1, [r.choice((b"GET", b"SET", b"INCR", b"TTL", b"SELECT", b"EXEC")), *KEYS]),
         (1, [r.choice((b"get", b"SeT", b"mget", b"append", b"client", b"expire", b"publish"))]),
     ]  # fmt: skip
     (found,) = r.choices([words for _, words in kinds], [weight for weight, _ in kinds])
@@ -78,9 +103,7 @@ class Conversation:
             wire.ask(b"HELLO", version)
 
     def ask(self, commands: Sequence[list[bytes]]) -> None:
-        for words, own, other in zip(
-            commands, self.ours.ask_all(commands), self.theirs.ask_all(commands), strict=True
-        ):
+        for words, own, other in zip(commands, self.ours.ask_all(commands), self.theirs.ask_all(commands), strict=True):
             self._compare(words, own, other)
 
     def _compare(self, words: list[bytes], own: Any, other: Any) -> None:
@@ -130,7 +153,6 @@ class Conversation:
 def test_the_replies_are_those_of_redis_server(mini: RedisProcess, redis: RedisProcess, seed: int) -> None:
     """Three clients of each, in turns, in both versions of the protocol; what one does to a key, the others see."""
     r = random.Random(seed)
-    print(f"seed {seed}")
     sent = 0
     with mini.wire() as a, mini.wire() as b, mini.wire() as c, redis.wire() as d, redis.wire() as e, redis.wire() as f:
         version = b"3" if seed % 2 else b"2"
@@ -150,16 +172,28 @@ def test_the_replies_are_those_of_redis_server(mini: RedisProcess, redis: RedisP
 def test_what_a_cursor_may_be(mini: RedisProcess, redis: RedisProcess) -> None:
     """And which options of SCAN are none."""
     with mini.wire() as ours, redis.wire() as theirs:
-        for words in ("SCAN x", "SCAN --1", "SCAN 18446744073709551616", "SCAN 0 COUNT 0", "SCAN 0 COUNT x", "SCAN 0 MATCH", "SCAN 0 NO x", "SCAN"):
+        for words in (
+            "SCAN x",
+            "SCAN --1",
+            "SCAN 18446744073709551616",
+            "SCAN 0 COUNT 0",
+            "SCAN 0 COUNT x",
+            "SCAN 0 MATCH",
+            "SCAN 0 NO x",
+            "SCAN",
+        ):
             own, other = (wire.ask(*words.split()) for wire in (ours, theirs))
             assert (type(own), own) == (type(other), other), words
 
 
 BROKEN: Final = [
     b"*x\r\n", b"*-5\r\nPING\r\n", b"*0\r\nPING\r\n", b"*1\r\n+PING\r\n", b"*1\r\n$-1\r\n",
-    b"*1\r\n$x\r\n", b"*1\r\n$99999999999\r\n", b"PING\r\n", b"  PING   hi  \n", b'ECHO "a\\x41\\n b"\r\n', b"ECHO 'it\\'s'\r\n",
-    b'ECHO "open\r\n', b'ECHO "a"b\r\n', b"\r\n\r\nPING\r\n", b'ECHO ""\r\n', b"x" * 70000, b"*" + b"1" * 70000,
-    b"*1\r\n$" + b"1" * 70000, b"*2\r\n$4\r\nECHO\r\n$3\r\na\r\n\r\n", b"*+1\r\n$4\r\nPING\r\n", b"*01\r\n$4\r\nPING\r\n",
+    b"*1\r\n$x\r\n", b"*1\r\n$99999999999\r\n", b"PING\r\n", b"  PING   hi  \n", b'ECHO "a\\x41\\n b"\r\n',
+    b"ECHO 'it\\'s'\r\n",
+    b'ECHO "open\r\n', b'ECHO "a"b\r\n', b"\r\n\r\nPING\r\n", b'ECHO ""\r\n',
+    b"x" * 70000, b"*" + b"1" * 70000,
+    b"*1\r\n$" + b"1" * 70000,
+    b"*2\r\n$4\r\nECHO\r\n$3\r\na\r\n\r\n", b"*+1\r\n$4\r\nPING\r\n", b"*01\r\n$4\r\nPING\r\n",
 ]  # fmt: skip
 
 

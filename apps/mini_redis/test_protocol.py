@@ -128,7 +128,12 @@ def test_bounds_of_a_value(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("line", "found"),
-    [(b"a  b\tc\r", [b"a", b"b", b"c"]), (b'"a b" c', [b"a b", b"c"]), (b"", []), (b'"\\x41\\n\\"" \'\\\'\'', [b'A\n"', b"'"])],
+    [
+        (b"a  b\tc\r", [b"a", b"b", b"c"]),
+        (b'"a b" c', [b"a b", b"c"]),
+        (b"", []),
+        (b"\"\\x41\\n\\\"\" '\\''", [b'A\n"', b"'"]),
+    ],
 )
 def test_lines_of_people(line: bytes, found: list[bytes]) -> None:
     """Words, and both kinds of quotes."""

@@ -172,7 +172,9 @@ def test_a_log_that_was_torn_is_whole_up_to_there(tmp_path: Path, monkeypatch: p
     engine, session = _engine()
     path = tmp_path / "log"
     journal = open_journal(path, "no", engine)
-    _run(session, "SET a 1", "MULTI", "SET b 2", "SELECT 3", "SET c 3", "EXEC", "INCR a", "SET d 4 PX 500", "APPEND d 5")
+    _run(
+        session, "SET a 1", "MULTI", "SET b 2", "SELECT 3", "SET c 3", "EXEC", "INCR a", "SET d 4 PX 500", "APPEND d 5"
+    )
     journal.close()
     whole = path.read_bytes()
     states = set[tuple[bytes | None, ...]]()
