@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -83,7 +83,7 @@ class RedisProcess:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, environment: dict[str, str]) -> Iterator[RedisProcess]:
+def running(command: Sequence[str], port: int, environment: dict[str, str]) -> Generator[RedisProcess]:
     """Run a server until the end of the block."""
     path = os.pathsep.join([str(ROOT / "framework"), str(ROOT)])
     process = subprocess.Popen(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import (  # noqa: F401 - they fill the table
+from . import (
     commands_connection,
     commands_keys,
     commands_pubsub,
@@ -18,6 +18,16 @@ from . import (  # noqa: F401 - they fill the table
 from .replies import QUEUED, CommandError, error
 from .session import Session
 from .table import QUICK, look_up
+
+MODULES: Final = (
+    commands_connection,
+    commands_keys,
+    commands_pubsub,
+    commands_server,
+    commands_strings,
+    commands_transactions,
+)
+"""What fills the table, by being imported."""
 
 LARGE: Final = 4096
 """Bytes of a reply after which the replies so far are sent, lest a pipeline of large ones be held in memory."""

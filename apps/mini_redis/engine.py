@@ -48,10 +48,10 @@ class Engine:
     """
 
     clock: Clock
-    config: dict[bytes, bytes] = field(default_factory=dict)
+    config: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
     stores: list[Store] = field(init=False)
     hub: Hub = field(default_factory=Hub)
-    clients: dict[int, Session] = field(default_factory=dict)
+    clients: dict[int, Session] = field(init=False)
     counted: Counted = field(default_factory=Counted)
     log: Log | None = None
     started: int = field(init=False)
@@ -59,6 +59,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.stores = [Store(number, self.clock) for number in range(DATABASES)]
+        self.clients = {}
         self.started = self.clock()
 
     def record_to(self, log: Log | None) -> None:

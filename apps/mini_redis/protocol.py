@@ -117,7 +117,7 @@ class Requests:
         if len(buffer) < end + 2:
             return position
         # redis-server skips the two bytes unseen. Here a length that is wrong is noticed.
-        if buffer[end : end + 2] != b"\r\n":
+        if not buffer.startswith(b"\r\n", end):
             self.error = "expected CRLF after a bulk string"
             return position
         self._arguments.append(bytes(memoryview(buffer)[position:end]))

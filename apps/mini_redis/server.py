@@ -152,7 +152,9 @@ class Server:
             with trio.move_on_after(max(0.0, wait)):
                 await self._earlier.wait()
             for store in self.engine.stores:
-                while store.purge(PURGE) == PURGE:
+                full = True
+                while full:
+                    full = store.purge(PURGE) == PURGE
                     await trio.lowlevel.checkpoint()
             # Several keys that end within a moment are one turn; and a clock that was set back is looked at again.
             await trio.sleep(0.01)

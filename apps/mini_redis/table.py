@@ -41,7 +41,7 @@ class Command:
     subscribed: bool = False
     at_once: bool = False
     keys: tuple[int, int, int] = (0, 0, 0)
-    subcommands: dict[bytes, Command] = field(default_factory=dict)
+    subcommands: dict[bytes, Command] = field(default_factory=dict[bytes, "Command"])
 
     @property
     def least(self) -> int:

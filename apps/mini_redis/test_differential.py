@@ -92,6 +92,10 @@ def command(r: random.Random) -> list[bytes]:
     return found if found[0] else [b"GET", key]
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
 class Conversation:
     """One client of both servers: what is asked, and which replies are the same."""
 
@@ -112,8 +116,8 @@ class Conversation:
             self._queued.append(name)
         elif name in (b"MULTI", b"DISCARD", b"RESET") and not isinstance(other, Error):
             self._queued = []
-        elif name == b"EXEC" and isinstance(other, list):
-            assert isinstance(own, list), (own, other)
+        elif name == b"EXEC" and _is_list(other):
+            assert _is_list(own), (own, other)
             assert len(own) == len(other) == len(self._queued)
             for each in zip(self._queued, own, other, strict=True):
                 self._same(words, *each)
@@ -124,7 +128,7 @@ class Conversation:
         self._same(words, name, own, other)
 
     def _same(self, words: list[bytes], name: bytes, own: Any, other: Any) -> None:
-        if name == b"KEYS" and isinstance(other, list):
+        if name == b"KEYS" and _is_list(other):
             own, other = sorted(own), sorted(other)
         if name in TIMED and isinstance(other, int) and other > 0:
             assert isinstance(own, int)
@@ -139,7 +143,7 @@ class Conversation:
             cursor, keys = b"0", set[bytes]()
             while True:
                 reply = wire.ask(b"SCAN", cursor, *options)
-                assert isinstance(reply, list), reply
+                assert _is_list(reply), reply
                 cursor, part = reply
                 keys.update(part)
                 if cursor == b"0":

@@ -68,8 +68,7 @@ class Site:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for what the kernel has to bring first: no event of ours says when."""
-    while not true():
+    while not true():  # noqa: ASYNC110 - what the kernel has to bring first, no event of ours tells
         await trio.sleep(0.005)
 
 

@@ -160,6 +160,10 @@ def _engine(now: int = 1_000) -> tuple[Engine, Session]:
     return engine, Session(engine, lambda data: None, lambda: None, "", "")
 
 
+def _skip(descriptor: int) -> None:
+    pass
+
+
 def _run(session: Session, *commands: str) -> None:
     requests = [line.encode().split() for line in commands]
     assert execute(session, requests, 0, []) == len(requests)
@@ -168,7 +172,7 @@ def _run(session: Session, *commands: str) -> None:
 def test_a_log_that_was_torn_is_whole_up_to_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At every byte: of a transaction all or nothing is there, and what is written next can be read."""
     for sync in ("fsync", "fdatasync"):
-        monkeypatch.setattr(f"os.{sync}", lambda descriptor: None)  # six hundred times
+        monkeypatch.setattr(f"os.{sync}", _skip)  # six hundred times
     engine, session = _engine()
     path = tmp_path / "log"
     journal = open_journal(path, "no", engine)

@@ -35,6 +35,9 @@ class Push(tuple[Value, ...]):
     __slots__ = ()
 
 
+KINDS: Final[dict[type, bytes]] = {list: b"*", dict: b"%", set: b"~", frozenset: b"~", Push: b">"}
+
+
 @dataclass(frozen=True, slots=True)
 class ValueBounds:
     """How large a value may be."""
@@ -66,15 +69,16 @@ def encode(value: Value) -> bytes:
             return b"-%b\r\n" % value
         case bytes():
             return b"$%d\r\n%b\r\n" % (len(value), value)
-        case dict():
-            pairs: dict[Value, Value] = value
-            return b"%%%d\r\n%b" % (len(pairs), b"".join([encode(k) + encode(v) for k, v in pairs.items()]))
-        case list() | Push() | set() | frozenset():
-            items: list[Value] = list(value)
-            kind = b"*" if isinstance(value, list) else b">" if isinstance(value, Push) else b"~"
-            return b"%b%d\r\n%b" % (kind, len(items), b"".join([encode(item) for item in items]))
         case _:
-            raise TypeError(f"RESP has no value for a {type(value).__name__}")
+            return _encode_items(value)
+
+
+def _encode_items(value: Value) -> bytes:
+    kind = KINDS.get(type(value))
+    if kind is None:
+        raise TypeError(f"RESP has no value for a {type(value).__name__}")
+    items: list[Value] = [each for pair in value.items() for each in pair] if kind == b"%" else list(value)
+    return b"%b%d\r\n%b" % (kind, len(value), b"".join(map(encode, items)))
 
 
 @dataclass(slots=True)
@@ -154,7 +158,7 @@ class Values:
         if len(self._buffer) < end + 2:
             return False, None
         text = bytes(self._buffer[self._position : end])
-        if self._buffer[end : end + 2] != b"\r\n":
+        if not self._buffer.startswith(b"\r\n", end):
             raise Malformed("a text is longer than was said")
         self._position, self._length = end + 2, None
         return True, Error(text) if self._kind == 0x21 else text[4:] if self._kind == 0x3D else text
