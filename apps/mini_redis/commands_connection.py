@@ -26,7 +26,7 @@ def echo(session: Session, words: list[bytes]) -> bytes:
     return bulk(words[1])
 
 
-@command(b"quit", -1, subscribed=True, at_once=True)
+@command(b"quit", -1, subscribed=True, at_once=True, closes=True)
 def quit_(session: Session, words: list[bytes]) -> bytes:
     """QUIT."""
     session.closing = True

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from .arguments import HIGHEST, LOWEST, SYNTAX, moment, number
-from .replies import OK, CommandError, array, bulk_or_null, integer
+from .replies import HEADS, OK, CommandError, array, bulk_or_null, integer
 from .session import Session
 from .table import command, wrong_arity
 
 LONGEST: Final = 512 * 1024 * 1024
 """Bytes of a value, as in redis-server."""
+
+SHORT: Final = len(HEADS)
 
 ENDS: Final = {b"EX": (1000, False), b"PX": (1, False), b"EXAT": (1000, True), b"PXAT": (1, True)}
 
@@ -19,7 +21,10 @@ ENDS: Final = {b"EX": (1000, False), b"PX": (1, False), b"EXAT": (1000, True), b
 def get(session: Session, words: list[bytes]) -> bytes:
     """GET key."""
     value = session.store.get(words[1])
-    return session.null if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+    if value is None:
+        return session.null
+    length = len(value)
+    return HEADS[length] + value + b"\r\n" if length < SHORT else b"$%d\r\n%b\r\n" % (length, value)
 
 
 @command(b"set", -3, write=True, keys=(1, 1, 1))
@@ -99,8 +104,9 @@ def _add(session: Session, key: bytes, amount: int) -> bytes:
     value = amount if old is None else number(old) + amount
     if not LOWEST <= value <= HIGHEST:
         raise CommandError(b"ERR increment or decrement would overflow")
-    session.store.put(key, b"%d" % value, keep=True)
-    return b":%d\r\n" % value
+    text = b"%d" % value
+    session.store.put(key, text, None, True)
+    return b":" + text + b"\r\n"
 
 
 @command(b"incr", 2, write=True, keys=(1, 1, 1))

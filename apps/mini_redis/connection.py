@@ -27,7 +27,8 @@ from .protocol import Bounds, Requests
 from .session import Session
 from .settings import Settings
 
-READ: Final = 64 * 1024
+READ: Final = 16 * 1024
+"""Bytes at a time, as in redis-server; more, and each read would take that much memory to fill a little of it."""
 
 
 class Connection:

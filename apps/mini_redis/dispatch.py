@@ -57,11 +57,14 @@ def execute(session: Session, requests: list[list[bytes]], begin: int, replies: 
                 answer = found[0](session, words)
             except CommandError as wrong:
                 answer = error(wrong.args[0])
+            reply(answer)
+            if len(answer) > LARGE:
+                break
         else:
             answer = _with_care(session, words)
-        reply(answer)
-        if len(answer) > LARGE or session.closing:
-            break
+            reply(answer)
+            if len(answer) > LARGE or session.closing:
+                break
     session.commands += at - begin
     if at > begin:
         session.last = requests[at - 1][0].lower()[:32]

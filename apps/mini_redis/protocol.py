@@ -25,6 +25,9 @@ SMALL: Final = 4096
 OVERHEAD: Final = 64
 """What an argument takes beside its bytes; else a million empty ones would count as nothing."""
 
+ROWS: Final = 4
+"""From so many on, requests that are alike are taken together."""
+
 COUNTS: Final = {b"*%d" % number: number for number in range(1, 65)}
 LENGTHS: Final = {b"$%d" % number: number for number in range(SMALL + 1)}
 
@@ -179,6 +182,8 @@ def _whole(data: bytes, found: list[list[bytes]]) -> bytes:
     """Add the whole, small requests that `data` begins with; return the rest."""
     parts = data.split(b"\r\n")
     last = len(parts) - 1  # behind the last line end
+    if not parts[last] and _alike(parts, last, found):
+        return b""
     at = 0
     lengths = LENGTHS.get
     while at < last:
@@ -196,10 +201,38 @@ def _whole(data: bytes, found: list[list[bytes]]) -> bytes:
     return b"\r\n".join(parts[at:]) if at else data
 
 
+def _alike(parts: list[bytes], last: int, found: list[list[bytes]]) -> bool:
+    """Add requests that have the same number of arguments, if that is all there is: a pipeline of one command, mostly.
+
+    They are a table, whose columns are looked at as a whole: half of the time that the requests one by one would take.
+    """
+    count = COUNTS.get(parts[0])
+    if count is None:
+        return False
+    width = 2 * count + 1
+    rows = last // width
+    if rows < ROWS or rows * width != last or parts[0:last:width].count(parts[0]) != rows:
+        return False
+    columns = [parts[at:last:width] for at in range(2, width, 2)]
+    for at, column in enumerate(columns):
+        lengths = parts[2 * at + 1 : last : width]
+        if lengths.count(lengths[0]) == rows:  # the name of the command always, and often what it is about
+            if list(map(len, column)).count(LENGTHS.get(lengths[0], -1)) != rows:
+                return False
+        elif list(map(LENGTHS.get, lengths)) != list(map(len, column)):
+            return False
+    found.extend(map(list, zip(*columns, strict=True)))
+    return True
+
+
 def number_of(text: bytes) -> int | None:
     """A signed number of 64 bits, written as redis-server writes it: no plus, no space, no leading zero."""
-    digits = text[1:] if text[:1] == b"-" else text
-    if not digits.isdigit() or len(digits) > 19 or (digits[:1] == b"0" and text != b"0"):
+    if len(text) > 20:
         return None
-    number = int(text)
-    return number if -(1 << 63) <= number < 1 << 63 else None
+    try:
+        number = int(text)
+    except ValueError:
+        return None
+    if b"%d" % number != text or (len(text) > 18 and not -(1 << 63) <= number < 1 << 63):
+        return None
+    return number

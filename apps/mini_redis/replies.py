@@ -18,6 +18,10 @@ ZERO: Final = b":0\r\n"
 ONE: Final = b":1\r\n"
 
 
+HEADS: Final = tuple([b"$%d\r\n" % length for length in range(512)])
+"""Of short texts: two texts are joined in half of the time in which they are formatted."""
+
+
 class CommandError(Exception):
     """What a command answers instead: the code, then the text, as redis-server says them."""
 

@@ -96,7 +96,7 @@ class Store:
 
     # ---- changing
 
-    def put(self, key: bytes, value: bytes, until: int | None = None, *, keep: bool = False) -> None:
+    def put(self, key: bytes, value: bytes, until: int | None = None, keep: bool = False) -> None:
         """Set a key, without an end, with this one, or with the one that it has."""
         if key not in self._values:
             self._roll.add(key, self._values)

@@ -56,7 +56,8 @@ class Command:
 TABLE: Final[dict[bytes, Command]] = {}
 
 QUICK: Final[dict[bytes, tuple[Run, int, int]]] = {}
-"""What the loop needs of a command without subcommands, by its name in small and in capital letters."""
+"""What the loop needs of a command that has no subcommands and does not end the connection, by its name in small and in
+capital letters."""
 
 
 def command(
@@ -66,9 +67,10 @@ def command(
     write: bool = False,
     subscribed: bool = False,
     at_once: bool = False,
+    closes: bool = False,
     keys: tuple[int, int, int] = (0, 0, 0),
 ) -> Callable[[Run], Run]:
-    """Enter a function into the table."""
+    """Enter a function into the table; `closes`: it may end the connection."""
 
     def enter(run: Run) -> Run:
         made = Command(name, run, arity, write, subscribed, at_once, keys)
@@ -79,6 +81,8 @@ def command(
             TABLE[container].subcommands[sub] = made
         elif name in TABLE:  # COMMAND, which can also stand alone
             made.subcommands.update(TABLE[name].subcommands)
+            TABLE[name] = made
+        elif closes:
             TABLE[name] = made
         else:
             TABLE[name] = made
