@@ -16,6 +16,7 @@ def multi(session: Session, words: list[bytes]) -> bytes:
     if session.queue is not None:
         raise CommandError(b"ERR MULTI calls can not be nested")
     session.queue = []
+    session.queued = 0
     session.broken = False
     session.settle()
     return OK

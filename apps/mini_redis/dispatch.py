@@ -15,6 +15,7 @@ from . import (
     commands_strings,
     commands_transactions,
 )
+from .protocol import OVERHEAD
 from .replies import QUEUED, CommandError, error
 from .session import Session
 from .table import QUICK, look_up
@@ -28,6 +29,9 @@ MODULES: Final = (
     commands_transactions,
 )
 """What fills the table, by being imported."""
+
+TRANSACTION: Final = 128 * 1024 * 1024
+"""Bytes of the commands between MULTI and EXEC."""
 
 LARGE: Final = 4096
 """Bytes of a reply after which the replies so far are sent, lest a pipeline of large ones be held in memory."""
@@ -86,6 +90,11 @@ def _with_care(session: Session, words: list[bytes]) -> bytes:
         session.broken = session.queue is not None
         return error(wrong.args[0])
     if session.queue is not None and not command.at_once:
+        session.queued += sum(map(len, words)) + OVERHEAD * len(words)
+        if session.queued > TRANSACTION:
+            session.broken = True
+            session.queue.clear()
+            return error("ERR the transaction is too large; DISCARD it, and send it in parts")
         session.queue.append((command, words))
         return QUEUED
     try:

@@ -51,7 +51,7 @@ def overview(engine: Engine) -> Overview:
     """Database 0, the channels, the clients."""
     store = engine.stores[0]
     shown: list[Key] = []
-    for key in islice(store.present(), SHOWN):
+    for key in list(islice(store.present(), SHOWN)):
         value = store.get(key)
         if value is not None:
             shown.append(Key(_text(key), _text(value[:LONGEST]), len(value), store.until.get(key)))

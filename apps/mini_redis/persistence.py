@@ -42,6 +42,7 @@ class Journal:
         self._descriptor = descriptor
         self._fsync = fsync
         self._safe = 0  # up to here
+        self._broken = False
         self._allowed = 0 if fsync == "always" else BACKLOG
         self._wanted = trio.Event()
         self._written = trio.Event()
@@ -78,16 +79,21 @@ class Journal:
     def close(self) -> None:
         """Write what is left. This blocks: it is the end, and nobody else wants to run."""
         try:
-            self._write(self._log.take(), sync=True)
+            if not self._broken:  # what comes behind a gap could not be read
+                self._write(self._log.take(), sync=True)
         finally:
             os.close(self._descriptor)
 
     def _write(self, data: bytes, sync: bool) -> None:
         rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
-        if sync:
-            os.fdatasync(self._descriptor)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+            if sync:
+                os.fdatasync(self._descriptor)
+        except OSError:
+            self._broken = True
+            raise
 
 
 def open_journal(path: Path, fsync: Fsync, engine: Engine) -> Journal:

@@ -109,7 +109,9 @@ class Server:
             while True:
                 await places.acquire()
                 sock = await self._next(listener)
-                clients.start_soon(self._run, sock, places)
+                connection = Connection(self.engine, sock, self._settings, self._journal)
+                self.connections.add(connection)  # now, not when its task runs: the drain may come between
+                clients.start_soon(self._run, connection, places)
 
     async def _next(self, listener: socket.socket) -> socket.socket:
         pause = 0.05
@@ -131,9 +133,7 @@ class Server:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
 
-    async def _run(self, sock: socket.socket, places: trio.Semaphore) -> None:
-        connection = Connection(self.engine, sock, self._settings, self._journal)
-        self.connections.add(connection)
+    async def _run(self, connection: Connection, places: trio.Semaphore) -> None:
         try:
             await connection.run()
         except Exception:

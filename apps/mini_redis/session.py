@@ -34,6 +34,7 @@ class Session:
         plain: neither in a transaction nor, in RESP2, subscribed: any command may run, now. One look where there would
             be three for each command.
         queue: the transaction, if there is one.
+        queued: bytes of it.
         broken: whether a command of the transaction was refused.
         dirty: whether a key that was watched has changed.
         closing: whether the connection ends with the reply that is being made.
@@ -58,6 +59,7 @@ class Session:
         "patterns",
         "plain",
         "queue",
+        "queued",
         "store",
         "version",
         "watched",
@@ -76,6 +78,7 @@ class Session:
         self.last = b"NULL"
         self.commands = 0
         self.closing = False
+        self.queued = 0
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.watched: set[tuple[Store, bytes]] = set()
@@ -136,6 +139,7 @@ class Session:
         """It was run, or given up."""
         self.queue = None
         self.broken = False
+        self.queued = 0
         self.unwatch()
         self.settle()
 

@@ -84,10 +84,10 @@ class Store:
         return self._values.get(key)
 
     def present(self) -> Iterator[bytes]:
-        """Those that are there now."""
+        """Those that are there now. Nothing may change while it is gone through."""
         now = self.clock()
         until = self.until
-        return iter([key for key in self._values if key not in until or until[key] > now])
+        return (key for key in self._values if key not in until or until[key] > now)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """About `count` keys, and the cursor of the next ones; 0 is the beginning, and the end."""

@@ -26,8 +26,6 @@ class Command:
     Attributes:
         name: in small letters; a subcommand's with its command's before it, `client|id`.
         arity: how many words it has; at least so many, if negative. As in redis-server.
-        least: the same, as bounds.
-        most: the same.
         write: whether it may change keys.
         subscribed: whether it is allowed while subscribed, in RESP2.
         at_once: whether it runs in a transaction instead of being queued.
@@ -42,11 +40,6 @@ class Command:
     at_once: bool = False
     keys: tuple[int, int, int] = (0, 0, 0)
     subcommands: dict[bytes, Command] = field(default_factory=dict[bytes, "Command"])
-
-    @property
-    def least(self) -> int:
-        """The fewest words."""
-        return abs(self.arity)
 
     def takes(self, words: int) -> bool:
         """Whether a request may have so many."""

@@ -196,6 +196,16 @@ async def test_clients_are_listed_and_killed() -> None:
             await a.ask("PING")
 
 
+async def test_a_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is queued for EXEC is memory that nobody else would count; one that is refused changes nothing."""
+    monkeypatch.setattr("apps.mini_redis.dispatch.TRANSACTION", 1000)
+    async with site() as s, s.client() as client:
+        assert (await client.ask("MULTI", "SET a 1", f"SET b {'x' * 900}")).startswith(b"ERR the transaction is too")
+        assert (await client.ask("EXEC")).startswith(b"EXECABORT")
+        assert await client.ask("GET a") is None
+        assert await client.ask("MULTI", "SET a 1", "EXEC") == [b"OK"]
+
+
 async def test_keys_expire_though_nobody_looks() -> None:
     """One task waits for the next end, and is woken for one that is earlier."""
     async with site() as s, s.client() as client:
@@ -286,7 +296,9 @@ async def test_a_disk_that_fails_ends_the_server(tmp_path: Path, monkeypatch: py
                 patch.setattr("os.write", fail)
                 with pytest.raises((EOFError, trio.BrokenResourceError)):
                     await client.ask("SET a 1")
+            s.server.engine.stores[0].put(b"late", b"1")
 
     with pytest.raises(ExceptionGroup) as caught:
         await try_it()
     assert caught.group_contains(OSError, match="No space")
+    assert (tmp_path / "log").read_bytes() == b""  # not what came later either: behind a gap nobody could read it
