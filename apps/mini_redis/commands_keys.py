@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .arguments import SYNTAX, moment, number
-from .glob import compiled
+from .glob import of_keys
 from .replies import OK, ONE, ZERO, CommandError, array, array_of_bulks, bulk, integer, simple
 from .session import Session
 from .table import command
@@ -36,7 +36,7 @@ def type_(session: Session, words: list[bytes]) -> bytes:
 @command(b"keys", 2)
 def keys(session: Session, words: list[bytes]) -> bytes:
     """KEYS pattern."""
-    matches = compiled(words[1])
+    matches = of_keys(words[1])
     return array_of_bulks(key for key in session.store.present() if matches(key))
 
 
@@ -44,13 +44,13 @@ def keys(session: Session, words: list[bytes]) -> bytes:
 def scan(session: Session, words: list[bytes]) -> bytes:
     """SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]."""
     cursor = _cursor(words[1])
-    count, matches, wanted = 10, compiled(b"*"), True
+    count, matches, wanted = 10, of_keys(b"*"), True
     for at in range(2, len(words), 2):
         option = words[at].upper()
         if at + 1 == len(words) or option not in (b"MATCH", b"COUNT", b"TYPE"):
             raise CommandError(SYNTAX)
         if option == b"MATCH":
-            matches = compiled(words[at + 1])
+            matches = of_keys(words[at + 1])
         elif option == b"TYPE":
             wanted = words[at + 1].lower() == b"string"
         else:

@@ -75,8 +75,9 @@ def _leave(
 @command(b"pubsub|channels", -2)
 def channels(session: Session, words: list[bytes]) -> bytes:
     """PUBSUB CHANNELS [pattern]."""
-    matches = compiled(words[2] if len(words) > 2 else b"*")
-    return array_of_bulks(channel for channel in session.engine.hub.channels if matches(channel))
+    known = session.engine.hub.channels
+    matches = compiled(words[2]) if len(words) > 2 else known.__contains__
+    return array_of_bulks(channel for channel in known if matches(channel))
 
 
 @command(b"pubsub|numsub", -2)

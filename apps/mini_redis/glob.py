@@ -14,17 +14,38 @@ from typing import Final, TypeAlias
 Matches: TypeAlias = Callable[[bytes], bool]
 
 ANY: Final = frozenset(range(256))
+SINGLE: Final = tuple([frozenset((byte,)) for byte in range(256)])
+KEPT: Final = 1024
 
 
-@lru_cache(256)
+def of_keys(pattern: bytes) -> Matches:
+    """The same for KEYS and SCAN, to which a star alone means all, one without a name included."""
+    return _all if pattern == b"*" else compiled(pattern)
+
+
+def _all(key: bytes) -> bool:
+    return True
+
+
 def compiled(pattern: bytes) -> Matches:
-    """What a key is given to, to see whether it matches."""
+    """What a name is given to, to see whether it matches.
+
+    No pattern but the empty one matches an empty name, not even a star: so it is with redis-server's channels.
+    """
+    # What clients send is kept only if it is short.
+    return _cached(pattern) if len(pattern) <= KEPT else _compiled(pattern)
+
+
+def _compiled(pattern: bytes) -> Matches:
     if not any(special in pattern for special in b"*?[\\"):
         return pattern.__eq__
     pieces = _pieces(pattern)
     if pieces == [None]:
-        return lambda key: True
+        return bool
     return lambda key: _matches(pieces, key)
+
+
+_cached: Final = lru_cache(256)(_compiled)
 
 
 def _pieces(pattern: bytes) -> list[frozenset[int] | None]:
@@ -45,7 +66,7 @@ def _pieces(pattern: bytes) -> list[frozenset[int] | None]:
             if byte == 0x5C and at < len(pattern):
                 byte = pattern[at]
                 at += 1
-            pieces.append(frozenset((byte,)))
+            pieces.append(SINGLE[byte])
     return pieces
 
 
@@ -69,6 +90,8 @@ def _class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
 
 
 def _matches(pieces: list[frozenset[int] | None], key: bytes) -> bool:
+    if not key:
+        return False
     at = piece = 0
     star = -1  # where the last one stands, and up to where it reaches
     reach = 0

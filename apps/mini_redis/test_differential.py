@@ -216,3 +216,38 @@ def test_what_is_no_request(mini: RedisProcess, redis: RedisProcess, data: bytes
                 pass  # redis-server does not read the rest
             answers.append(answer)
     assert answers[0] == answers[1]
+
+
+MARK: Final = b"that was all"
+
+
+def _until_mark(wire: Wire) -> list[str]:
+    """All that has come, in an order of its own: several patterns are served in no order that is promised."""
+    wire.send([b"PING", MARK])
+    found: list[str] = []
+    while (value := wire.read()) not in (MARK, [b"pong", MARK]):
+        found.append(repr(value))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("version", [b"2", b"3"])
+def test_messages_are_those_of_redis_server(mini: RedisProcess, redis: RedisProcess, version: bytes) -> None:
+    """Three clients of each subscribe, leave and speak by chance; each hears the same, in the same form."""
+    r = random.Random(SEED)
+    names, patterns = [b"a", b"b", b"ab", b""], [b"*", b"a*", b"?", b"[ab]", b"b"]
+    with mini.wire() as a, mini.wire() as b, mini.wire() as c, redis.wire() as d, redis.wire() as e, redis.wire() as f:
+        clients = [(a, d), (b, e), (c, f)]
+        for own, other in clients:
+            assert isinstance(own.ask(b"HELLO", version), type(other.ask(b"HELLO", version)))
+        for _ in range(300):
+            kind = r.choice((b"SUBSCRIBE", b"PSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"PUBLISH", b"PUBLISH"))
+            words = [kind, *r.sample(patterns if kind[0] == 0x50 and kind != b"PUBLISH" else names, r.randint(1, 2))]
+            if kind == b"PUBLISH":
+                words = [kind, r.choice(names), b"text"]
+            elif r.random() < 0.1:
+                words = r.choice(([b"ECHO", b"x"], [b"GET", b"x"], [b"SUBSCRIBE"], [b"PING"], [b"PUBSUB", b"NUMPAT"]))
+            chosen = r.choice(clients)
+            for wire in chosen:
+                wire.send(words)
+            for own, other in (chosen, *clients):
+                assert _until_mark(own) == _until_mark(other), words

@@ -57,6 +57,34 @@ def test_requests_are_read_split_at_every_byte(requests: list[list[bytes]]) -> N
         assert parser.feed(data[:cut]) + parser.feed(data[cut:]) == small
 
 
+ONE = written([b"GET", b"a"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ONE,
+        written([b"SET", b"a"]),
+        written([b"SETEX", b"abc"]),
+        written([b"GET", b"\r\n"]),
+        ONE.replace(b"*2", b"*3"),
+        ONE.replace(b"\r\na", b"\r\naa"),
+        ONE.replace(b"GET", b"GE"),
+        ONE.replace(b"$3", b"$03"),
+        ONE.replace(b"$1\r\na", b"$5000\r\na"),
+        ONE.replace(b"$1\r\na", b"$2\r\na"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 4])
+def test_a_pipeline_of_one_command_is_read_as_its_requests_are(other: bytes, place: int) -> None:
+    """A shorter way, the same result, errors included; also where one of them is different."""
+    data = b"".join([ONE] * place + [other] + [ONE] * (4 - place))
+    whole, drip = Requests(), Requests()
+    found = whole.feed(data)
+    assert found == [request for at in range(len(data)) for request in drip.feed(data[at : at + 1])]
+    assert (whole.error, whole.begun) == (drip.error, drip.begun)
+
+
 @given(st.binary(max_size=200) | st.text("*$:+-0123456789\r\n\"'\\x ", max_size=100).map(str.encode))
 @example(b"*1\r\n$99999999999999999999\r\n")
 @example(b"*-1\r\n*2\r\n$-1\r\n")
