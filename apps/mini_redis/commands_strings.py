@@ -20,7 +20,8 @@ ENDS: Final = {b"EX": (1000, False), b"PX": (1, False), b"EXAT": (1000, True), b
 @command(b"get", 2, keys=(1, 1, 1))
 def get(session: Session, words: list[bytes]) -> bytes:
     """GET key."""
-    value = session.store.get(words[1])
+    store = session.store
+    value = store.get(words[1]) if store.until else store.values.get(words[1])
     if value is None:
         return session.null
     length = len(value)

@@ -83,8 +83,9 @@ class Connection:
             pass  # the client was faster
 
     async def _serve(self) -> None:
+        descriptor = self._sock.fileno()
         while not self._draining:
-            await trio.lowlevel.wait_readable(self._sock)
+            await trio.lowlevel.wait_readable(descriptor)
             try:
                 data = self._sock.recv(READ)
             except BlockingIOError:

@@ -41,12 +41,14 @@ class Store:
         earlier: called when a key is to expire before all others.
         changes: how many there have been. Who shows the keys looks at it now and then.
         expired: how many keys have.
+        until: when keys expire, of those that do.
+        values: all of them, with those that have expired; to be read, and only where `until` is looked at as well.
+        watchers: who watches which key.
     """
 
     __slots__ = (
         "_heap",
         "_roll",
-        "_values",
         "changes",
         "clock",
         "earlier",
@@ -54,6 +56,7 @@ class Store:
         "number",
         "record",
         "until",
+        "values",
         "watchers",
     )
 
@@ -66,13 +69,13 @@ class Store:
         self.expired = 0
         self.until: dict[bytes, int] = {}
         self.watchers: dict[bytes, set[Watcher]] = {}
-        self._values: dict[bytes, bytes] = {}
+        self.values: dict[bytes, bytes] = {}
         self._heap: list[tuple[int, bytes]] = []  # of `until`, with rubbish where that has changed
         self._roll = Roll()
 
     def __len__(self) -> int:
         """With those that have expired and nobody has noticed, as redis-server counts."""
-        return len(self._values)
+        return len(self.values)
 
     # ---- reading
 
@@ -81,26 +84,26 @@ class Store:
         if key in self.until and self.until[key] <= self.clock():
             self._expire(key)
             return None
-        return self._values.get(key)
+        return self.values.get(key)
 
     def present(self) -> Iterator[bytes]:
         """Those that are there now. Nothing may change while it is gone through."""
         now = self.clock()
         until = self.until
-        return (key for key in self._values if key not in until or until[key] > now)
+        return (key for key in self.values if key not in until or until[key] > now)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """About `count` keys, and the cursor of the next ones; 0 is the beginning, and the end."""
-        cursor, keys = self._roll.part(cursor, count, self._values)
+        cursor, keys = self._roll.part(cursor, count, self.values)
         return cursor, [key for key in keys if self.get(key) is not None]
 
     # ---- changing
 
     def put(self, key: bytes, value: bytes, until: int | None = None, keep: bool = False) -> None:
         """Set a key, without an end, with this one, or with the one that it has."""
-        if key not in self._values:
-            self._roll.add(key, self._values)
-        self._values[key] = value
+        if key not in self.values:
+            self._roll.add(key, self.values)
+        self.values[key] = value
         if until is not None:
             self._set_until(key, until)
         elif self.until and not keep:
@@ -153,9 +156,9 @@ class Store:
 
     def clear(self) -> None:
         """Delete all."""
-        for key in [key for key in self.watchers if key in self._values]:
+        for key in [key for key in self.watchers if key in self.values]:
             self._touch(key)
-        self._values.clear()
+        self.values.clear()
         self.until.clear()
         self._heap.clear()
         self._roll = Roll()
@@ -198,7 +201,7 @@ class Store:
         self._drop(key)
 
     def _drop(self, key: bytes) -> None:
-        del self._values[key]
+        del self.values[key]
         self.until.pop(key, None)
         self._changed(key, b"DEL", key)
 
