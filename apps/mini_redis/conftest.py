@@ -98,12 +98,15 @@ def running(command: Sequence[str], port: int, environment: dict[str, str]) -> G
         until = time.monotonic() + SECONDS
         while True:
             try:
-                Wire(port).sock.close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > until:
+                with Wire(port) as wire:
+                    if "PONG" in str(wire.ask(b"PING")):  # redis-server listens before it has read its log: LOADING
+                        break
+            except (OSError, EOFError):
+                if process.poll() is not None:
                     raise
-                time.sleep(0.02)
+            if time.monotonic() > until:
+                raise TimeoutError(f"no PONG from {command[0]} in {SECONDS:g} s")
+            time.sleep(0.02)
         yield RedisProcess(process, port)
     finally:
         process.kill()
