@@ -13,6 +13,7 @@ from typing import Final
 import httpx
 import trio
 
+from trivet import HTTPError
 from trivet.contrib.client import Client, DeadlineExceeded
 from trivet.contrib.concurrency import HedgeBudget
 
@@ -36,13 +37,19 @@ class Upload(httpx.AsyncByteStream, AsyncIterator[bytes]):
     def __init__(self, parts: AsyncIterator[bytes]) -> None:
         self._parts = parts
         self.begun = False
+        self.late = False
+        """Whether the time was over while it waited for the client."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
         self.begun = True
-        return await anext(self._parts)
+        try:
+            return await anext(self._parts)
+        except trio.Cancelled:
+            self.late = True
+            raise
 
 
 class Forward:
@@ -83,6 +90,7 @@ class Forward:
 
         Raises:
             DeadlineExceeded: none of them had one in time.
+            HTTPError: 408, the client had not sent all of its body by then.
             httpx.TransportError: that is how the last attempt ended.
         """
         budget.earn()
@@ -121,6 +129,10 @@ class Forward:
             response = await client.send(request, stream=True)
         except (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError):
             backend.failed()
+            raise
+        except DeadlineExceeded as error:
+            if self._upload is not None and self._upload.late:
+                raise HTTPError(408, "The request's body took too long.") from error
             raise
         stack.push_async_callback(response.aclose)
         return response

@@ -477,6 +477,44 @@ async def test_the_deadline_goes_on(autojump_clock: Any) -> None:
     assert behind.requests[0].headers["x-request-timeout-ms"] == "1950"
 
 
+@pytest.mark.parametrize(("pause", "took"), [(0.5, 1.95), (2, 1.0)])
+async def test_an_upload_that_takes_too_long_is_the_clients_fault(
+    pause: float, took: float, autojump_clock: Any
+) -> None:
+    """408, of which nobody thinks that the backend is slow; whether it drips for too long or comes to a halt."""
+    async with (
+        (behind := Behind(one=mirror, two=mirror)).gateway(timeout=2, stall=1) as client,
+        client.open("POST", "/", upload=True) as exchange,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def drip() -> None:
+            while True:
+                await exchange.send_body(b"part")
+                await trio.sleep(pause)
+
+        began = trio.current_time()
+        nursery.start_soon(drip)
+        status, headers = await exchange.head()
+        assert (status, headers["connection"]) == (408, "close")
+        assert trio.current_time() - began == pytest.approx(took)
+        assert len(behind.requests) == 1
+        nursery.cancel_scope.cancel()
+        assert [each["healthy"] for each in (await client.get("/-/backends")).json()] == [True, True]
+
+
+async def test_a_backend_that_takes_too_long_over_an_upload_is_its_own_fault(autojump_clock: Any) -> None:
+    """504, also where some of the body has not come yet: nobody waits for that."""
+
+    async def reads_on(request: httpx.Request) -> httpx.Response:
+        await anext(aiter(request.stream))  # type: ignore[arg-type]
+        return await never(request)
+
+    async with Behind(one=reads_on).gateway(timeout=2) as client, client.open("POST", "/", upload=True) as exchange:
+        await exchange.send_body(b"part")
+        assert (await exchange.head())[0] == 504
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_who_leaves_is_left_behind_too(method: str, autojump_clock: Any) -> None:
     """Whatever the method is: what becomes of it is for the backend to say, which sees that nobody waits."""

@@ -116,6 +116,13 @@ async def test_who_leaves_and_who_is_out_of_time_is_not_worked_for(serve: Serve)
         assert (await stopped())[1:] in (["deadline"], ["disconnected"])
 
 
+async def test_who_is_slow_to_upload_is_told_so(serve: Serve) -> None:
+    """408, whichever of the two servers is the first to see that the time is over."""
+    async with behind(serve, timeout=0.3) as (front, _), front.open("POST", "/digest", upload=True) as exchange:
+        await exchange.send_body(b"part")
+        assert (await exchange.head())[0] == 408
+
+
 async def test_large_bodies_go_both_ways(serve: Serve) -> None:
     """More than any buffer on the way holds, in both framings; what comes out is what went in."""
     body = os.urandom(4 * MIB)
