@@ -20,6 +20,7 @@ from trivet.errors import ResponseError
 from .backends import Backend, Backends, State
 from .fields import been_here, one_hop_less, request_fields, response_fields
 from .forward import Forward, Upload
+from .insiders import only_insiders
 from .settings import Settings
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -68,7 +69,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     for backend in backends.all:
         _watched(gateway, backend, settings, open_client)
 
-    @gateway.get("/-/backends")
+    @gateway.get("/-/backends", dependencies=[only_insiders(settings.token)])
     async def states() -> list[State]:
         """How the backends are."""
         return backends.states()

@@ -4,9 +4,14 @@ defaults."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from string import ascii_letters, digits
+from typing import Final
 
 import httpx
+
+_TOKEN: Final = frozenset(ascii_letters + digits + "-._~+/=")
+"""What a client can send of one (RFC 6750 section 2.1)."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class Settings:
         timeout: seconds until the head of an answer.
         stall: seconds in which a body, in either direction, must make progress.
         trusted: addresses and networks of the proxies in front.
+        token: of those who may see how the backends are; empty: whoever asks from this machine may.
     """
 
     backends: tuple[str, ...] = ()
@@ -28,10 +34,12 @@ class Settings:
     timeout: float = 30.0
     stall: float = 30.0
     trusted: tuple[str, ...] = ()
+    token: str = field(default="", repr=False)
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
-        """Read GATEWAY_BACKENDS, _HEALTH, _INTERVAL, _TIMEOUT, _STALL and _TRUSTED; lists are separated by blanks.
+        """Read GATEWAY_BACKENDS, _HEALTH, _INTERVAL, _TIMEOUT, _STALL, _TRUSTED and _TOKEN; lists are separated by
+        blanks.
 
         Raises:
             ValueError: one is not what it should be; the message names it.
@@ -43,6 +51,7 @@ class Settings:
             timeout=_seconds(environment, "GATEWAY_TIMEOUT", cls.timeout),
             stall=_seconds(environment, "GATEWAY_STALL", cls.stall),
             trusted=tuple(environment.get("GATEWAY_TRUSTED", "").split()),
+            token=_token(environment.get("GATEWAY_TOKEN", "")),
         )
 
 
@@ -57,6 +66,15 @@ def _backend(text: str) -> str:
             "Say  GATEWAY_BACKENDS='http://127.0.0.1:8001 http://127.0.0.1:8002'"
         )
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def _token(text: str) -> str:
+    if not _TOKEN.issuperset(text) or text.startswith("="):
+        raise ValueError(
+            "GATEWAY_TOKEN holds what nobody can send as a token: it has ASCII letters, digits and -._~+/ only.\n"
+            "Say  GATEWAY_TOKEN=$(openssl rand -hex 32)"
+        )
+    return text
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:

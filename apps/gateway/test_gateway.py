@@ -533,14 +533,54 @@ async def test_who_leaves_is_left_behind_too(method: str, autojump_clock: Any) -
             await ended.wait()
 
 
+# Who may see it -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("client", "fields", "status"),
+    [
+        *((host, {}, 200) for host in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1")),
+        *((host, {}, 403) for host in ("192.0.2.1", "0.0.0.0", "::", "2001:db8::1", "::ffff:192.0.2.1", "client")),
+        *(
+            ("127.0.0.1", {name: "127.0.0.1"}, 403)
+            for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")  # a proxy that asks for somebody else
+        ),
+        ("127.0.0.1", {"x-forwarded-for": ""}, 403),
+    ],
+)
+async def test_without_a_token_its_own_pages_are_for_who_is_on_its_machine(
+    client: str, fields: dict[str, str], status: int
+) -> None:
+    """Where the backends are, and how they are, is nothing for the world; what is forwarded is for everybody."""
+    app = create_app(Settings(backends=("http://one",), health=HEALTH), transport=Behind(one=mirror))
+    async with TestClient(app, client=(client, 50000)) as asks:
+        answer = await asks.get("/-/backends", headers=fields)
+        assert (answer.status_code, "http://one" in answer.text) == (status, status == 200)
+        assert (await asks.get("/", headers=fields)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [(None, 401), ("Bearer another", 401), ("Bearer s3cret", 200), ("bearer s3cret", 200), ("Basic s3cret", 401)],
+)
+async def test_with_a_token_they_are_for_who_has_it(said: str | None, status: int) -> None:
+    """Wherever that is."""
+    settings = Settings(backends=("http://one",), health=HEALTH, token="s3cret")
+    async with TestClient(create_app(settings, transport=Behind(one=mirror)), client=("192.0.2.1", 50000)) as asks:
+        answer = await asks.get("/-/backends", headers={} if said is None else {"authorization": said})
+        assert (answer.status_code, "http://one" in answer.text) == (status, status == 200)
+        assert ("www-authenticate" in answer.headers) == (status == 401)
+
+
 # Settings -----------------------------------------------------------------------------------------------------------
 
 
 def test_settings_are_read_from_the_environment() -> None:
     """Lists are separated by blanks."""
     environment = {"GATEWAY_BACKENDS": "http://a:1  https://[::1]:2/", "GATEWAY_TIMEOUT": "5", "GATEWAY_STALL": ""}
-    settings = Settings.read(environment)
-    assert settings == Settings(backends=("http://a:1", "https://[::1]:2"), timeout=5)
+    settings = Settings.read({**environment, "GATEWAY_TOKEN": "s3cret=="})
+    assert settings == Settings(backends=("http://a:1", "https://[::1]:2"), timeout=5, token="s3cret==")
+    assert "s3cret" not in repr(settings)
 
 
 @pytest.mark.parametrize(
@@ -548,6 +588,7 @@ def test_settings_are_read_from_the_environment() -> None:
     [
         *(("BACKENDS", text) for text in ("a:1", "ftp://a", "http://", "http://a/path", "http://a/?q", "http://a:x")),
         *(("TIMEOUT", text) for text in ("0", "-1", "soon", "inf", "nan")),
+        *(("TOKEN", text) for text in ("two words", "=", "größer", "a\n")),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
