@@ -85,6 +85,8 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         if been_here(fields, name):
             raise HTTPError(508, "This request has been here before.")
         able = backends.in_turn()
+        if not backends.all:
+            raise HTTPError(503, "Nothing is behind this gateway. Start it with GATEWAY_BACKENDS, a list of URLs.")
         if not able:
             raise HTTPError(503, "No backend is well.", headers={"retry-after": "1"})
         version = request.scope["http_version"]

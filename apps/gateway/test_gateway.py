@@ -374,10 +374,18 @@ async def test_none_that_is_well_is_503_and_all_that_fail_are_the_last_ones_answ
     async with behind.gateway() as client:
         response = await client.get("/")
         assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-    async with Behind().gateway() as client:
-        assert (await client.get("/")).status_code == 503
     async with Behind(one=unable, two=unable).gateway() as client:
         assert (await client.get("/")).text == "busy"
+
+
+async def test_a_gateway_that_was_told_of_no_backend_says_which_setting_is_missing() -> None:
+    """503 for whatever is asked, and no time to come back at: it would be the same."""
+    async with Behind().gateway() as client:
+        for path in ("/", "/a"):
+            response = await client.get(path)
+            assert response.status_code == 503
+            assert "GATEWAY_BACKENDS" in response.json()["detail"]
+            assert "retry-after" not in response.headers
 
 
 @pytest.mark.parametrize(("answer", "counts"), [(unable, True), (broken, True), (refused, False)])

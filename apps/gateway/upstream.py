@@ -51,6 +51,11 @@ def create_app(name: str) -> App:
         """What became of the requests."""
         return state
 
+    @app.get("/", dependencies=[Depends(health)])
+    async def index() -> str:
+        """What there is to be called: for who looks through the gateway at whatever is behind it."""
+        return f"{name} is here. It has who, slow?seconds=10, loop?seconds=10, zeros?mebibytes=1 and, for POST, digest."
+
     @app.get("/who", dependencies=[Depends(health)])
     async def who() -> str:
         """Which one it is; one that is ill cannot say."""

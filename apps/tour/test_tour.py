@@ -116,6 +116,7 @@ async def test_backends_of_the_gateway(run: Run) -> None:
     """Each has its turn but for one that is ill, and whoever leaves the gateway leaves the backend, which notes why."""
     async with run("apps.tour:app") as server, server.client() as client:
         assert {(await client.get("/gateway/who")).text for _ in range(6)} == {"one", "two", "three"}
+        assert "is here. It has who," in (await client.get("/gateway/")).text
         await client.put("/gateway_backends/one/ill")
         assert {(await client.get("/gateway/who")).text for _ in range(6)} == {"two", "three"}
         async with client.open("GET", "/gateway/slow?seconds=60") as exchange:
