@@ -45,6 +45,11 @@ class Upstream(httpx.AsyncBaseTransport):
         return outcome if isinstance(outcome, httpx.Response) else httpx.Response(outcome)
 
 
+def to(where: str) -> httpx.Response:
+    """A redirect."""
+    return httpx.Response(307, headers={"location": where})
+
+
 def steady(**options: Any) -> Retry:
     """Pauses as long as they may be."""
     return Retry(random=lambda: 1.0, **options)
@@ -238,6 +243,17 @@ async def test_a_body_that_streams_is_sent_once(autojump_clock: trio.testing.Moc
         await client.put(URL, content=parts())
     assert len(upstream.requests) == 7
     assert repeatable(httpx.Request("GET", URL))
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_where_a_redirect_leads_it_is_tried_again_too(
+    method: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """With its body, which is still there."""
+    upstream = Upstream(to("/there"), 503, 200)
+    async with Client(transport=upstream, follow_redirects=True) as client:
+        assert (await client.request(method, URL, content=b"body")).status_code == 200
+    assert [each.url.path for each in upstream.requests] == ["/", "/there", "/there"]
 
 
 async def test_after_the_last_attempt_it_is_what_it_is(autojump_clock: trio.testing.MockClock) -> None:

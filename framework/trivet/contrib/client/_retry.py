@@ -96,13 +96,8 @@ class Retry:
 
 def repeatable(request: httpx.Request) -> bool:
     """Whether it can be made twice: it is idempotent, and its body is still there."""
-    if request.method not in IDEMPOTENT:
-        return False
-    try:
-        _ = request.content
-    except httpx.RequestNotRead:  # it streams, and what has been sent is gone
-        return False
-    return True
+    # Else it streams, and what has been sent is gone. `content` is not asked: it is not there after a redirect.
+    return request.method in IDEMPOTENT and isinstance(request.stream, httpx.ByteStream)
 
 
 def asked_to_wait(outcome: httpx.Response | httpx.HTTPError) -> float:
