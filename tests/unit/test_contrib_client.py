@@ -388,3 +388,61 @@ async def test_who_is_not_our_own_is_told_nothing(autojump_clock: trio.testing.M
         with trio.fail_after(5), pytest.raises(DeadlineExceeded):
             await client.get(URL)
     assert upstream.told == [None]
+
+
+# Redirects ----------------------------------------------------------------------------------------------------------
+
+TOLD = ("traceparent", "tracestate", "x-request-timeout-ms")
+OTHERS = (
+    *("http://elsewhere/", "//elsewhere/there", "http://upstream.elsewhere/", "http://upstream:8080/"),
+    *("https://upstream:8443/", "https://elsewhere/"),
+)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        *((same, True) for same in ("/there", "http://upstream:80/there", "http://UPSTREAM/", "https://upstream/")),
+        *((other, False) for other in OTHERS),
+    ],
+)
+async def test_who_was_not_asked_is_told_nothing(
+    where: str, told: bool, own: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A redirect to another origin carries neither the time nor the trace, whoever has put them in, as httpx leaves out
+    `Authorization`; but an attempt there has its deadline."""
+    upstream = Upstream(to(where), 503, 200)
+    headers = {"traceparent": "own", "tracestate": "a=1", "x-request-timeout-ms": "1000"} if own else {}
+    parent = f"00-{'a' * 32}-{'b' * 16}-01".encode()
+    request = SimpleNamespace(headers=Headers([(b"traceparent", parent), (b"tracestate", b"a=1")]))
+    async with Client(transport=upstream, follow_redirects=True) as client, traced(cast("Request", request)):
+        with trio.fail_after(9):
+            await client.get(URL, headers={**headers, "authorization": "Basic x", "x-other": "1"})
+    names = {*TOLD, "authorization", "x-other"}
+    heads = [names & each.headers.keys() for each in upstream.requests]
+    assert heads == [names, *[names if told else {"x-other"}] * 2]
+
+
+async def test_who_was_asked_is_told_again_when_it_is_their_turn(autojump_clock: trio.testing.MockClock) -> None:
+    """Over somebody else and back; also where the caller follows the redirects one by one."""
+    upstream = Upstream(to("http://elsewhere/"), to(URL), 200)
+    async with Client(transport=upstream) as client:
+        with trio.fail_after(9):
+            response = await client.get(URL)
+            while response.next_request is not None:
+                response = await client.send(response.next_request)
+    assert upstream.told == ["8950", None, "8950"]
+
+
+async def test_calls_that_share_their_extensions_are_not_one(autojump_clock: trio.testing.MockClock) -> None:
+    """A caller's dictionary stays as it is."""
+    upstream, extensions = Upstream(), {"timeout": httpx.Timeout(5).as_dict()}
+    async with Client(transport=upstream) as client:
+        with trio.fail_after(9):
+            for url in (URL, "http://another/"):
+                request = client.build_request("GET", url)
+                request.extensions = extensions  # as before httpx 0.28, which makes a copy
+                await client.send(request)
+    assert upstream.told == ["8950", "8950"]
+    assert list(extensions) == ["timeout"]

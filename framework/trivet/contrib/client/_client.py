@@ -66,7 +66,8 @@ class Client(httpx.AsyncClient):
         margin: seconds of the deadline that no call takes, so that whoever makes it can still do without.
         retry: which failed calls are made again, how often, and when; `None`: none. For one request:
             `extensions={"retry": False}`.
-        propagate: say the time and the trace; `False` for whoever is not your own.
+        propagate: say the time and the trace; `False` for whoever is not your own. Who is asked because a redirect
+            leads to another origin is told neither.
         options: as for `httpx.AsyncClient`. Without `timeout` a call within a deadline has five seconds to connect and
             no other limit, and one without a deadline has httpx's. Proxies of the environment are not used: say
             `proxy`.

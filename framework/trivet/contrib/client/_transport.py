@@ -1,7 +1,7 @@
 """One call as it goes over the wire: within the deadline that surrounds it, told to whom it asks, and tried again.
 
 This file owns the order of these things. It stands around any transport of httpx, so that redirects, proxies and
-connections are httpx's, and each hop of a redirect is told the time that it has.
+connections are httpx's, and each hop of a redirect that may know it is told the time that it has.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from trivet.contrib._response import ClosingResponse
 from trivet.contrib._tokens import Tokens
 
 from . import _trace
+from ._audience import is_told, origin_of
 from ._deadline import deadline_of, seconds_until, tell, within
 from ._retry import Retry, asked_to_wait, repeatable
 
@@ -77,7 +78,8 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         Cancellation: the connection is closed.
         """
         deadline = deadline_of(self._margin)
-        if self._propagate and (trace := _trace.current()) is not None and "traceparent" not in request.headers:
+        tells = self._propagate and is_told(request)
+        if tells and (trace := _trace.current()) is not None and "traceparent" not in request.headers:
             request.headers["traceparent"] = trace.traceparent
             if trace.tracestate:
                 request.headers["tracestate"] = trace.tracestate
@@ -86,20 +88,20 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
             request.extensions = {**request.extensions, "timeout": timeouts}
         retry = self._retry
         if retry is None:
-            response = await self._send(request, deadline)
+            response = await self._send(request, deadline, tells)
         else:
-            response = await self._try(request, deadline, retry)
+            response = await self._try(request, deadline, tells, retry)
         body = _Body(cast("httpx.AsyncByteStream", response.stream), self._margin, request)
         extensions = response.extensions
         return ClosingResponse(response.status_code, headers=response.headers, body=body, extensions=extensions)
 
-    async def _send(self, request: httpx.Request, deadline: float) -> httpx.Response:
+    async def _send(self, request: httpx.Request, deadline: float, tells: bool) -> httpx.Response:
         left = await seconds_until(deadline, request)
-        if self._propagate:
+        if tells:
             tell(request.headers, left)
         return await within(deadline, request, self._inner.handle_async_request, request)
 
-    async def _try(self, request: httpx.Request, deadline: float, retry: Retry) -> httpx.Response:
+    async def _try(self, request: httpx.Request, deadline: float, tells: bool, retry: Retry) -> httpx.Response:
         budget = self._budget(request.url, retry)
         budget.earn()
         again = repeatable(request) and request.extensions.get("retry", True)
@@ -107,7 +109,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         while True:
             outcome: httpx.Response | httpx.TransportError
             try:
-                outcome = await self._send(request, deadline)
+                outcome = await self._send(request, deadline, tells)
             except httpx.TransportError as error:
                 outcome = error
             wait = retry.wait(attempt, asked_to_wait(outcome)) if again and retry.wants(outcome) else None
@@ -125,7 +127,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
             attempt += 1
 
     def _budget(self, url: httpx.URL, retry: Retry) -> Tokens:
-        origin = url.scheme, url.host, url.port
+        origin = origin_of(url)
         budget = self._budgets.get(origin)
         if budget is None:
             if len(self._budgets) >= _ORIGINS:
