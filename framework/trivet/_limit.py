@@ -12,14 +12,12 @@ from collections.abc import Callable
 from typing import Final, final
 
 from ._aimd import Aimd
+from ._damping import QUIET
 from .asgi import Reason
 from .errors import RegistrationError
 
 SMOOTHING: Final = 0.1
 """The weight of the newest of the times that a place was taken for. TCP smooths its round trips with 1/8 (RFC 6298)."""
-
-QUIET: Final = 10.0
-"""Seconds between two lines in the log about one limit that turns requests away: there may be thousands in a second."""
 
 _WRITE: Final = "Write  Limit(20)  for twenty requests at once, or  Limit(20, queue=50, wait=2)  where fifty may wait."
 _ADAPT: Final = "Write  Limit.adaptive(0.5)  for as many at once as can be answered within half a second."
