@@ -18,6 +18,7 @@ from ._damping import Damper
 from ._groups import choose, fatal, leaves
 from ._ported import explain_loop
 from ._problem import ErrorMap
+from ._repeats import with_its_root
 from ._request import Request
 from ._response import Response
 from ._results import to_response
@@ -150,16 +151,24 @@ class Answerer:
         elif isinstance(leaf, RequestCancelled) and leaf.reason == "shed":
             log.debug("%s %s: turned away", *line)  # the limit tells of all of them together, once in a while
         elif (known.status if status is None else status) >= 500:
-            self._warn(ascii(str(known)), line, request)
+            cause = "" if known is leaf or isinstance(leaf, RequestCancelled) else f", from {with_its_root(leaf)!a}"
+            self._warn(ascii(str(known)), line, request, cause)
         elif log.isEnabledFor(logging.DEBUG):
             log.debug("%s %s: %s", *line, ascii(str(known)))
 
-    def _warn(self, text: str, line: tuple[str, str], request: Request) -> None:
-        """Warn of what was expected: once in a while of the same, for what is down or late fails at each request."""
+    def _warn(self, text: str, line: tuple[str, str], request: Request, cause: str = "") -> None:
+        """Warn of what was expected: once in a while of the same, for what is down or late fails at each request.
+
+        Args:
+            text: what it is, which makes it the same.
+            line: the method and the path.
+            request: that has met it.
+            cause: of this time.
+        """
         route = None if request.route is None else request.route.path
         again = self._told.passes((route, line[0], text), trio.current_time())
         level = logging.DEBUG if again is None else logging.WARNING
-        log.log(level, "%s %s: %s, request %s%s", *line, text, request.id, again or "")
+        log.log(level, "%s %s: %s%s, request %s%s", *line, text, cause, request.id, again or "")
 
     def _http_error(self, leaf: BaseException, request: Request) -> HTTPError | None:
         if isinstance(leaf, RequestCancelled) and leaf.reason == "deadline" and request._waited_for_body:

@@ -17,7 +17,7 @@ import trio
 from trivet.contrib._response import ClosingResponse
 
 from . import _trace
-from ._deadline import deadline_of, seconds_until, tell, within
+from ._deadline import deadline_of, head_within, part_within, seconds_until, tell
 from ._retry import Budget, Retry, asked_to_wait, repeatable
 
 log = logging.getLogger("trivet.contrib.client")
@@ -75,7 +75,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
 
         Cancellation: the connection is closed.
         """
-        deadline = deadline_of(self._margin)
+        began, deadline = trio.current_time(), deadline_of(self._margin)
         if self._propagate and (trace := _trace.current()) is not None and "traceparent" not in request.headers:
             request.headers["traceparent"] = trace.traceparent
             if trace.tracestate:
@@ -85,20 +85,20 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
             request.extensions = {**request.extensions, "timeout": timeouts}
         retry = self._retry
         if retry is None:
-            response = await self._send(request, deadline)
+            response = await self._send(request, deadline, began)
         else:
-            response = await self._try(request, deadline, retry)
+            response = await self._try(request, deadline, began, retry)
         body = _Body(cast("httpx.AsyncByteStream", response.stream), self._margin, request)
         extensions = response.extensions
         return ClosingResponse(response.status_code, headers=response.headers, body=body, extensions=extensions)
 
-    async def _send(self, request: httpx.Request, deadline: float) -> httpx.Response:
-        left = await seconds_until(deadline, request)
+    async def _send(self, request: httpx.Request, deadline: float, began: float) -> httpx.Response:
+        left = await seconds_until(deadline, request, began)
         if self._propagate:
             tell(request.headers, left)
-        return await within(deadline, request, self._inner.handle_async_request, request)
+        return await head_within(deadline, request, began, self._inner.handle_async_request)
 
-    async def _try(self, request: httpx.Request, deadline: float, retry: Retry) -> httpx.Response:
+    async def _try(self, request: httpx.Request, deadline: float, began: float, retry: Retry) -> httpx.Response:
         budget = self._budget(request.url, retry)
         budget.earn()
         again = repeatable(request) and request.extensions.get("retry", True)
@@ -106,7 +106,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         while True:
             outcome: httpx.Response | httpx.TransportError
             try:
-                outcome = await self._send(request, deadline)
+                outcome = await self._send(request, deadline, began)
             except httpx.TransportError as error:
                 outcome = error
             wait = retry.wait(attempt, asked_to_wait(outcome)) if again and retry.wants(outcome) else None
@@ -153,7 +153,7 @@ class _Body(httpx.AsyncByteStream, AsyncIterator[bytes]):
         if self._parts is None:
             self._parts = aiter(self._inner)
         try:
-            return await within(deadline_of(self._margin), self._request, self._parts.__anext__)
+            return await part_within(deadline_of(self._margin), self._request, self._parts.__anext__)
         except httpx.RequestError as error:
             error.request = self._request  # as where httpx iterates by itself
             raise
