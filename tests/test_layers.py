@@ -17,7 +17,7 @@ PACKAGE = Path(trivet.__file__).parent
 FLOORS: list[tuple[str, set[str]]] = [
     ("vocabulary", {"asgi"}),
     ("errors", {"errors"}),
-    ("grammar", {"_scalars", "_logline", "_ported", "_aimd"}),
+    ("grammar", {"_scalars", "_logline", "_ported", "_aimd", "_damping"}),
     (
         "text",
         {

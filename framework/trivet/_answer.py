@@ -14,9 +14,11 @@ from typing import Any, TypeAlias
 import trio
 
 from . import _problem
+from ._damping import Damper
 from ._groups import choose, fatal, leaves
 from ._ported import explain_loop
 from ._problem import ErrorMap
+from ._repeats import with_its_root
 from ._request import Request
 from ._response import Response
 from ._results import to_response
@@ -50,6 +52,7 @@ class Answerer:
     def __init__(self, errors: ErrorMap, *, debug: bool) -> None:
         self._errors = errors
         self.debug = debug
+        self._told = Damper()
 
     async def answer(self, error: BaseException, request: Request, catchers: Catchers) -> Response:
         """The response to `error`; every leaf is logged.
@@ -75,25 +78,26 @@ class Answerer:
         known = self._http_error(leaf, request)
         catcher, shown, foreseen = find(leaf, known, catchers)
         if catcher is None:
-            _note(leaf, known, request)
+            self._note(leaf, known, request)
             return self._default(leaf, known, request)
         try:
             response = to_response(await request._scope.in_grace(catcher, request, shown), None)
         except TooLate:  # logged; the error is answered as if there were no catcher: a bug stays one
-            _note(leaf, known, request)
+            self._note(leaf, known, request)
             return self._default(leaf, known, request)
         except BaseException as error:  # a catcher that fails falls to the default, as Rocket's do
             # `raise HTTPError(409) from exc` translates; no catcher sees it again, or two could go in circles.
             translated = None if fatal(error) else self._errors.http_error(error)
             # A TooSlowError of the catcher's own was not foreseen by whoever wrote it.
             meant = translated is not None and (isinstance(error, HTTPError) or translated.status < 500)
-            _note(leaf, known, request, translated.status if translated is not None and meant and foreseen else None)
+            status = translated.status if translated is not None and meant and foreseen else None
+            self._note(leaf, known, request, status)
             if fatal(error):
                 raise
             if translated is None:
                 return True, self._failed_catcher(error, request)
             return self._default(error, translated, request)
-        _note(leaf, known, request, response.status if foreseen else None)
+        self._note(leaf, known, request, response.status if foreseen else None)
         return False, response
 
     def _default(self, leaf: BaseException, known: HTTPError | None, request: Request) -> tuple[bool, Response]:
@@ -103,7 +107,7 @@ class Answerer:
                 return False, _problem.answer(known, instance=_urn(request))
         except Exception as error:  # noqa: BLE001 - a member or header of HTTPError that cannot be sent
             leaf = error
-            _note(leaf, None, request)
+            self._note(leaf, None, request)
         return True, _problem.bug(leaf, debug=self.debug, instance=_urn(request))
 
     def plain(self, error: BaseException, request: Request) -> Response:
@@ -116,13 +120,55 @@ class Answerer:
 
     def refused(self, error: Exception, request: Request) -> Response:
         """The response in place of one that HTTP cannot carry."""
-        _note(error, None, request)
+        self._note(error, None, request)
         request._failed = True
         return _problem.bug(error, debug=self.debug, instance=_urn(request))
 
     def _failed_catcher(self, error: BaseException, request: Request) -> Response:
         log.error("a catcher failed, request %s", request.id, exc_info=error)
         return _problem.bug(error, debug=self.debug, instance=_urn(request))
+
+    def _note(self, leaf: BaseException, known: HTTPError | None, request: Request, status: int | None = None) -> None:
+        """Log a leaf: a bug with its traceback, a 5xx as a warning, the client's own faults for those who look.
+
+        Args:
+            leaf: what was raised.
+            known: what it is to the client without a catcher; `None`: a bug.
+            request: which failed.
+            status: what a catcher that foresaw it made of it: what is answered with 409, or 507, is no bug.
+        """
+        # A WebSocket's handshake is a GET, and a page may have the same path.
+        line = request.method if request.scope["type"] == "http" else "WEBSOCKET", ascii(request.path)
+        if known is None:
+            if status is None:
+                explain_loop(leaf)
+                log.error("%s %s failed, request %s", *line, request.id, exc_info=leaf)
+            elif status >= 500:
+                # Without the traceback: it was expected.
+                self._warn(f"{leaf!a}, answered with {status}", line, request)
+            else:
+                log.debug("%s %s: %s, answered with %d", *line, type(leaf).__qualname__, status, exc_info=leaf)
+        elif isinstance(leaf, RequestCancelled) and leaf.reason == "shed":
+            log.debug("%s %s: turned away", *line)  # the limit tells of all of them together, once in a while
+        elif (known.status if status is None else status) >= 500:
+            cause = "" if known is leaf or isinstance(leaf, RequestCancelled) else f", from {with_its_root(leaf)!a}"
+            self._warn(ascii(str(known)), line, request, cause)
+        elif log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s: %s", *line, ascii(str(known)))
+
+    def _warn(self, text: str, line: tuple[str, str], request: Request, cause: str = "") -> None:
+        """Warn of what was expected: once in a while of the same, for what is down or late fails at each request.
+
+        Args:
+            text: what it is, which makes it the same.
+            line: the method and the path.
+            request: that has met it.
+            cause: of this time.
+        """
+        route = None if request.route is None else request.route.path
+        again = self._told.passes((route, line[0], text), trio.current_time())
+        level = logging.DEBUG if again is None else logging.WARNING
+        log.log(level, "%s %s: %s%s, request %s%s", *line, text, cause, request.id, again or "")
 
     def _http_error(self, leaf: BaseException, request: Request) -> HTTPError | None:
         if isinstance(leaf, RequestCancelled) and leaf.reason == "deadline" and request._waited_for_body:
@@ -176,34 +222,6 @@ def _with_status(leaf: BaseException, known: HTTPError | None, status: int) -> B
     shown = known or HTTPError(status)
     shown.__cause__ = leaf
     return shown
-
-
-def _note(leaf: BaseException, known: HTTPError | None, request: Request, status: int | None = None) -> None:
-    """Log a leaf: a bug with its traceback, a 5xx as a warning, the client's own faults for those who look.
-
-    Args:
-        leaf: what was raised.
-        known: what it is to the client without a catcher; `None`: a bug.
-        request: which failed.
-        status: what a catcher that foresaw it made of it: an exception that is answered with 409, or 507, is no bug.
-    """
-    # A WebSocket's handshake is a GET, and a page may have the same path.
-    line = request.method if request.scope["type"] == "http" else "WEBSOCKET", ascii(request.path)
-    if known is None:
-        if status is None:
-            explain_loop(leaf)
-            log.error("%s %s failed, request %s", *line, request.id, exc_info=leaf)
-        elif status >= 500:
-            # Without the traceback: it was expected, and a service that is down fails often.
-            log.warning("%s %s: %a, answered with %d, request %s", *line, leaf, status, request.id)
-        else:
-            log.debug("%s %s: %s, answered with %d", *line, type(leaf).__qualname__, status, exc_info=leaf)
-    elif isinstance(leaf, RequestCancelled) and leaf.reason == "shed":
-        log.debug("%s %s: turned away", *line)  # the limit tells of all of them together, once in a while
-    elif (known.status if status is None else status) >= 500:
-        log.warning("%s %s: %s, request %s", *line, ascii(str(known)), request.id)
-    elif log.isEnabledFor(logging.DEBUG):
-        log.debug("%s %s: %s", *line, ascii(str(known)))
 
 
 def _urn(request: Request) -> str:

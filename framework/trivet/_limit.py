@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from ._aimd import Aimd
+from ._damping import QUIET
 from .asgi import Reason
 from .errors import RegistrationError
 
@@ -21,9 +22,6 @@ SMOOTHING: Final = 0.1
 LONGEST: Final = 60
 """Seconds that a client is told to stay away, at most. Places that streams hold for an hour make a longer estimate, but
 nobody knows today's load in an hour; and who was told an hour is gone, though the next place be free in a second."""
-
-QUIET: Final = 10.0
-"""Seconds between two lines in the log about one limit that turns requests away: there may be thousands in a second."""
 
 _WRITE: Final = "Write  Limit(20)  for twenty requests at once, or  Limit(20, queue=50, wait=2)  where fifty may wait."
 _ADAPT: Final = "Write  Limit.adaptive(0.5)  for as many at once as can be answered within half a second."

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from typing import Any
 
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from trivet import App, Depends, HTTPError, Next, Request, RequestCancelled, Response, Router, Sink, Stream, Text
 from trivet.errors import InvalidInput, RegistrationError, TrivetError
@@ -633,6 +636,57 @@ async def test_what_was_foreseen_is_logged_as_what_it_is_answered_with(
     assert " ".join(record.levelname for record in records) == level
     assert all("/" in record.getMessage() for record in records)
     assert all(record.exc_info is None for record in records if record.levelname == "WARNING")
+
+
+async def test_what_happens_to_all_at_once_is_one_line(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Warnings that differ in nothing but their request, ten seconds long; bugs and other routes are told of each."""
+    app, numbers = App(timeout=1), count(1)
+
+    @app.get("/late/{n}")
+    @app.get("/later/{n}")
+    async def late(n: int) -> None:
+        await trio.sleep(2)
+
+    @app.get("/slow")
+    async def slow() -> None:
+        await trio.lowlevel.checkpoint()
+        raise trio.TooSlowError(f"number {next(numbers)}")
+
+    @app.get("/says/{what}")
+    async def says(what: str) -> None:
+        raise HTTPError(503, what)
+
+    @app.get("/bug")
+    async def bug() -> None:
+        raise KeyError
+
+    caplog.set_level(logging.INFO, "trivet")
+    async with TestClient(app) as client:
+        async with trio.open_nursery() as nursery:
+            for path in [f"/late/{n}" for n in range(20)] + ["/later/1", "/says/a", "/says/b", "/says/a"]:
+                nursery.start_soon(client.get, path)
+        for path in ("/slow", "/slow", "/bug", "/bug"):
+            await client.get(path)
+        await trio.sleep(10)
+        for path in ("/late/20", "/slow"):
+            await client.get(path)
+    told = [record.getMessage() for record in caplog.records if record.name == "trivet"]
+    slow_said = "'504 Something this server waited for took too long.', from 'TooSlowError: number N'"
+    said = [re.sub(r"number \d+", "number N", line) for line in told]
+    said = [re.sub(r"request [-0-9a-f]+", "R", line) for line in said]
+    assert sorted(re.sub(r"/late/\d+", "/late/N", line) for line in said) == [
+        "GET '/bug' failed, R",
+        "GET '/bug' failed, R",
+        "GET '/late/N': '503 The request took too long.', R",
+        "GET '/late/N': '503 The request took too long.', R; 19 more like it since the last line",
+        "GET '/later/1': '503 The request took too long.', R",
+        "GET '/says/a': '503 a', R",
+        "GET '/says/b': '503 b', R",
+        f"GET '/slow': {slow_said}, R",
+        f"GET '/slow': {slow_said}, R; 1 more like it since the last line",
+    ]
 
 
 async def test_a_failure_that_was_foreseen_can_be_found_by_its_request(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from trivet.contrib.client._retry import asked_to_wait, repeatable
 from trivet.contrib.client._trace import current
 from trivet.errors import RegistrationError
 
-URL = "http://upstream/"
+URL = "http://upstream:1234/"
 
 
 class Upstream(httpx.AsyncBaseTransport):
@@ -64,7 +64,7 @@ async def test_a_call_has_what_is_left_less_the_margin(autojump_clock: trio.test
     async with Client(transport=upstream, margin=0.5) as client:
         began = trio.current_time()
         with trio.fail_after(10):
-            with pytest.raises(DeadlineExceeded, match="no time is left for GET http://upstream") as caught:
+            with pytest.raises(DeadlineExceeded, match=r"for GET http://upstream:1234: it had 9\.500 s") as caught:
                 await client.get(f"{URL}secret?token=x")
             assert trio.current_time() - began == pytest.approx(9.5)
     assert upstream.told == ["9500"]
@@ -88,7 +88,7 @@ async def test_a_call_without_time_is_not_made(left: float, autojump_clock: trio
     """Not even begun; less than a millisecond is none."""
     upstream = Upstream()
     async with Client(transport=upstream) as client:
-        with trio.fail_after(left), pytest.raises(DeadlineExceeded):
+        with trio.fail_after(left), pytest.raises(DeadlineExceeded, match="GET http://upstream:1234: it had none"):
             await client.get(URL)
     assert upstream.requests == []
 
@@ -158,7 +158,7 @@ class Slowly(httpx.AsyncByteStream):
 async def test_a_body_has_the_time_of_who_reads_it(autojump_clock: trio.testing.MockClock) -> None:
     """The handler's deadline while it reads; none where a stream's feed does."""
     async with Client(transport=Upstream(httpx.Response(200, stream=(body := Slowly())))) as client:
-        with trio.fail_after(2.5), pytest.raises(DeadlineExceeded):
+        with trio.fail_after(2.5), pytest.raises(DeadlineExceeded, match=r"a part of its body had 0\.450 s"):
             await client.get(URL)
         assert body.closed
     async with Client(transport=Upstream(httpx.Response(200, stream=(body := Slowly())))) as client:
@@ -297,6 +297,15 @@ async def test_nothing_is_waited_for_in_vain(autojump_clock: trio.testing.MockCl
         # At 0, 2 and, had there been time, 5.
         assert upstream.told == ["5000", "3000"]
         assert trio.current_time() - began == 3
+
+
+async def test_the_time_of_a_call_is_that_of_all_its_attempts(autojump_clock: trio.testing.MockClock) -> None:
+    """The last one is stopped after two seconds; who reads of it wants to know what the call had."""
+    upstream = Upstream(httpx.ConnectError, seconds=4)
+    async with Client(transport=upstream, retry=steady(pause=1)) as client:
+        with trio.fail_after(7), pytest.raises(DeadlineExceeded, match=r"upstream:1234: it had 6\.950 s"):
+            await client.get(URL)
+    assert upstream.told == ["6950", "1950"]
 
 
 async def test_retries_of_an_origin_have_a_budget(autojump_clock: trio.testing.MockClock) -> None:

@@ -13,7 +13,8 @@ from hypothesis.strategies import DataObject, data, floats, integers, sampled_fr
 
 from trivet import Limit
 from trivet._aimd import Aimd
-from trivet._limit import QUIET, Waiter
+from trivet._damping import QUIET
+from trivet._limit import Waiter
 from trivet._limit_checks import check_order
 from trivet.errors import RegistrationError
 

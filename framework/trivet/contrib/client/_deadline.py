@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar, TypeVarTuple
+from typing import Final, TypeVar
 
 import httpx
 import trio
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 FIELD: Final = "X-Request-Timeout-Ms"
 """Milliseconds that the caller will wait; what `App(trusted=[...])` reads of its peers."""
@@ -24,7 +23,7 @@ _SHORTEST: Final = 0.001
 
 
 class DeadlineExceeded(httpx.TimeoutException, trio.TooSlowError):
-    """There is no time left for this call, within the deadline that surrounds it.
+    """There is no time left for this call, within the deadline that surrounds it; the text says how much it had.
 
     Whoever calls has the client's `margin` left, to do without. If it escapes the handler, the answer is 504.
     """
@@ -35,8 +34,8 @@ def deadline_of(margin: float) -> float:
     return trio.current_effective_deadline() - margin
 
 
-async def seconds_until(deadline: float, request: httpx.Request) -> float:
-    """What is left.
+async def seconds_until(deadline: float, request: httpx.Request, began: float) -> float:
+    """What is left; `began`: when the first attempt did.
 
     Raises:
         DeadlineExceeded: nothing.
@@ -46,19 +45,33 @@ async def seconds_until(deadline: float, request: httpx.Request) -> float:
     left = deadline - trio.current_time()
     if left < _SHORTEST:
         await trio.lowlevel.checkpoint_if_cancelled()
-        raise _exceeded(request)
+        raise _exceeded(request, "it", deadline - began)
     return left
 
 
-async def within(deadline: float, request: httpx.Request, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-    """Await `fn(*args)`, which is stopped at `deadline`.
+async def head_within(
+    deadline: float, request: httpx.Request, began: float, send: Callable[[httpx.Request], Awaitable[T]]
+) -> T:
+    """Await `send(request)`, which is stopped at `deadline`; `began`: when the first attempt did.
 
     Raises:
         DeadlineExceeded: it was stopped.
     """
     with trio.CancelScope(deadline=deadline):
-        return await fn(*args)
-    raise _exceeded(request)
+        return await send(request)
+    raise _exceeded(request, "it", deadline - began)
+
+
+async def part_within(deadline: float, request: httpx.Request, receive: Callable[[], Awaitable[T]]) -> T:
+    """Await `receive()`, a part of the body of the response, which is stopped at `deadline`.
+
+    Raises:
+        DeadlineExceeded: it was stopped.
+    """
+    began = trio.current_time()
+    with trio.CancelScope(deadline=deadline):
+        return await receive()
+    raise _exceeded(request, "a part of its body", deadline - began)
 
 
 def tell(headers: httpx.Headers, left: float) -> None:
@@ -72,6 +85,8 @@ def tell(headers: httpx.Headers, left: float) -> None:
         headers[FIELD] = str(milliseconds)
 
 
-def _exceeded(request: httpx.Request) -> DeadlineExceeded:
-    url = request.url
-    return DeadlineExceeded(f"no time is left for {request.method} {url.scheme}://{url.host}", request=request)
+def _exceeded(request: httpx.Request, what: str, had: float) -> DeadlineExceeded:
+    # Neither path nor query, where there may be what is nobody's business.
+    url = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+    time = "none" if had < _SHORTEST else f"{had:.3f} s"
+    return DeadlineExceeded(f"no time is left for {request.method} {url}: {what} had {time}", request=request)

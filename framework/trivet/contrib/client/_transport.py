@@ -19,7 +19,7 @@ from trivet.contrib._tokens import Tokens
 
 from . import _trace
 from ._audience import is_told, origin_of
-from ._deadline import deadline_of, seconds_until, tell, within
+from ._deadline import deadline_of, head_within, part_within, seconds_until, tell
 from ._retry import Retry, asked_to_wait, repeatable
 
 log = logging.getLogger("trivet.contrib.client")
@@ -77,7 +77,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
 
         Cancellation: the connection is closed.
         """
-        deadline = deadline_of(self._margin)
+        began, deadline = trio.current_time(), deadline_of(self._margin)
         tells = self._propagate and is_told(request)
         if tells and (trace := _trace.current()) is not None and "traceparent" not in request.headers:
             request.headers["traceparent"] = trace.traceparent
@@ -88,20 +88,22 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
             request.extensions = {**request.extensions, "timeout": timeouts}
         retry = self._retry
         if retry is None:
-            response = await self._send(request, deadline, tells)
+            response = await self._send(request, deadline, began, tells)
         else:
-            response = await self._try(request, deadline, tells, retry)
+            response = await self._try(request, deadline, began, tells, retry)
         body = _Body(cast("httpx.AsyncByteStream", response.stream), self._margin, request)
         extensions = response.extensions
         return ClosingResponse(response.status_code, headers=response.headers, body=body, extensions=extensions)
 
-    async def _send(self, request: httpx.Request, deadline: float, tells: bool) -> httpx.Response:
-        left = await seconds_until(deadline, request)
+    async def _send(self, request: httpx.Request, deadline: float, began: float, tells: bool) -> httpx.Response:
+        left = await seconds_until(deadline, request, began)
         if tells:
             tell(request.headers, left)
-        return await within(deadline, request, self._inner.handle_async_request, request)
+        return await head_within(deadline, request, began, self._inner.handle_async_request)
 
-    async def _try(self, request: httpx.Request, deadline: float, tells: bool, retry: Retry) -> httpx.Response:
+    async def _try(
+        self, request: httpx.Request, deadline: float, began: float, tells: bool, retry: Retry
+    ) -> httpx.Response:
         budget = self._budget(request.url, retry)
         budget.earn()
         again = repeatable(request) and request.extensions.get("retry", True)
@@ -109,7 +111,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         while True:
             outcome: httpx.Response | httpx.TransportError
             try:
-                outcome = await self._send(request, deadline, tells)
+                outcome = await self._send(request, deadline, began, tells)
             except httpx.TransportError as error:
                 outcome = error
             wait = retry.wait(attempt, asked_to_wait(outcome)) if again and retry.wants(outcome) else None
@@ -156,7 +158,7 @@ class _Body(httpx.AsyncByteStream, AsyncIterator[bytes]):
         if self._parts is None:
             self._parts = aiter(self._inner)
         try:
-            return await within(deadline_of(self._margin), self._request, self._parts.__anext__)
+            return await part_within(deadline_of(self._margin), self._request, self._parts.__anext__)
         except httpx.RequestError as error:
             error.request = self._request  # as where httpx iterates by itself
             raise

@@ -54,7 +54,8 @@ def router(*pages: Page, registry: Registry = "default", buckets: Sequence[float
             )
     bounds = checked_buckets(buckets)
     chosen = pages or PAGES
-    made = Router(**{"limit": None, **options})
+    options.setdefault("limit", None)
+    made = Router(**options)
     if "metrics" in chosen:
         _add_metrics(made, bounds, registry)
     if "health" in chosen:
