@@ -150,18 +150,20 @@ async def test_a_tree_ends_with_its_deadline(autojump_clock: MockClock) -> None:
 
 async def test_a_half_that_fails_ends_the_other(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """At once; and what that raises then is in the log, too."""
+    errors = iter((httpx.ConnectError, httpx.ReadTimeout))
 
     async def fail(request: httpx.Request) -> httpx.Response:
         try:
             await trio.sleep(int(request.url.params["length"]))
         finally:
-            raise httpx.ConnectError("refused", request=request)
+            raise next(errors)("refused", request=request)
 
     app = main.create_app("http://upstreams.test", transport=httpx.MockTransport(fail))
     async with TestClient(app) as client:
         assert (await client.get("/parallel?length=5")).status_code == 502
     assert trio.current_time() == 2
-    assert caplog.text.count("could not be reached") == 2
+    assert "'ConnectError: refused'" in caplog.text
+    assert "'ReadTimeout: refused'" in caplog.text
 
 
 @pytest.mark.parametrize(
