@@ -93,7 +93,7 @@ FLOORS: list[tuple[str, set[str]]] = [
     ("frames", {"_bounds", "_dependency", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
     ("scope", {"_scope", "_watch", "_form"}),
     ("the scope of a WebSocket", {"_ws_scope"}),
-    ("request", {"_owner", "_bodystream", "_request_head"}),
+    ("request", {"_owner", "_bodystream", "_request_head", "_additions"}),
     ("the request", {"_request"}),
     ("handshake", {"_handshake"}),
     ("the head of a WebSocket", {"_ws_head"}),
