@@ -4,6 +4,10 @@ Names only.
 """
 
 from ._memory import MemoryStore as MemoryStore
+from ._session import Session as Session
+from ._session import SessionError as SessionError
+from ._session import TypedSession as TypedSession
+from ._sessions import Sessions as Sessions
 from ._store import SessionStore as SessionStore
 
-__all__ = ["MemoryStore", "SessionStore"]
+__all__ = ["MemoryStore", "Session", "SessionError", "SessionStore", "Sessions", "TypedSession"]
