@@ -51,7 +51,7 @@ def checked_keys(secret: object) -> list[str | bytes]:
 
 def _shown(secret: object) -> str:
     """What came, but nothing that could be the secret."""
-    return "an empty list" if isinstance(secret, Sequence) and not secret else f"an object of {type(secret).__name__}"
+    return "an empty list" if secret in ([], ()) else f"an object of {type(secret).__name__}"
 
 
 def check_place(secret: object, store: object) -> None:
