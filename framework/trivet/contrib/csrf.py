@@ -45,8 +45,8 @@ class CrossOriginProtection:
     """
 
     def __init__(self, *, origins: Iterable[str] = ()) -> None:
-        given = list(origins) if isinstance(origins, Iterable) and not isinstance(origins, str) else origins
-        if given is None or given in ("*", ["*"]):
+        given: object = list(origins) if isinstance(origins, Iterable) and not isinstance(origins, str) else origins
+        if given in (None, "*", ["*"]):
             raise RegistrationError(
                 f"origins={given!r} would let the pages of all sites in, which is what this is there against.\n"
                 "Routes that any page may use do without it: leave it away from the application, and give it to the "
