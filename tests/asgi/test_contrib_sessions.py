@@ -431,6 +431,29 @@ async def test_it_is_over_when_nobody_uses_it(make: Make, mock_clock: MockClock)
         assert late == {}
 
 
+async def test_a_look_does_not_undo_what_another_request_has_put_in(autojump_clock: MockClock) -> None:
+    """One that only writes the time anew, and began before a change, writes it beside that change."""
+    sessions = stored(idle=100)
+    app = site(sessions)
+
+    @app.get("/slow")
+    async def slow(session: Annotated[Session, Depends(sessions)]) -> Stream:
+        async def feed(sink: Sink) -> None:
+            await sink.send(session["user"].encode())
+
+        await trio.sleep(5)
+        return Stream(feed)
+
+    async with TestClient(app) as client:
+        await client.post("/login/ann")
+        await trio.sleep(50)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.get, "/slow")
+            await trio.sleep(1)
+            await client.post("/set/colour/blue")
+        assert (await client.get("/")).json() == {"user": "ann", "colour": "blue"}
+
+
 async def test_it_is_over_after_its_lifetime(make: Make, mock_clock: MockClock) -> None:
     """However it is used and changed; `rotate` begins anew."""
     async with TestClient(site(make(idle=None, lifetime=100))) as client:
@@ -562,8 +585,8 @@ class Cart(msgspec.Struct):
     tags: set[str] = set()
 
 
-async def test_contents_can_have_a_type(make: Make) -> None:
-    """Read into it, changed in place or as a whole; what does not fit it any more is a new session."""
+async def test_contents_can_have_a_type(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """Read into it, changed in place or as a whole; what does not fit it is an error, before it is kept."""
     sessions = make(Cart)
     app = App()
     current: TypeAlias = Annotated[TypedSession[Cart], Depends(sessions)]
@@ -585,7 +608,14 @@ async def test_contents_can_have_a_type(make: Make) -> None:
     async def logout(session: current) -> None:
         session.clear()
 
+    @app.post("/wrong")
+    async def wrong(session: current) -> None:
+        session.data.user = "ann"  # type: ignore[assignment]
+
     async with TestClient(app) as client:
+        response = await client.post("/wrong")
+        assert (response.status_code, cookies(response)) == (500, [])
+        assert "does not fit its own type" in caplog.text
         assert (await client.get("/")).json() == {"user": None, "items": [], "tags": []}
         await client.post("/items/tea")
         assert cookies(await client.get("/")) == []

@@ -77,6 +77,20 @@ class Contents(Generic[T]):
         """
         return self._decoder.decode(contents)
 
+    def check(self, contents: bytes) -> None:
+        """Refuse what the next request could not read.
+
+        Raises:
+            SessionError: an attribute has a value that its annotation does not allow, which Python does not mind.
+        """
+        try:
+            self._decoder.decode(contents)
+        except ValueError as error:
+            raise SessionError(
+                f"the session does not fit its own type any more: {error}.\n"
+                "The next request could not read it. Keep what the annotation says, or annotate what is kept."
+            ) from error
+
     def _explain(self, data: T, error: Exception) -> str:
         where = "the session"
         for key, value in cast("dict[Any, Any]", data).items() if isinstance(data, dict) else ():

@@ -161,13 +161,20 @@ class Visit(Generic[T]):
             self._rotates = False  # there is nothing to go on with
             return
         now = rules.clock()
-        if found is None or self._rotates:
-            began = now
-        elif contents == self._kept and not found.stale and not rules.span.is_due(found.record, now):
-            return
-        else:
-            began = found.record.began
-        await self._keep(Record(int(began), int(now), contents), now, found)
+        began = int(now) if found is None or self._rotates else found.record.began
+        record = Record(began, int(now), contents)
+        if contents != self._kept:
+            rules.contents.check(contents)
+        elif found is not None and not self._rotates:
+            if not found.stale and not rules.span.is_due(found.record, now):
+                return
+            # Only its time is written, but as a whole: not over what another request has put in meanwhile.
+            latest = await rules.keeper.find(found.value)
+            if latest is None:
+                return
+            record = Record(began, int(now), latest.record.contents)
+        await self._keep(record, now, found)
+        self._kept = contents
 
     async def _end(self, found: Found) -> None:
         await self._rules.keeper.forget(found.value)
@@ -181,13 +188,12 @@ class Visit(Generic[T]):
         if value is None:
             # Ended by another request, that of a logout say, while this one was under way: it must stay so.
             log.debug("a session was ended by another request: changes are dropped")
-            self._kept = record.contents
             return
         if found is not None and self._rotates:
             # The other way round, a failure in between would leave the user with nothing.
             await rules.keeper.forget(found.value)
         self._rotates = False
-        self._found, self._kept = Found(value, record), record.contents
+        self._found = Found(value, record)
         self._send(rules.cookie.set(value, ttl, secure=self._secure))
 
     def _answer_is_private(self) -> None:
