@@ -722,7 +722,56 @@ async def test_a_store_that_fails_is_a_503(
         assert (await client.get("/")).status_code == 200
         response = await client.post("/set/a/1")
         assert (response.status_code, cookies(response)) == (503, [])
-    assert "the store of sessions failed" in caplog.text
+        broken.mode = ""
+        await client.get("/new", headers={"cookie": f"session={'x' * 43}"})
+    told = [record.getMessage() for record in caplog.records if record.name == "trivet.contrib.sessions"]
+    assert (
+        told
+        == [
+            "the store of sessions failed; until it works again requests get 503",
+            "the store of sessions works again; 1 requests got 503",
+        ]
+        * 2
+    )
+
+
+class Connected(Broken):
+    """A store with a connection, which the application opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[None]:
+        self.log.append("open")
+        yield
+        self.log.append("closed")
+
+    async def get(self, key: str) -> bytes | None:
+        self.log.append("asked")
+        if self.mode == "away":
+            raise Away
+        return await super().get(key)
+
+
+class Away(Exception):
+    retry_after = 2.5
+
+
+async def test_a_store_is_connected_with_the_application() -> None:
+    """Its `connected` is an app-scoped dependency; what it says of the time to wait, clients are told."""
+    store = Connected()
+    app = site(stored(store=store))
+    async with TestClient(app) as client:
+        assert store.log == ["open"]
+        await client.post("/login/ann")
+        assert (await client.get("/")).json() == {"user": "ann"}
+        store.mode = "away"
+        response = await client.get("/")
+        assert (response.status_code, response.headers["retry-after"]) == (503, "3")
+        assert store.log == ["open", "asked", "asked"]
+    assert store.log[-1] == "closed"
 
 
 async def test_others_cookies_stay_beside_ours(make: Make) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Annotated, Any, Final
 
-from trivet import Description, Request
+from trivet import Depends, Description, Request
 
 from ._checks import LONGEST, check_bytes, check_cookie, check_place, check_seconds, checked_keys
 from ._contents import Contents
@@ -86,20 +86,19 @@ class Sessions:
         keeper: Keeper = (
             _signed(checked_keys(secret), cookie) if store is None else StoredSessions(store, max_bytes, timeout)
         )
+        rules = Rules(kept, cookie, keeper, Span(lifetime, idle), clock)
         self._on_server = store is not None
-        self._rules = Rules(kept, cookie, keeper, Span(lifetime, idle), clock)
+        # What a provider takes is read from its signature, and that of `__call__` is written once for all instances.
+        self.__wrapped__ = _provider(rules, getattr(store, "connected", None))
 
-    @asynccontextmanager
-    async def __call__(self, request: Request) -> AsyncGenerator[Any]:
-        """The session of `request`.
+    def __call__(self, *args: Any, **kwargs: Any) -> AbstractAsyncContextManager[Any]:
+        """The session of a request; called as what it wraps is.
 
         Raises:
             HTTPError: 503, the store does not answer.
             SessionError: the session has changed and cannot be kept, or it is too late.
         """
-        visit = Visit(self._rules, request)
-        yield await visit.begin()
-        await visit.finish()
+        return self.__wrapped__(*args, **kwargs)
 
     def describe(self) -> Description:
         """What OpenAPI shows: that a store may not answer."""
@@ -109,6 +108,26 @@ class Sessions:
             responses={503: "Sessions cannot be reached now."},
             response_headers={503: {"Retry-After": "Seconds to wait."}},
         )
+
+
+def _provider(rules: Rules[Any], connect: Callable[..., Any] | None) -> Callable[..., AbstractAsyncContextManager[Any]]:
+    """What is bound and called: one whose store has to be connected asks the application for that as well."""
+
+    async def session(request: Request) -> AsyncGenerator[Any]:
+        visit = Visit(rules, request)
+        yield await visit.begin()
+        await visit.finish()
+
+    if connect is None:
+        return asynccontextmanager(session)
+
+    async def session_with_store(request: Request, store: object) -> AsyncGenerator[Any]:
+        visit = Visit(rules, request)
+        yield await visit.begin()
+        await visit.finish()
+
+    session_with_store.__annotations__ = {"request": Request, "store": Annotated[Any, Depends(connect, scope="app")]}
+    return asynccontextmanager(session_with_store)
 
 
 def _signed(keys: list[str | bytes], cookie: SessionCookie) -> Keeper:

@@ -12,7 +12,11 @@ class SessionStore(Protocol):
     """Keeps bytes under a key, for so long. `MemoryStore` keeps them in this process; one behind several workers shares
     them.
 
-    Each method is one step: no other call for the same key comes in between. In Redis each is one command.
+    Each method is one step: no other call for the same key comes in between. In Redis each is one command. One that has
+    to be connected first has an attribute `connected`: a provider, which each application that has the sessions enters
+    with the scope `"app"`.
+
+    What a method raises is answered with 503; an attribute `retry_after` of it, in seconds, is what clients are told.
     """
 
     async def get(self, key: str) -> bytes | None:

@@ -13,6 +13,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import ceil
 from typing import Final, TypeVar, TypeVarTuple
 
 import trio
@@ -32,6 +33,8 @@ Ts = TypeVarTuple("Ts")
 _BYTES: Final = 32
 """Of an identifier: OWASP asks for at least 8 that cannot be guessed."""
 
+_AWAY: Final = "Sessions cannot be reached now."
+
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
@@ -48,6 +51,8 @@ class StoredSessions:
         self._store = store
         self._max_bytes = max_bytes
         self._timeout = timeout
+        self._refused = 0
+        """Requests since the store began to fail."""
 
     async def find(self, value: str) -> Found | None:
         """What the store has for this identifier."""
@@ -82,10 +87,17 @@ class StoredSessions:
         """
         try:
             with trio.fail_after(self._timeout):
-                return await fn(*args)
+                answer = await fn(*args)
         except Exception as error:
-            log.warning("the store of sessions failed", exc_info=error)
-            raise HTTPError(503, "Sessions cannot be reached now.", headers={"retry-after": "1"}) from error
+            self._refused += 1
+            if self._refused == 1:  # and not for each request: an outage must not fill the log as well
+                log.warning("the store of sessions failed; until it works again requests get 503", exc_info=error)
+            seconds = max(1, ceil(getattr(error, "retry_after", 1)))
+            raise HTTPError(503, _AWAY, headers={"retry-after": str(seconds)}) from error
+        if self._refused:
+            log.warning("the store of sessions works again; %d requests got 503", self._refused)
+            self._refused = 0
+        return answer
 
 
 def _key(identifier: str) -> str:
