@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import httpx
@@ -14,7 +15,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.harness import Serve
-from trivet import App, Depends, EventSink, EventStream, HTTPError, Request, Response, Sink, Stream, WebSocket
+from trivet import App, Depends, EventSink, EventStream, File, HTTPError, Request, Response, Sink, Stream, WebSocket
 from trivet.contrib.sessions import MemoryStore, Session, SessionError, Sessions, SessionStore, TypedSession
 from trivet.testing import TestClient
 
@@ -235,6 +236,40 @@ async def test_the_cookie_goes_with_the_head_of_a_stream(make: Make, serve: Serv
         response = await client.get("/events")
         assert (response.text, cookies(response)) == ("data: ann\n\n", [])
         assert response.headers["vary"] == "Cookie"
+
+
+async def test_the_cookie_goes_with_a_file(make: Make, tmp_path: Path) -> None:
+    """Its dependencies leave before it is sent, as those of a whole response do."""
+    (tmp_path / "a.txt").write_text("content")
+    app, sessions = App(), make()
+
+    @app.get("/")
+    async def file(session: Annotated[Session, Depends(sessions)]) -> File:
+        session["seen"] = True
+        return File(tmp_path / "a.txt")
+
+    async with TestClient(app) as client:
+        response = await client.get("/")
+        assert (response.text, len(cookies(response))) == ("content", 1)
+
+
+async def test_a_session_may_leave_before_a_stream(make: Make) -> None:
+    """With `scope="handler"` it is written when the handler has returned, like any other dependency of that scope."""
+    app, sessions = App(), make()
+
+    @app.get("/")
+    async def stream(session: Annotated[Session, Depends(sessions, scope="handler")]) -> Stream:
+        async def feed(sink: Sink) -> None:
+            with pytest.raises(SessionError, match="when the handler had returned"):
+                session["late"] = True
+            await sink.send(b"x")
+
+        session["seen"] = True
+        return Stream(feed)
+
+    async with TestClient(app) as client:
+        response = await client.get("/")
+        assert (response.text, len(cookies(response))) == ("x", 1)
 
 
 CHANGES: dict[str, Callable[[Session], object]] = {

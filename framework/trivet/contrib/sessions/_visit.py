@@ -37,7 +37,7 @@ SOCKET: Final = (
     "cookie.\n"
     "Let the page send an ordinary request for what it has to remember."
 )
-OVER: Final = "the session was changed when the request was over.\nChange it in the handler, before it returns."
+OVER: Final = "the session was changed when the handler had returned, and it was written.\nChange it before."
 
 
 @dataclass(frozen=True, slots=True)
