@@ -18,6 +18,7 @@ import trio
 from msgspec import Meta
 
 from trivet import App, Depends, File, HTTPError, Redirect, Request
+from trivet.contrib.csrf import CrossOriginProtection
 from trivet.contrib.static import StaticFiles
 
 from .digests import DigestMismatch, announced, field_of
@@ -39,8 +40,7 @@ FILES_OF_FORM: Final = 20
 
 # What the plan of a handler cannot tell OpenAPI: it reads the body by itself, and the store refuses.
 MISSING: Final = {404: "There is no complete upload of this id."}
-ELSEWHERE: Final = {403: "The page of another site asks."}
-REFUSED: Final = ELSEWHERE | {
+REFUSED: Final = {
     400: "It is malformed, not what its digest says, or not the whole file.",
     408: "Nothing more of it came.",
     413: "It is too large.",
@@ -79,19 +79,6 @@ async def store_of(request: Request) -> Store:
     """The uploads, which the lifespan has opened."""
     store: Store = request.state["uploads"]
     return store
-
-
-async def from_no_other_site(request: Request) -> None:
-    """Refuse what the page of another site sends: it could fill the disk through any of its visitors' browsers.
-
-    Browsers say so in `Sec-Fetch-Site`, or, to a server without TLS on another machine, in `Origin` only. Who is no
-    browser says neither, and is not meant.
-    """
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is None and origin is not None:
-        site = "same-origin" if origin.partition("://")[2] == request.headers.get("host") else "cross-site"
-    if site not in (None, "same-origin", "none"):
-        raise HTTPError(403, "Uploads are taken from this server's own page only.")
 
 
 @asynccontextmanager
@@ -181,7 +168,8 @@ def _read(site: App) -> None:
 
 def _write(site: App, settings: Settings) -> None:
     """What takes in, and removes."""
-    guarded = [Depends(from_no_other_site), Depends(refusals)]
+    # Who reaches the port may upload; the page of another site must not, through any of its visitors' browsers.
+    guarded = [Depends(CrossOriginProtection()), Depends(refusals)]
 
     @site.put(
         "/uploads/{upload_id}",
@@ -213,7 +201,7 @@ def _write(site: App, settings: Settings) -> None:
         upload_id = uuid.uuid4().hex
         return await receive(request, uploads, upload_id, name or upload_id, settings.max_size)
 
-    @site.delete("/uploads/{upload_id}", dependencies=guarded, responses=MISSING | ELSEWHERE)
+    @site.delete("/uploads/{upload_id}", dependencies=guarded, responses=MISSING)
     async def delete(upload_id: UploadId, uploads: Uploads) -> None:
         """Remove a complete upload."""
         if not await uploads.remove(upload_id):

@@ -1,6 +1,7 @@
 """The request, as handlers, providers, middleware and catchers see it.
 
-This file owns what a request can be asked, beside its head (`_request_head`). The body is read through `_inbound`,
+This file owns what a request can be asked, beside its head (`_request_head`) and what is added to its response
+(`_additions`). The body is read through `_inbound`,
 within `body_timeout`; what concerns its end is asked of its scope. It decides nothing: the endpoint's options and the
 request's scope do.
 """
@@ -8,17 +9,17 @@ request's scope do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import trio
 
+from ._additions import Additions
 from ._body import JSONDecoder, syntax_of
 from ._bodystream import BodyStream
 from ._conditional import check as check_preconditions
 from ._descriptor import Descriptor
 from ._form import FormData, check_form, read_form
 from ._head import expects_body, root_prefix
-from ._headers import MutableHeaders
 from ._inbound import Inbound
 from ._limit import Limit
 from ._markers import FormLimits
@@ -28,17 +29,14 @@ from ._request_head import Address, RequestHead
 from ._scope import RequestScope
 from ._upload import UploadFile
 from ._watch import DisconnectSweep
-from .asgi import EXTENSION, Link, Notice, RawHeaders, Reason, Receive, Scope
+from .asgi import EXTENSION, Link, Notice, Reason, Receive, Scope
 
 __all__ = ["Address", "Request"]
 
 T = TypeVar("T")
 
-_ADDING_UP: Final = frozenset({b"set-cookie", b"vary", b"link", b"server-timing"})
-_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})  # the response's own business, and the server's
 
-
-class Request(RequestHead):
+class Request(RequestHead, Additions):
     """One HTTP request. Ask for it by type: `async def handler(request: Request)`."""
 
     # Defaults in the class, so that a request sets only what it must: no __slots__, on purpose.
@@ -50,9 +48,6 @@ class Request(RequestHead):
     """Made when somebody reads the body or watches for the disconnect: most requests need none."""
 
     _body: bytes | None = None
-    _response_headers: MutableHeaders | None = None
-    """Made when a provider, or whoever, wants to add to the response."""
-
     _form: FormData | None = None
     _uploads: list[UploadFile] | None = None
     """The files that it brought, to be deleted at its end."""
@@ -201,26 +196,6 @@ class Request(RequestHead):
                 "Read it once, with `await request.body()`, which keeps it: in middleware too, instead of\n"
                 "`request.stream()`, and not inside of a `move_on_after` that is shorter than the upload."
             )
-
-    # ---- the response
-
-    @property
-    def response_headers(self) -> MutableHeaders:
-        """Headers that go out with whatever response this request gets, an error too: for providers, which see none.
-
-        What a response says itself wins; only fields that add up (`Set-Cookie`, `Vary`, `Link`) stand beside its own.
-        """
-        if self._response_headers is None:
-            self._response_headers = MutableHeaders()
-        return self._response_headers
-
-    def _with_own(self, headers: RawHeaders) -> RawHeaders:
-        """The headers of a response, with those that were added here."""
-        own = self._response_headers
-        if own is None:
-            return headers
-        taken = {name for name, _ in headers} - _ADDING_UP | _FRAMING
-        return [*headers, *((name, value) for name, value in own.raw if name not in taken)]
 
     # ---- the end
 

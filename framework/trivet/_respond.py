@@ -162,13 +162,15 @@ async def _stream(
     headers: RawHeaders = []
     try:
         status, headers = stream.start(request.method)
+        if scope.reason is not None:
+            # A whole value would count, however late; this one has not begun, and must not now. The dependencies learn
+            # why, and there is still time for a 503.
+            raise scope.stopped()
+        if request._before_stream is not None:
+            await scope.call(request._prepare_stream)
         headers = request._with_own(headers)
-    except (ResponseError, ValueError) as refused:
+    except BaseException as refused:  # noqa: BLE001 - dependencies see it, then it becomes the response
         error, status = refused, 500
-    if error is None and scope.reason is not None:
-        # A whole value would count, however late; this one has not begun, and must not now. The dependencies learn why,
-        # and there is still time for a 503.
-        error = scope.stopped()
     if error is not None or request.method == "HEAD":
         await close_unsent(stream, request)
         error = await scope.leave(error)

@@ -41,6 +41,8 @@ class Curl:
     show_head: bool = False
     head_only: bool = False
     max_time: float = float("inf")
+    reads_jar: bool = False
+    writes_jar: bool = False
 
     @classmethod
     def parse(cls, command: str) -> Curl:
@@ -74,6 +76,10 @@ class Curl:
                 kind = "application/json"
             elif word == "--max-time":
                 self.max_time = float(next(words))
+            elif word in ("-b", "-c"):
+                self.reads_jar |= word == "-b"
+                self.writes_jar |= word == "-c"
+                next(words)  # there is one jar
             elif word in ("-s", "-N", "--path-as-is"):
                 pass  # no progress bar, no buffer: there is neither here
             elif word.startswith("-"):
@@ -130,18 +136,24 @@ async def run_session(app: Any, session: str) -> str:
     """
     commands = re.findall(r"^\$ ((?:.*\\\n)*.*)$", session, re.MULTILINE)
     shown: list[str] = []
+    jar = httpx.Cookies()
     async with TestClient(app, base_url=BASE, raise_app_exceptions=False, headers=BARE) as client:
         for command in commands:
             if command.startswith("trivet "):
                 shown.append(f"$ {command}\n{run_trivet(command)}\n")
                 continue
             plain, _, pipe = command.replace("\\\n", " ").partition("|")
-            output = await Curl.parse(plain).run(client)
+            curl = Curl.parse(plain)
+            client.cookies = jar if curl.reads_jar else httpx.Cookies()
+            output = await curl.run(client)
+            if curl.writes_jar:
+                jar = client.cookies
             if pipe.strip() == JSON_TOOL:
                 output = json.dumps(json.loads(output), indent=4)
             elif pipe:
                 raise ValueError(f"pages pipe into {JSON_TOOL} only, not into{pipe}")
-            shown.append(f"$ {command}\n{output.rstrip()}\n".replace("\n\n\n", "\n\n"))
+            printed = f"{output.rstrip()}\n" if output.strip() else ""
+            shown.append(f"$ {command}\n{printed}".replace("\n\n\n", "\n\n"))
     return "".join(shown)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -16,7 +17,7 @@ from tests.docs.pages import ROOT, Page
 from tests.docs.tables import Row, check_marked, code, table
 from trivet import App, Depends
 from trivet.asgi import Reason
-from trivet.contrib import broadcast, client, concurrency, observe, ratelimit, security
+from trivet.contrib import broadcast, client, concurrency, csrf, observe, ratelimit, security, sessions
 from trivet.contrib.observe import _meter, _spans
 from trivet.contrib.observe._exposition import FAMILIES
 from trivet.contrib.observe._router import PAGES
@@ -28,6 +29,7 @@ CLIENT = Page.read(ROOT / "docs" / "reference" / "client.md")
 BROADCAST = Page.read(ROOT / "docs" / "reference" / "broadcast.md")
 OBSERVE = Page.read(ROOT / "docs" / "reference" / "observe.md")
 CONCURRENCY = Page.read(ROOT / "docs" / "reference" / "concurrency.md")
+SESSIONS = Page.read(ROOT / "docs" / "reference" / "sessions.md")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,7 @@ CONCURRENCY = Page.read(ROOT / "docs" / "reference" / "concurrency.md")
         (OBSERVE, observe),
         (CLIENT, client),
         (CONCURRENCY, concurrency),
+        (SESSIONS, sessions),
     ],
 )
 def test_the_table_of_names_is_what_is_exported(page: Page, module: ModuleType) -> None:
@@ -73,6 +76,8 @@ def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
         (OBSERVE, observe.router, "router"),
         (OBSERVE, observe.opentelemetry, "opentelemetry"),
         (CONCURRENCY, concurrency.HedgeBudget, "HedgeBudget"),
+        (SESSIONS, sessions.Sessions, "Sessions"),
+        (SESSIONS, csrf.CrossOriginProtection, "CrossOriginProtection"),
     ],
 )
 def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[..., object], heading: str) -> None:
@@ -85,7 +90,7 @@ def test_a_table_of_options_is_what_is_taken(page: Page, callable_: Callable[...
     assert [code(row["option"]) for row in rows] == list(parameters)
     for row in rows:
         default: Any = (
-            eval(code(row["default"]), {"Retry": client.Retry, "random": random, "observe": observe})
+            eval(code(row["default"]), {"Retry": client.Retry, "random": random, "observe": observe, "time": time})
             if row["default"]
             else inspect.Parameter.empty
         )
@@ -132,6 +137,29 @@ def test_what_is_said_of_subscriptions_and_backends_is_all_there_is() -> None:
     assert {code(row["method"]).partition("(")[0] for row in table(BROADCAST.text, "method", "what it does")} == methods
     policies = [code(row["`slow`"]) for row in table(BROADCAST.text, "`slow`", "a queue that is full")]
     assert sorted(map(eval, policies)) == sorted(get_args(broadcast.Slow))
+
+
+def test_what_is_said_of_a_session_and_of_stores_is_all_there_is() -> None:
+    """Every public attribute, every method of the protocol as it is called, and what there is room for."""
+    public = {name for name in dir(sessions.TypedSession(0)) if not name.startswith("_")}
+    told = [code(row["attribute"]) for row in table(SESSIONS.text, "attribute", "what it does")]
+    assert {name.removeprefix("await ").removesuffix("()") for name in told} == public
+    protocol = {name: each for name, each in vars(sessions.SessionStore).items() if not name.startswith("_")}
+    section = SESSIONS.text.partition("\n## SessionStore\n")[2]
+    for row in table(section, "method", "what it does"):
+        name, _, rest = code(row["method"]).partition("(")
+        shown = inspect.signature(eval(f"lambda self, {rest[:-1]}: None")).parameters.values()
+        actual = inspect.signature(protocol.pop(name)).parameters.values()
+        assert [(each.name, each.kind, each.default) for each in shown] == [
+            (each.name, each.kind, each.default) for each in actual
+        ]
+    assert protocol == {}
+    assert f"`MemoryStore{_without_annotations(sessions.MemoryStore)}`" in SESSIONS.text
+
+
+def _without_annotations(callable_: Callable[..., object]) -> str:
+    parameters = inspect.signature(callable_).parameters.values()
+    return "(*, " + ", ".join(f"{each.name}={each.default:_}" for each in parameters) + ")"
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, assert_type
+from typing import Annotated, Any, assert_type
 
 import httpx
 import msgspec
@@ -26,6 +26,7 @@ from trivet.contrib.concurrency import (
     partial_after,
     partial_at,
 )
+from trivet.contrib.csrf import CrossOriginProtection
 from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, MemoryBackend, Quota, RateLimit
 from trivet.contrib.security import (
     APIKey,
@@ -40,6 +41,7 @@ from trivet.contrib.security import (
     find_secret,
     token_response,
 )
+from trivet.contrib.sessions import MemoryStore, Session, Sessions, SessionStore, TypedSession
 
 app = App()
 oauth2 = OAuth2Password(token_url="/token", scopes={"notes:read": "Read notes."})
@@ -221,3 +223,53 @@ async def check_concurrency() -> None:
     await hedged(size, 1, after=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await map_bounded(size, [1], limit=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await first_of(size)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Visit(msgspec.Struct):
+    pages: int = 0
+
+
+class NeedsPages(msgspec.Struct):
+    pages: int
+
+
+class HalfStore:
+    async def get(self, key: str) -> bytes | None:
+        return None
+
+
+visits = Sessions(Visit, secret=["new", b"old"])
+store: SessionStore = MemoryStore(max_sessions=10)
+Sessions(store=store, samesite="strict", idle=None)
+Sessions(NeedsPages, store=store)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Sessions(store=HalfStore())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Sessions("secret")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Sessions(secret="x", samesite="Lax")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+CrossOriginProtection(origins=["https://example.com"])
+
+
+@app.get("/visits", dependencies=[Depends(CrossOriginProtection())])
+async def visited(
+    visit: Annotated[TypedSession[Visit], Depends(visits)], session: Annotated[Session, Depends(Sessions(store=store))]
+) -> int:
+    assert_type(visit.data, Visit)
+    visit.data = Visit(visit.data.pages + 1)
+    visit.rotate()
+    assert_type(visit.new, bool)
+    session["user"] = 7
+    assert_type(session.data, dict[str, Any])
+    session[7] = 7  # type: ignore[index]  # pyright: ignore[reportArgumentType]
+    session.update(a=1, b=[2])
+    session.clear()
+    await session.save()
+    return visit.data.pages
+
+
+def wrong(visit: TypedSession[Visit]) -> None:
+    visit.data = {}  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@app.get("/prepared")
+async def prepared(request: Request) -> None:
+    request.before_stream(nobody)
+    request.before_stream(by_path)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
