@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
 
 import httpx
 import pytest
@@ -34,11 +36,16 @@ class Site:
         return ssl.create_default_context(cafile=str(self.nginx.ca))
 
     def client(self, *, http2: bool = True) -> httpx.Client:
-        """A client at 127.0.0.2."""
-        transport = httpx.HTTPTransport(verify=self.context, http2=http2, local_address="127.0.0.2")
-        return httpx.Client(
-            transport=Aliased(transport, self.nginx.https), base_url=f"https://{NAME}", timeout=20, trust_env=False
-        )
+        return client_of(self.nginx, http2=http2)
+
+
+def client_of(nginx: Nginx, *, http2: bool = True) -> httpx.Client:
+    """A client at 127.0.0.2."""
+    context = ssl.create_default_context(cafile=str(nginx.ca))
+    transport = httpx.HTTPTransport(verify=context, http2=http2, local_address="127.0.0.2")
+    return httpx.Client(
+        transport=Aliased(transport, nginx.https), base_url=f"https://{NAME}", timeout=20, trust_env=False
+    )
 
 
 class Aliased(httpx.BaseTransport):
@@ -207,3 +214,19 @@ def test_a_restart_of_each_backend_fails_no_request(site: Site) -> None:
         for thread in threads:
             thread.join()
     assert outcomes.keys() == {"200 "}, outcomes
+
+
+def test_a_backend_that_is_back_is_asked_at_once(tmp_path: Path) -> None:
+    """That none was there a moment ago is not held against it, as it would be for ten seconds by default."""
+    port = free_port()
+    nginx = Nginx(tmp_path, tmp_path / "nobody.sock", port)
+    try:
+        with client_of(nginx) as client:
+            assert client.get("/").status_code == 502
+            with HTTPServer(("127.0.0.1", port), SimpleHTTPRequestHandler) as server:
+                thread = threading.Thread(target=server.handle_request, daemon=True)
+                thread.start()
+                assert client.head("/").status_code == 200
+                thread.join()
+    finally:
+        nginx.close()
