@@ -10,7 +10,7 @@ PEERS := $(VENV)/.peers
 PARALLEL := --numprocesses 2 --dist worksteal
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 
-SOURCES := framework apps tests benchmarks
+SOURCES := framework apps deploy tests benchmarks
 ASYNC_EVERYWHERE := ASYNC101,ASYNC105,ASYNC106,ASYNC110,ASYNC113,ASYNC115,ASYNC116,ASYNC118,ASYNC119,ASYNC125,ASYNC200,ASYNC210,ASYNC251,ASYNC300
 # Of our own code only (tests do such things on purpose): that Cancelled is raised again, that cleanup is shielded, that nobody writes an async generator.
 ASYNC_OURS := ASYNC100,ASYNC111,ASYNC120,ASYNC122,ASYNC102,ASYNC103,ASYNC104,ASYNC112,ASYNC121,ASYNC900
@@ -43,7 +43,7 @@ async: $(READY)
 
 mypy: $(READY)
 	$(BIN)/mypy
-	$(BIN)/mypy tests/typing
+	$(BIN)/mypy tests/typing deploy
 
 pyright: $(READY)
 	$(BIN)/pyright --project pyproject.toml

@@ -8,6 +8,7 @@ This file owns what each kind of fenced code block means to the suite:
     sh              commands for a reader's shell; see `commands`
     toml            a configuration file for `trivet run`, whose settings must exist
     text            not executed
+    KIND PATH       a file of the repository, whole, such as `ini deploy/app.service`: has to be what it shows
 
 A block of any other kind is an error, so that no block is left out by accident. It knows no particular page.
 
@@ -76,6 +77,12 @@ class Block:
     line: int
     """The number of its first line of code in the page."""
 
+    @property
+    def file(self) -> Path | None:
+        """The file that it shows; `None`: it is none of the repository."""
+        _, _, name = self.kind.partition(" ")
+        return ROOT / name if "/" in name else None
+
 
 @dataclass(frozen=True)
 class Page:
@@ -107,7 +114,9 @@ class Page:
         with self._module() as module:
             for index, block in enumerate(self.blocks):
                 where = f"{self.path.relative_to(ROOT)}:{block.line}"
-                if block.kind == "python":
+                if block.file is not None:
+                    compare(block, block.file.read_text(), f"{where}: {block.kind} differs")
+                elif block.kind == "python":
                     self._execute(block, module)
                     self._run_tests(index)
                 elif block.kind == "python raises":

@@ -72,6 +72,8 @@ BROKEN = [
     ("```sh\nhypercorn --worker-klass trio main:app\n```\n", AssertionError, "no option --worker-klass"),
     ("```sh\nbrew coffee\n```\n", AssertionError, "nobody checks"),
     ("```toml\ngracefull_timeout = 3\n```\n", ConfigError, "gracefull_timeout"),
+    ("```ini etc/app.service\n[Unit]\n```\n", PageError, "ini etc/app.service differs"),
+    ("```ini etc/nothing\n[Unit]\n```\n", FileNotFoundError, "etc/nothing"),
     ("```javascript\nalert(1)\n```\n", PageError, "nobody runs"),
 ]
 
@@ -82,6 +84,8 @@ def test_a_page_whose_block_fails_fails_the_suite(
 ) -> None:
     """Each way in which a block can be wrong is noticed, for what it is."""
     monkeypatch.setattr("tests.docs.pages.ROOT", tmp_path)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "app.service").write_text("[Service]\n")
     page = tmp_path / "page.md"
     page.write_text(text)
     with pytest.raises(error, match=match):

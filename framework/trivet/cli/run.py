@@ -31,7 +31,7 @@ from trivet.server import LifespanFailed, _notify, serve
 from trivet.server._address import urls_of
 from trivet.server._reload import loaded_files
 from trivet.server._serve import CLEANUP_GRACE, DRAIN_TIMEOUT
-from trivet.server._signals import Stopping, answering, stopping_on
+from trivet.server._signals import Stopping, answering, mortal, stopping_on
 from trivet.server._supervisor import Supervisor
 from trivet.server._watchdog import Watchdog
 from trivet.server._worker import INDEX
@@ -80,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         # process that the application starts would inherit.)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _pass)
+    else:
+        mortal()
     with answering(_tree, last=parent is not None):
         return _run(arguments, parent)
 

@@ -84,6 +84,16 @@ def _calling(signals: tuple[signal.Signals, ...], at_once: Callable[[], object])
             signal.signal(number, inner)
 
 
+def mortal() -> None:
+    """Let SIGTERM end this process before it has a handler for it, also as the first of a container.
+
+    The first process of a pid namespace gets no signal that it has no handler for (pid_namespaces(7)): told to stop
+    while its application is imported it would not even know, serve, and be killed.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+
+
 QUESTION: signal.Signals | None = getattr(signal, "SIGUSR1", None)
 """The signal that asks; `None`: this system has none."""
 
