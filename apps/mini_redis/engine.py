@@ -45,6 +45,9 @@ class Engine:
     Args:
         clock: milliseconds since 1970.
         config: what CONFIG GET answers.
+
+    Attributes:
+        turns: one number for each batch of requests that was run.
     """
 
     clock: Clock
@@ -55,6 +58,7 @@ class Engine:
     counted: Counted = field(default_factory=Counted)
     log: Log | None = None
     started: int = field(init=False)
+    turns: count[int] = field(default_factory=lambda: count(1))
     ids: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
