@@ -31,6 +31,7 @@ class Counted:
     refused: int = 0
     """Times that `accept` failed; not who waits because there are too many: they are in the kernel's queue."""
     commands: int = 0
+    """Of those who have gone; the others count for themselves."""
     published: int = 0
     dropped: int = 0
     """Messages that a slow subscriber did not get."""

@@ -198,6 +198,17 @@ async def test_who_finds_no_place_waits_for_one() -> None:
             assert await waiting.read() == b"PONG"
 
 
+async def test_commands_are_counted_for_those_who_have_gone() -> None:
+    """INFO has all of them, of whoever is there and whoever was."""
+    async with site() as s, s.client() as client:
+        async with s.client() as other:
+            await other.ask(*["PING"] * 7, "QUIT")
+            with pytest.raises(EOFError):
+                await other.read()
+        await client.ask("PING")
+        assert b"total_commands_processed:9\r\n" in await client.ask("INFO stats")
+
+
 async def test_clients_are_listed_and_killed() -> None:
     """By id, by address; whoever kills himself has his reply first."""
     async with site() as s, s.client() as a, s.client() as b, s.client() as c:
