@@ -79,10 +79,12 @@ class Reader:
 
     Attributes:
         whole: up to where it is; what stands behind that was being written when the power went.
+        before: for each change of the last piece, up to where the log is whole without it.
     """
 
     def __init__(self) -> None:
         self.whole = 0
+        self.before: list[int] = []
         self._position = 0
         self._requests = Requests()
         self._group: list[list[bytes]] | None = None
@@ -94,6 +96,7 @@ class Reader:
             Damaged: this is no log, or one in which something was changed.
         """
         changes: list[list[bytes]] = []
+        self.before = []
         for words in self._requests.feed(data):
             self._position += len(written(words))
             name = words[0].upper()
@@ -107,6 +110,7 @@ class Reader:
             else:
                 changes.append(words)
             if self._group is None:
+                self.before += [self.whole] * (len(changes) - len(self.before))
                 self.whole = self._position
         if self._requests.error is not None:
             raise Damaged(f"after byte {self._position}: {self._requests.error}")

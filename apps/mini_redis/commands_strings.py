@@ -7,7 +7,7 @@ from typing import Final
 from .arguments import HIGHEST, LOWEST, SYNTAX, moment, number
 from .replies import HEADS, OK, CommandError, array, bulk_or_null, integer
 from .session import Session
-from .table import command, wrong_arity
+from .table import command, together, wrong_arity
 
 LONGEST: Final = 512 * 1024 * 1024
 """Bytes of a value, as in redis-server."""
@@ -26,6 +26,30 @@ def get(session: Session, words: list[bytes]) -> bytes:
         return session.null
     length = len(value)
     return HEADS[length] + value + b"\r\n" if length < SHORT else b"$%d\r\n%b\r\n" % (length, value)
+
+
+@together(b"get")
+def get_all(session: Session, columns: list[list[bytes]]) -> list[bytes] | None:
+    """GET of several keys."""
+    store = session.store
+    if store.until or len(columns) != 2:
+        return None
+    null = session.null
+    try:
+        return [
+            null if value is None else HEADS[len(value)] + value + b"\r\n"
+            for value in map(store.values.get, columns[1])
+        ]
+    except IndexError:  # a long one
+        return None
+
+
+@together(b"set")
+def set_all(session: Session, columns: list[list[bytes]]) -> list[bytes] | None:
+    """SET of several keys."""
+    if len(columns) != 3 or not session.store.put_all(columns[1], columns[2]):
+        return None
+    return [OK] * len(columns[0])
 
 
 @command(b"set", -3, write=True, keys=(1, 1, 1))
@@ -101,12 +125,13 @@ def strlen(session: Session, words: list[bytes]) -> bytes:
 
 
 def _add(session: Session, key: bytes, amount: int) -> bytes:
-    old = session.store.get(key)
+    store = session.store
+    old = store.get(key) if store.until else store.values.get(key)
     value = amount if old is None else number(old) + amount
     if not LOWEST <= value <= HIGHEST:
         raise CommandError(b"ERR increment or decrement would overflow")
     text = b"%d" % value
-    session.store.put(key, text, None, True)
+    store.put(key, text, None, True)
     return b":" + text + b"\r\n"
 
 

@@ -8,13 +8,14 @@ What tokio's twin has, and this has not: a lock around the database, a channel t
 each read, a channel whose last sender is dropped when the last handler has gone. Nothing here runs beside a command; a
 task is stopped from outside, by cancelling its nursery; and a nursery knows when it is empty.
 
-The socket is used directly, with Trio's `wait_readable`. `trio.SocketStream` would try to read first and then wait, and
-passes a checkpoint with each send; here the wait for requests is checkpoint enough.
+The socket is used directly, with Trio's `wait_readable`. `trio.SocketStream` passes a checkpoint with each read and
+with each send; here one for each batch is enough.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -29,6 +30,10 @@ from .settings import Settings
 
 READ: Final = 16 * 1024
 """Bytes at a time, as in redis-server; more, and each read would take that much memory to fill a little of it."""
+
+
+CROWD: Final = 8
+"""From so many batches of others since its last one on, a connection looks whether there is more before it waits."""
 
 
 class Connection:
@@ -83,32 +88,58 @@ class Connection:
             pass  # the client was faster
 
     async def _serve(self) -> None:
-        descriptor = self._sock.fileno()
+        sock, session, requests, turns = self._sock, self._session, self._requests, self._engine.turns
+        descriptor = sock.fileno()
+        turn = 0
         while not self._draining:
-            await trio.lowlevel.wait_readable(descriptor)
             try:
-                data = self._sock.recv(READ)
+                data = sock.recv(READ)
             except BlockingIOError:
+                await trio.lowlevel.wait_readable(descriptor)
                 continue
             if not data:
                 return
-            batch = self._requests.feed(data)
+            batch = requests.feed(data)
             if batch:
-                await self._answer(batch)
-            if self._requests.error is not None:
-                await self._send(b"-ERR Protocol error: %b\r\n" % self._requests.error.encode("latin-1"))
+                replies: list[bytes] = []
+                self._running = replies
+                at = execute(session, batch, 0, replies)
+                self._running = None
+                if at == len(batch) and self._alone:
+                    data = b"".join(replies)
+                    try:
+                        sent = sock.send(data)
+                    except BlockingIOError:
+                        sent = 0
+                    if sent != len(data):
+                        await self._rest(data, sent)
+                else:
+                    await self._answer(batch, at, replies)
+            if requests.error is not None:
+                await self._send(b"-ERR Protocol error: %b\r\n" % requests.error.encode("latin-1"))
                 return
-            if self._session.closing:
+            if session.closing:
                 return
+            last, turn = turn, next(turns)
+            if turn - last > CROWD:
+                # While the others have their turn, its client has read the replies and mostly sent more. To ask the
+                # kernel to tell when it has, costs more than to look.
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(descriptor)
 
-    async def _answer(self, batch: list[list[bytes]]) -> None:
+    @property
+    def _alone(self) -> bool:
+        """Whether replies may go out as they are: there are no messages between, and no disk that must have them."""
+        return (
+            self._outbox is None
+            and not self._session.subscribed
+            and (self._journal is None or not self._journal.behind)
+        )
+
+    async def _answer(self, batch: Sequence[list[bytes]], at: int, replies: list[bytes]) -> None:
         session = self._session
-        at = 0
         while True:
-            replies: list[bytes] = []
-            self._running = replies
-            at = execute(session, batch, at, replies)
-            self._running = None
             if self._outbox is None and session.subscribed:
                 self._begin_outbox()
             # No `await` between the command and here: messages that follow a subscription come after its reply.
@@ -121,6 +152,10 @@ class Connection:
             if at == len(batch) or session.closing:
                 return
             await trio.lowlevel.checkpoint()  # the others too want to be served
+            replies = []
+            self._running = replies
+            at = execute(session, batch, at, replies)
+            self._running = None
 
     def _begin_outbox(self) -> None:
         settings = self._settings
@@ -144,13 +179,15 @@ class Connection:
         """Send bytes, once all that they may speak of is as safe as was promised."""
         if self._journal is not None and self._journal.behind:
             await self._journal.committed()
-        sock = self._sock
         try:
-            sent = sock.send(data)
+            sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
-        if sent == len(data):
-            return
+        if sent < len(data):
+            await self._rest(data, sent)
+
+    async def _rest(self, data: bytes, sent: int) -> None:
+        sock = self._sock
         with memoryview(data) as rest:
             while sent < len(data):
                 await trio.lowlevel.wait_writable(sock)

@@ -5,6 +5,7 @@ This is the loop that each command of each client passes through: no `await`, no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from . import (
@@ -15,10 +16,11 @@ from . import (
     commands_strings,
     commands_transactions,
 )
+from .pipeline import Alike
 from .protocol import OVERHEAD
 from .replies import QUEUED, CommandError, error
 from .session import Session
-from .table import QUICK, look_up
+from .table import QUICK, TOGETHER, look_up
 
 MODULES: Final = (
     commands_connection,
@@ -37,7 +39,7 @@ LARGE: Final = 4096
 """Bytes of a reply after which the replies so far are sent, lest a pipeline of large ones be held in memory."""
 
 
-def execute(session: Session, requests: list[list[bytes]], begin: int, replies: list[bytes]) -> int:
+def execute(session: Session, requests: Sequence[list[bytes]], begin: int, replies: list[bytes]) -> int:
     """Run requests, adding to `replies`.
 
     Args:
@@ -50,6 +52,11 @@ def execute(session: Session, requests: list[list[bytes]], begin: int, replies: 
         How far it came: the number of requests, or less if what there is to send should be sent first, or the client
         is to go.
     """
+    if type(requests) is Alike and session.plain and not begin:
+        run = TOGETHER.get(requests.columns[0][0])
+        if run is not None and (answers := run(session, requests.columns)) is not None:
+            replies += answers
+            return _ran(session, requests, 0, len(requests))
     reply = replies.append
     quick = QUICK.get
     at = begin
@@ -69,6 +76,10 @@ def execute(session: Session, requests: list[list[bytes]], begin: int, replies: 
             reply(answer)
             if len(answer) > LARGE or session.closing:
                 break
+    return _ran(session, requests, begin, at)
+
+
+def _ran(session: Session, requests: Sequence[list[bytes]], begin: int, at: int) -> int:
     session.commands += at - begin
     if at > begin:
         session.last = requests[at - 1][0].lower()[:32]

@@ -31,6 +31,7 @@ class Counted:
     refused: int = 0
     """Times that `accept` failed; not who waits because there are too many: they are in the kernel's queue."""
     commands: int = 0
+    """Of those who have gone; the others count for themselves."""
     published: int = 0
     dropped: int = 0
     """Messages that a slow subscriber did not get."""
@@ -45,6 +46,9 @@ class Engine:
     Args:
         clock: milliseconds since 1970.
         config: what CONFIG GET answers.
+
+    Attributes:
+        turns: one number for each batch of requests that was run.
     """
 
     clock: Clock
@@ -55,6 +59,7 @@ class Engine:
     counted: Counted = field(default_factory=Counted)
     log: Log | None = None
     started: int = field(init=False)
+    turns: count[int] = field(default_factory=lambda: count(1))
     ids: count[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:

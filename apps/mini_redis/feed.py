@@ -36,6 +36,8 @@ class Overview(msgspec.Struct, frozen=True):
     channels: dict[str, int]
     """How many have subscribed to each."""
     clients: int
+    port: int
+    """Where RESP is spoken."""
     slow: int
     """Subscribers that were cut off, and messages that were dropped."""
 
@@ -47,8 +49,8 @@ class Said(msgspec.Struct, frozen=True):
     data: str
 
 
-def overview(engine: Engine) -> Overview:
-    """Database 0, the channels, the clients."""
+def overview(engine: Engine, port: int) -> Overview:
+    """Database 0, the channels, the clients; `port` is where those connect."""
     store = engine.stores[0]
     shown: list[Key] = []
     for key in list(islice(store.present(), SHOWN)):
@@ -57,7 +59,7 @@ def overview(engine: Engine) -> Overview:
             shown.append(Key(_text(key), _text(value[:LONGEST]), len(value), store.until.get(key)))
     channels = {_text(channel): len(heard) for channel, heard in islice(engine.hub.channels.items(), SHOWN)}
     slow = engine.counted.dropped + engine.counted.cut_off
-    return Overview(len(store), shown, channels, len(engine.clients), slow)
+    return Overview(len(store), shown, channels, len(engine.clients), port, slow)
 
 
 def _text(raw: bytes) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Final, TypeAlias
 import trio
 from msgspec import Meta
 
-from trivet import App, Body, Depends, Event, EventSink, EventStream, File, HTTPError, Query
+from trivet import App, Body, Depends, Event, EventSink, EventStream, File, HTTPError, Query, Router
 from trivet.contrib.static import StaticFiles
 
 from .alone import open_server
@@ -34,10 +34,15 @@ LOOK: Final = 0.25
 changes a second would."""
 
 
+async def settings() -> Settings:
+    """Those of the environment."""
+    return Settings.read(os.environ)
+
+
 @asynccontextmanager
-async def open_redis() -> AsyncGenerator[Server]:
+async def open_redis(given: Annotated[Settings, Depends(settings, scope="app")]) -> AsyncGenerator[Server]:
     """The server, which listens once its service runs."""
-    async with open_server(Settings.read(os.environ)) as server:
+    async with open_server(given) as server:
         yield server
 
 
@@ -45,24 +50,16 @@ Redis: TypeAlias = Annotated[Server, Depends(open_redis, scope="app")]
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=1024)]
 Value: TypeAlias = Annotated[bytes, Body()]
 
-app = App()
+api = Router()
 
 
-# A log that cannot be written cannot be written a second later either, and what it has promised is broken: so the
-# application ends with this service, and whoever has started it finds out.
-@app.service(restart="never", drain_timeout=30)
-async def tcp(redis: Redis, task_status: trio.TaskStatus[int]) -> None:
-    """Speak RESP."""
-    await redis.serve(app.draining, task_status=task_status)
-
-
-@app.get("/keys")
+@api.get("/keys")
 async def keys(redis: Redis) -> Overview:
     """The keys of database 0, a hundred at most, and the channels."""
-    return overview(redis.engine)
+    return overview(redis.engine, redis.port)
 
 
-@app.get("/keys/{key}", responses={404: "There is no such key."})
+@api.get("/keys/{key}", responses={404: "There is no such key."})
 async def read(key: Name, redis: Redis) -> bytes:
     """A value. What it is made of, nobody knows: bytes."""
     value = redis.engine.stores[0].get(key.encode())
@@ -72,7 +69,7 @@ async def read(key: Name, redis: Redis) -> bytes:
     return value
 
 
-@app.put("/keys/{key}", status=204)
+@api.put("/keys/{key}", status=204)
 async def write(
     key: Name, value: Value, redis: Redis, ttl: Annotated[float | None, Query(), Meta(gt=0, le=10**9)] = None
 ) -> None:
@@ -82,7 +79,7 @@ async def write(
     await redis.settled()
 
 
-@app.delete("/keys/{key}", status=204, responses={404: "There is no such key."})
+@api.delete("/keys/{key}", status=204, responses={404: "There is no such key."})
 async def delete(key: Name, redis: Redis) -> None:
     """Delete a key."""
     if not redis.engine.stores[0].remove(key.encode()):
@@ -90,14 +87,14 @@ async def delete(key: Name, redis: Redis) -> None:
     await redis.settled()
 
 
-@app.post("/channels/{channel}")
+@api.post("/channels/{channel}")
 async def publish(channel: Name, message: Value, redis: Redis) -> dict[str, int]:
     """Say something; answers how many heard it."""
     redis.engine.counted.published += 1
     return {"heard": redis.engine.hub.publish(channel.encode(), message)}
 
 
-@app.get("/channels/{channel}/events")
+@api.get("/channels/{channel}/events")
 async def subscribe(channel: Name, redis: Redis) -> EventStream:
     """What is said there, from now on."""
 
@@ -110,14 +107,14 @@ async def subscribe(channel: Name, redis: Redis) -> EventStream:
     return EventStream(feed)
 
 
-@app.get("/events")
+@api.get("/events")
 async def watch(redis: Redis) -> EventStream:
     """Keys and channels, whenever they have changed."""
 
     async def feed(sink: EventSink) -> None:
         shown: Overview | None = None
         while True:
-            now = overview(redis.engine)
+            now = overview(redis.engine, redis.port)
             if now != shown:
                 await sink.send(Event(now))
                 shown = now
@@ -126,10 +123,36 @@ async def watch(redis: Redis) -> EventStream:
     return EventStream(feed)
 
 
-@app.get("/", include_in_schema=False)
+@api.get("/", include_in_schema=False)
 async def page() -> File:
     """The page for people."""
     return File(STATIC / "page.html", headers=PAGE_HEADERS)
 
 
-app.mount("/static", StaticFiles(STATIC, cache_control="no-cache"))
+def create_app(given: Settings | None = None) -> App:
+    """Make the application.
+
+    Args:
+        given: its settings; those of the environment by default, read when it starts.
+    """
+    app = App()
+    app.mount("", api)
+    app.mount("/static", StaticFiles(STATIC, cache_control="no-cache"))
+
+    # A log that cannot be written cannot be written a second later either, and what it has promised is broken: so the
+    # application ends with this service, and whoever has started it finds out.
+    @app.service(restart="never", drain_timeout=30)
+    async def tcp(redis: Redis, task_status: trio.TaskStatus[int]) -> None:
+        """Speak RESP."""
+        await redis.serve(app.draining, task_status=task_status)
+
+    if given is not None:
+
+        async def these() -> Settings:
+            return given
+
+        app.override(settings, these)
+    return app
+
+
+app = create_app()

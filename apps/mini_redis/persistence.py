@@ -105,7 +105,12 @@ def open_journal(path: Path, fsync: Fsync, engine: Engine) -> Journal:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                error.errno, f"Another server writes the log {path}; give each its own, for example  {path}.2"
+            ) from None
         whole = _replay(path, descriptor, engine)
         # What was torn was never acknowledged. Behind it, what is written from now on could not be read.
         os.ftruncate(descriptor, whole)
@@ -134,8 +139,10 @@ def _replay(path: Path, descriptor: int, engine: Engine) -> int:
             at = 0
             while at < len(changes):
                 at = execute(session, changes, at, replies)
-            if wrong := next((reply for reply in replies if reply.startswith(b"-")), None):
-                raise Damaged(wrong.decode(errors="replace").strip())
+            for reply, before in zip(replies, reader.before, strict=True):
+                if reply.startswith(b"-"):
+                    reader.whole = before
+                    raise Damaged(reply[1:].decode(errors="replace").strip())
     except Damaged as damage:
         raise Damaged(
             f"The log {path} cannot be read: {damage}. Up to byte {reader.whole} it is whole; to go on with that, and "

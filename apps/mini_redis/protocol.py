@@ -11,25 +11,18 @@ is whole, then parses it, again from its beginning with each read: that is quadr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from .inline import UnbalancedQuotes, split_line
+from .pipeline import COUNTS, LENGTHS, columns_of, of_one_shape
 
 LINE: Final = 64 * 1024
 """Bytes of a line, as in redis-server (`PROTO_INLINE_MAX_SIZE`)."""
 
-SMALL: Final = 4096
-"""The longest value that the fast parser takes."""
-
 OVERHEAD: Final = 64
 """What an argument takes beside its bytes; else a million empty ones would count as nothing."""
-
-ROWS: Final = 4
-"""From so many on, requests that are alike are taken together."""
-
-COUNTS: Final = {b"*%d" % number: number for number in range(1, 65)}
-LENGTHS: Final = {b"$%d" % number: number for number in range(SMALL + 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +65,18 @@ class Requests:
         """Whether a request has begun and has not ended."""
         return bool(self._buffer or self._left)
 
-    def feed(self, data: bytes) -> list[list[bytes]]:
+    def feed(self, data: bytes) -> Sequence[list[bytes]]:
         """Take what came; return the requests that are whole now, none of them empty."""
         if self.error is not None:
             return []
         found: list[list[bytes]] = []
         if not self._left and not self._buffer:
-            data = _whole(data, found)
+            if (alike := of_one_shape(data)) is not None:
+                return alike
+            parts = data.split(b"\r\n")
+            if (alike := columns_of(parts)) is not None:
+                return alike
+            data = _whole(data, parts, found)
             if not data:
                 return found
         self._buffer += data
@@ -178,12 +176,9 @@ class Requests:
         return end
 
 
-def _whole(data: bytes, found: list[list[bytes]]) -> bytes:
-    """Add the whole, small requests that `data` begins with; return the rest."""
-    parts = data.split(b"\r\n")
+def _whole(data: bytes, parts: list[bytes], found: list[list[bytes]]) -> bytes:
+    """Add the whole, small requests that `data`, cut into `parts`, begins with; return the rest."""
     last = len(parts) - 1  # behind the last line end
-    if not parts[last] and _alike(parts, last, found):
-        return b""
     at = 0
     lengths = LENGTHS.get
     while at < last:
@@ -201,34 +196,12 @@ def _whole(data: bytes, found: list[list[bytes]]) -> bytes:
     return b"\r\n".join(parts[at:]) if at else data
 
 
-def _alike(parts: list[bytes], last: int, found: list[list[bytes]]) -> bool:
-    """Add requests that have the same number of arguments, if that is all there is: a pipeline of one command, mostly.
-
-    They are a table, whose columns are looked at as a whole: half of the time that the requests one by one would take.
-    """
-    count = COUNTS.get(parts[0])
-    if count is None:
-        return False
-    width = 2 * count + 1
-    rows = last // width
-    if rows < ROWS or rows * width != last or parts[0:last:width].count(parts[0]) != rows:
-        return False
-    columns = [parts[at:last:width] for at in range(2, width, 2)]
-    for at, column in enumerate(columns):
-        lengths = parts[2 * at + 1 : last : width]
-        if lengths.count(lengths[0]) == rows:  # the name of the command always, and often what it is about
-            if list(map(len, column)).count(LENGTHS.get(lengths[0], -1)) != rows:
-                return False
-        elif list(map(LENGTHS.get, lengths)) != list(map(len, column)):
-            return False
-    found.extend(map(list, zip(*columns, strict=True)))
-    return True
-
-
 def number_of(text: bytes) -> int | None:
     """A signed number of 64 bits, written as redis-server writes it: no plus, no space, no leading zero."""
     if len(text) > 20:
         return None
+    if text.isdigit() and len(text) < 19 and (text[0] != 0x30 or len(text) == 1):
+        return int(text)  # what most are
     try:
         number = int(text)
     except ValueError:

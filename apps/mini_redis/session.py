@@ -105,7 +105,8 @@ class Session:
         self.leave_all()
         self.unwatch()
         self.queue = None
-        self.engine.clients.pop(self.id, None)
+        if self.engine.clients.pop(self.id, None) is not None:
+            self.engine.counted.commands += self.commands
 
     def speak(self, version: int) -> None:
         """Use this version of the protocol from now on."""

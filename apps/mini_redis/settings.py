@@ -39,15 +39,18 @@ class Settings:
         """The settings of an environment: `MINI_REDIS_BIND`, `_CONNECTIONS`, `_SLOW`, `_LOG`, `_FSYNC`.
 
         Raises:
-            ValueError: one of them is none of what it may be.
+            ValueError: one of them is none of what it may be; what it may be, the message says.
         """
         default = cls()
-        host, _, port = environment.get("MINI_REDIS_BIND", f"{default.host}:{default.port}").rpartition(":")
+        bind = environment.get("MINI_REDIS_BIND", f"{default.host}:{default.port}")
+        host, _, port = bind.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"MINI_REDIS_BIND={bind} is no address and port; write for example  127.0.0.1:6380")
         log = environment.get("MINI_REDIS_LOG")
         return cls(
-            host=host,
+            host=host.strip("[]"),
             port=int(port),
-            connections=int(environment.get("MINI_REDIS_CONNECTIONS", default.connections)),
+            connections=_count("MINI_REDIS_CONNECTIONS", environment, default.connections),
             slow=_one_of("MINI_REDIS_SLOW", environment, get_args(Slow), default.slow),  # type: ignore[arg-type]
             log=Path(log) if log else None,
             fsync=_one_of("MINI_REDIS_FSYNC", environment, get_args(Fsync), default.fsync),  # type: ignore[arg-type]
@@ -68,6 +71,13 @@ class Settings:
             b"save": b"",
             b"timeout": b"0",
         }
+
+
+def _count(name: str, environment: Mapping[str, str], default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError(f"{name}={text} is no number from 1 on; write for example  {name}={default}")
+    return int(text)
 
 
 def _one_of(name: str, environment: Mapping[str, str], known: tuple[str, ...], default: str) -> str:

@@ -119,6 +119,18 @@ class Store:
             else:
                 self.record(self.number, (b"SET", key, value))
 
+    def put_all(self, keys: list[bytes], values: list[bytes]) -> bool:
+        """Set several keys, without an end, if nobody needs to know; whether that has been done."""
+        if self.until or self.watchers or self.record is not None:
+            return False
+        known = self.values
+        for key, value in zip(keys, values, strict=True):
+            if key not in known:
+                self._roll.add(key, known)
+            known[key] = value
+        self.changes += len(keys)
+        return True
+
     def append(self, key: bytes, more: bytes) -> int:
         """Set what the value ends with; returns its length. It is recorded as what it is, not as the whole value."""
         value = (self.get(key) or b"") + more  # first of all, for if the old one has expired, that is recorded

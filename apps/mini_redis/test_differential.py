@@ -173,6 +173,42 @@ def test_the_replies_are_those_of_redis_server(mini: RedisProcess, redis: RedisP
         clients[0].scan(b"TYPE", b"list")
 
 
+@pytest.mark.parametrize("seed", range(SEED, SEED + 2))
+def test_pipelines_of_one_command_are_answered_as_by_redis_server(
+    mini: RedisProcess, redis: RedisProcess, seed: int
+) -> None:
+    """They are run by column where that changes nothing: not in a transaction, nor where keys expire or are watched."""
+    r = random.Random(seed)
+    keys = [b"%04d" % number for number in range(30)] + [b"k", b"", b"a longer one"]
+    texts = [b"xyz", b"1", b"", b"\r\n", b"x" * 511, b"y" * 512, b"z" * 5000]
+    with mini.wire() as a, mini.wire() as b, redis.wire() as c, redis.wire() as d:
+        first, second = Conversation(a, c, b"2"), Conversation(b, d, b"3")
+        first.ask([[b"FLUSHALL"]])
+        for _ in range(250):
+            names = r.choice((keys[:30], keys))
+            kind, value = r.choice((b"GET", b"get", b"SET", b"INCR", b"STRLEN", b"GeT")), r.choice(texts)
+            more = [value] if kind == b"SET" or r.random() < 0.05 else []
+            same = r.random() < 0.7
+            pipeline = [
+                [kind, r.choice(names), *(more and [value if same else r.choice(texts)])]
+                for _ in range(r.randint(3, 20))
+            ]
+            chance = r.random()
+            if chance < 0.1:
+                first.ask([[b"MULTI"]])
+                first.ask(pipeline)
+                first.ask([[b"EXEC"]])
+            elif chance < 0.2:
+                second.ask([[b"WATCH", *keys[:3]]])
+                first.ask(pipeline)
+                second.ask([[b"MULTI"], [b"DBSIZE"], [b"EXEC"]])
+            else:
+                r.choice((first, second)).ask(pipeline)
+            if chance > 0.9:
+                first.ask([r.choice(([b"FLUSHDB"], [b"SET", keys[0], b"1", b"EX", b"99"]))])
+        first.scan(b"COUNT", b"7")
+
+
 def test_what_a_cursor_may_be(mini: RedisProcess, redis: RedisProcess) -> None:
     """And which options of SCAN are none."""
     with mini.wire() as ours, redis.wire() as theirs:

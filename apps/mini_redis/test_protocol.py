@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from apps.mini_redis.aof import written
 from apps.mini_redis.inline import UnbalancedQuotes, split_line
+from apps.mini_redis.pipeline import Alike
 from apps.mini_redis.protocol import Bounds, Requests, number_of
 from apps.mini_redis.values import Error, Malformed, Push, Simple, ValueBounds, Values, encode
 
@@ -54,10 +56,12 @@ def test_requests_are_read_split_at_every_byte(requests: list[list[bytes]]) -> N
     data = b"".join(map(written, small))
     for cut in range(len(data) + 1):
         parser = Requests()
-        assert parser.feed(data[:cut]) + parser.feed(data[cut:]) == small
+        assert [*parser.feed(data[:cut]), *parser.feed(data[cut:])] == small
 
 
 ONE = written([b"GET", b"a"])
+TWO = written([b"SET", b"a", b"bc"])
+LINES = written([b"SET", b"\r\n", b"\r\n$1"])
 
 
 @pytest.mark.parametrize(
@@ -73,16 +77,52 @@ ONE = written([b"GET", b"a"])
         ONE.replace(b"$3", b"$03"),
         ONE.replace(b"$1\r\na", b"$5000\r\na"),
         ONE.replace(b"$1\r\na", b"$2\r\na"),
+        ONE[:-2],
+        TWO,
+        TWO.replace(b"$2", b"$1"),
+        TWO.replace(b"$1\r\na", b"$2\r\nab"),
+        TWO.replace(b"$2\r\nbc", b"$5\r\nbcdef"),
+        TWO.replace(b"$1\r\na\r\n$2\r\nbc", b"$2\r\naa\r\n$1\r\nb"),
+        LINES,
     ],
 )
-@pytest.mark.parametrize("place", [0, 1, 4])
-def test_a_pipeline_of_one_command_is_read_as_its_requests_are(other: bytes, place: int) -> None:
-    """A shorter way, the same result, errors included; also where one of them is different."""
-    data = b"".join([ONE] * place + [other] + [ONE] * (4 - place))
+@pytest.mark.parametrize("usual", [ONE, TWO, LINES])
+@pytest.mark.parametrize("place", [0, 1, 4, 6])
+def test_a_pipeline_of_one_command_is_read_as_its_requests_are(other: bytes, usual: bytes, place: int) -> None:
+    """Shorter ways, the same result, errors included; also where one of them is different."""
+    _the_same_in_pieces(b"".join([usual] * place + [other] + [usual] * (6 - place)))
+
+
+twisted = st.text("\r\n$*123GET", max_size=8).map(str.encode)
+
+
+@given(st.lists(twisted, min_size=2, max_size=3), st.lists(st.lists(twisted, min_size=3, max_size=3), max_size=12))
+def test_arguments_that_look_like_requests_do_not_twist_a_pipeline(
+    usual: list[bytes], others: list[list[bytes]]
+) -> None:
+    """Requests of one shape, with whatever stands in the wire's format as their arguments."""
+    rows = [[usual[0], *(word[: len(own)].ljust(len(own), b"$") for own, word in zip(usual[1:], other, strict=False))]
+            for other in others]  # fmt: skip
+    requests = [usual, *rows]
+    assert list(_the_same_in_pieces(b"".join(map(written, requests)))) == requests
+
+
+def test_pipelines_are_taken_as_tables() -> None:
+    """By shape where all lengths are the same, else by column; and as rows, they are what they were."""
+    for keys in ([b"a", b"b", b"c", b"d", b"e"], [b"a", b"bb", b"", b"dddd", b"e"]):
+        requests = [[b"SET", key, b"x"] for key in keys]
+        found = Requests().feed(b"".join(map(written, requests)))
+        assert isinstance(found, Alike)
+        assert found.columns == [[b"SET"] * 5, keys, [b"x"] * 5]
+        assert (list(found), found[4], list(found[3:])) == (requests, requests[4], requests[3:])
+
+
+def _the_same_in_pieces(data: bytes) -> Sequence[list[bytes]]:
     whole, drip = Requests(), Requests()
     found = whole.feed(data)
-    assert found == [request for at in range(len(data)) for request in drip.feed(data[at : at + 1])]
+    assert list(found) == [request for at in range(len(data)) for request in drip.feed(data[at : at + 1])]
     assert (whole.error, whole.begun) == (drip.error, drip.begun)
+    return found
 
 
 @given(st.binary(max_size=200) | st.text("*$:+-0123456789\r\n\"'\\x ", max_size=100).map(str.encode))
@@ -90,11 +130,7 @@ def test_a_pipeline_of_one_command_is_read_as_its_requests_are(other: bytes, pla
 @example(b"*-1\r\n*2\r\n$-1\r\n")
 def test_no_bytes_break_the_parser(data: bytes) -> None:
     """They are requests, or there is an error; and whole or in pieces, it is the same."""
-    whole, drip = Requests(), Requests()
-    found = whole.feed(data)
-    assert [request for at in range(len(data)) for request in drip.feed(data[at : at + 1])] == found
-    assert whole.error == drip.error
-    assert all(found)
+    assert all(_the_same_in_pieces(data))
 
 
 @pytest.mark.parametrize(

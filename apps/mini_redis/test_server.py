@@ -15,7 +15,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from apps.mini_redis.alone import open_server
 from apps.mini_redis.aof import written
-from apps.mini_redis.connection import Connection
+from apps.mini_redis.connection import CROWD, Connection
+from apps.mini_redis.engine import Engine
+from apps.mini_redis.persistence import Journal
 from apps.mini_redis.server import Server
 from apps.mini_redis.settings import Settings
 from apps.mini_redis.values import Error, Push, Values
@@ -101,18 +103,39 @@ async def test_a_pipeline_is_answered_in_one_piece() -> None:
 async def test_the_replies_of_a_batch_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not one for each command: a system call costs more than a command."""
     sent: list[int] = []
-    original = Connection._out
 
-    async def out(self: Connection, data: bytes) -> None:
-        sent.append(data.count(b"\r\n"))
-        await original(self, data)
+    class Counting(socket.socket):
+        def send(self, data: Any, *flags: int) -> int:
+            sent.append(data.count(b"\r\n"))
+            return super().send(data, *flags)
 
-    monkeypatch.setattr(Connection, "_out", out)
+    class Counted(Connection):
+        def __init__(self, engine: Engine, sock: socket.socket, settings: Settings, journal: Journal | None) -> None:
+            super().__init__(engine, Counting(fileno=sock.detach()), settings, journal)
+
+    monkeypatch.setattr("apps.mini_redis.server.Connection", Counted)
     async with site() as s, s.client() as client:
         await client.send(*["PING"] * 64)
         for _ in range(64):
             await client.read()
         assert sent == [64]
+
+
+async def test_many_clients_at_once_are_answered_each_in_their_order() -> None:
+    """Among many, a connection looks for more before it waits: nothing is lost, and nobody has another's replies."""
+    async with site() as s:
+
+        async def talk(number: int) -> None:
+            async with s.client() as client:
+                for turn in range(20):
+                    await client.send(*[f"INCR {number}"] * 5, f"GET {number}")
+                    last = 5 * (turn + 1)
+                    assert [await client.read() for _ in range(6)] == [*range(last - 4, last + 1), b"%d" % last]
+
+        async with trio.open_nursery() as nursery:
+            for number in range(3 * CROWD):
+                nursery.start_soon(talk, number)
+        assert next(s.server.engine.turns) > 3 * CROWD
 
 
 async def test_messages_come_after_the_subscription_and_in_order() -> None:
@@ -173,6 +196,17 @@ async def test_who_finds_no_place_waits_for_one() -> None:
             assert len(s.server.connections) == 1
             await second_in_line.ask("QUIT")
             assert await waiting.read() == b"PONG"
+
+
+async def test_commands_are_counted_for_those_who_have_gone() -> None:
+    """INFO has all of them, of whoever is there and whoever was."""
+    async with site() as s, s.client() as client:
+        async with s.client() as other:
+            await other.ask(*["PING"] * 7, "QUIT")
+            with pytest.raises(EOFError):
+                await other.read()
+        await client.ask("PING")
+        assert b"total_commands_processed:9\r\n" in await client.ask("INFO stats")
 
 
 async def test_clients_are_listed_and_killed() -> None:

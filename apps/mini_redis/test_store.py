@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -245,21 +246,36 @@ def test_what_expired_stays_expired(tmp_path: Path) -> None:
     assert [again.stores[0].get(key) for key in (b"a", b"b", b"c", b"n")] == [b"new", None, None, b"1"]
 
 
-@pytest.mark.parametrize("data", [b"*x\r\n", b"*1\r\n$3\r\nSET\r\n", written([b"NOSUCH"]), b"*1\r\n$1\r\nabc\r\n"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"*x\r\n",
+        b"*1\r\n$3\r\nSET\r\n",
+        written([b"NOSUCH"]),
+        b"*1\r\n$1\r\nabc\r\n",
+        written([b"MULTI"]) + written([b"SET", b"c", b"1"]) + written([b"INCR"]) + written([b"EXEC"]),
+    ],
+)
 def test_a_log_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
     """With what can be done about it; nothing is thrown away."""
     path = tmp_path / "log"
     path.write_bytes(written([b"SET", b"a", b"1"]) + data + written([b"SET", b"b", b"2"]))
     before = path.read_bytes()
-    with pytest.raises(Damaged, match=r"truncate --size=\d+ "):
+    with pytest.raises(Damaged) as caught:
         open_journal(path, "no", _engine()[0])
     assert path.read_bytes() == before
+    remedy = re.search(r"truncate --size=(\d+) ", str(caught.value))
+    assert remedy is not None
+    path.write_bytes(before[: int(remedy[1])])
+    engine = _engine()[0]
+    open_journal(path, "no", engine).close()
+    assert engine.stores[0].values == {b"a": b"1"}
 
 
 def test_a_log_has_one_writer(tmp_path: Path) -> None:
     """A second server with it does not start."""
     journal = open_journal(tmp_path / "log", "no", _engine()[0])
-    with pytest.raises(BlockingIOError):
+    with pytest.raises(BlockingIOError, match="give each its own"):
         open_journal(tmp_path / "log", "no", _engine()[0])
     journal.close()
     open_journal(tmp_path / "log", "no", _engine()[0]).close()

@@ -13,6 +13,8 @@ from apps.counter import service
 from apps.counter.main import create_app
 from apps.fanout.itself import on_this_server
 from apps.gateway import main as gateway_main
+from apps.mini_redis import main as redis_main
+from apps.mini_redis.settings import Settings as RedisSettings
 from apps.notes import main as notes_main
 from apps.notes.settings import Settings as NotesSettings
 from trivet import HTML, App, Request, Response
@@ -68,6 +70,8 @@ app.mount("/fanout", fanout.app)
 # The backends first: they are there before those who watch them begin, and until those have ended.
 app.mount("/gateway_backends", backends.app)
 app.mount("/gateway", gateway_main.create_app(backends.SETTINGS, backends.names))
+# On a port that is free, which its page tells: who has a Redis of his own keeps it.
+app.mount("/mini_redis", redis_main.create_app(RedisSettings(port=0)))
 app.mount("/beside_quart", beside_quart.app)
 # Gone when the tour ends: nobody who looks around wants a database in the directory where they stand.
 app.mount("/notes", notes_main.create_app(NotesSettings("sqlite:")))

@@ -24,6 +24,8 @@ from apps.gateway import main as gateway
 from apps.hello import main as hello
 from apps.jobs import board, counting
 from apps.jobs import main as jobs
+from apps.mini_redis import connection, feed, server
+from apps.mini_redis import main as redis
 from apps.notes import api as notes
 from apps.sleepers import main as sleepers
 from apps.upload import main as upload
@@ -40,6 +42,7 @@ WHOLE: Final[dict[str, tuple[Function, ...]]] = {
     "chat": (visit.Visit.run, visit.Visit.read, visit.Visit.write, visit.Visit.beat),
     "fanout": (ways.SecondTries.partial, ways.SecondTries._once_more, itself.Itself.parallel),
     "gateway": (forward.Forward.send, gateway._relayed),
+    "mini_redis": (redis.subscribe, feed.Feed.__exit__, server.Server.serve, connection.Connection.drain),
     "quart": (quart_side.report, quart_side.order),
     "trivet": (trivet_side.lease, trivet_side.report, trivet_side.order),
     "notes": (notes.transaction, notes.change_note),
@@ -62,6 +65,7 @@ FEW: Final[dict[str, list[tuple[Function, str, str]]]] = {
         (forward.Forward.send, "with trio.CancelScope", "return response"),
         (gateway._relayed, "async def feed", "sink.send"),
     ],
+    "mini_redis": [(server.Server.serve, "async with trio.open_nursery() as clients", "connection.drain")],
     "notes": [(notes.transaction, "async with", "yield")],
 }
 """The lines that a card is about: of a function, from the one that begins with this to the next that has that."""
@@ -75,6 +79,7 @@ WITHOUT: Final[dict[str, tuple[str, ...]]] = {
     "chat": ("chat",),
     "fanout": ("page",),
     "gateway": ("forward",),
+    "mini_redis": ("serve",),
     "notes": ("transaction",),
 }
 """And what stands beside them: functions of `without.py`."""

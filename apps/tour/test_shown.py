@@ -8,7 +8,7 @@ import trio
 
 from apps.hello import main as hello
 from apps.tour import shown
-from tests.harness import run_server
+from tests.harness import free_port, run_server
 from tests.harness.tools import require
 
 
@@ -33,6 +33,10 @@ async def test_the_other_halves_do_what_the_page_says() -> None:
             # gather: the first has failed, and the second goes on for nobody.
             assert (await client.get("/page", params={"section": ["0.01!", "0.2"]})).status_code == 500
             assert (await client.post("/uploads", content=b"x" * 1000)).text == "1000"
+            port = free_port()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_served, client, port)
+                await _echoed(port)
             # The commit fails, and the client has been told that all is well.
             assert (await client.put("/notes", params={"title": ""})).status_code == 200
             with trio.fail_after(10):
@@ -40,6 +44,25 @@ async def test_the_other_halves_do_what_the_page_says() -> None:
                     await trio.sleep(0.02)
     assert sorted(found) == ["finished", "finished", "section 0.01!", "section 0.2", "stopped", "stopped"]
     assert "a title is missing" in server.output
+
+
+async def _served(client: httpx.AsyncClient, port: int) -> None:
+    """It ends its clients, of whom there is one, and who has nothing to say."""
+    assert (await client.get("/serve", params={"port": port, "seconds": "0.5"})).text == "1"
+
+
+async def _echoed(port: int) -> None:
+    with trio.fail_after(5):
+        while True:
+            try:
+                stream = await trio.open_tcp_stream("127.0.0.1", port)
+                break
+            except OSError:
+                await trio.sleep(0.02)
+        async with stream:
+            await stream.send_all(b"hello\n")
+            assert await stream.receive_some() == b"hello\n"
+            assert await stream.receive_some() == b""
 
 
 def test_lines_of_a_function() -> None:

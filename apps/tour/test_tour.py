@@ -24,6 +24,9 @@ from trivet.testing import TestClient
 
 STATIC = Path(__file__).parent / "static"
 
+METHODS = {"orders": "POST", "news": "POST", "greeting?ttl=60": "PUT"}
+"""Of what cannot be called by GET, by the end of its path."""
+
 _numbers = count()
 
 
@@ -56,12 +59,11 @@ async def test_each_form_leads_somewhere(autojump_clock: MockClock) -> None:
                 if target.endswith("/events"):  # which have no end
                     async with client.events(f"{root}/{target}"):
                         continue
-                methods = ["POST"] if target.endswith("/orders") else ["GET"]
-                for method in methods:
-                    response = await client.request(method, f"{root}/{target}", params={"seconds": "1"})
-                    expected = (401,) if target == "notes/notes" else (200, 201)
-                    assert response.status_code in expected, (root, target)
-            for page in ("notes/", "jobs/", "chat/", "fanout/", "upload/page", "observe/tasks"):
+                method = METHODS.get(target.rpartition("/")[2], "GET")
+                response = await client.request(method, f"{root}/{target}", params={"seconds": "1", "ttl": "60"})
+                expected = (401,) if target == "notes/notes" else (200, 201, 204)
+                assert response.status_code in expected, (root, target)
+            for page in ("notes/", "jobs/", "chat/", "fanout/", "mini_redis/", "upload/page", "observe/tasks"):
                 assert (await client.get(f"{root}/{page}")).status_code == 200
 
 
@@ -142,6 +144,7 @@ async def test_in_a_browser(run: Run, tmp_path: Path) -> None:
         async with browsing(chromium, base) as page:
             await page.set_display(width=1300, height=900, scheme="light")
             await _tree(page)
+            await _redis(page)  # by itself: it has a stream open, and a browser has six connections to a server
             async with trio.open_nursery() as nursery:
                 for check in (_streams, _leaves, _is_refused, _counts, _beside_quart, _gateway):
                     nursery.start_soon(check, page)
@@ -235,6 +238,21 @@ async def _gateway(page: Page) -> None:
     await page.wait_for("fetch('gateway_backends/').then(e => e.text()).then(e => e.includes('\"waiting\":1'))")
     await page.evaluate(f"{result}.querySelector('.leave').click()")
     await page.wait_for(f"{result}.querySelector('.after').textContent.includes('\"stopped\":[\"disconnected\"]')")
+
+
+async def _redis(page: Page) -> None:
+    hears = await _call(page, "mini_redis/channels/news/events")
+    await page.wait_for(f"{hears}.querySelector('.body').textContent.includes('subscribed')")
+    says = await _call(page, "mini_redis/channels/news", message="it\u2019s one")
+    assert '{"heard":1}' in await _ended(page, says, "returned")
+    assert "curl -iN -X POST --data-raw 'it\u2019s one' 'http" in await page.evaluate("document.body.innerText")
+    await page.wait_for(f"{hears}.querySelector('.body').textContent.includes('it\u2019s one')")
+    await page.evaluate(f"{hears}.querySelector('.leave').click()")
+    await page.wait_for(f"{hears}.querySelector('.after').textContent.includes('\"channels\":{{}}')")
+    form = "document.querySelector('form[data-body=value]')"
+    await page.evaluate(f"{form}.querySelector('button').click()")
+    await page.wait_for(f'{form}.nextElementSibling.textContent.includes(\'"value":"hello"\')')
+    assert await page.evaluate(f'/"until":[0-9]/.test({form}.nextElementSibling.textContent)')
 
 
 async def _tree(page: Page) -> None:

@@ -176,6 +176,37 @@ async def beat(ws: WebSocket, news: asyncio.Queue[str]) -> None:
 FOUR: Final[tuple[Callable[[WebSocket, asyncio.Queue[str]], Coroutine[None, None, None]], ...]] = (read, write, beat)
 
 
+@app.get("/serve")
+async def serve(port: int, seconds: float) -> int:
+    clients: dict[asyncio.Task[None], asyncio.StreamReader] = {}
+
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(echo(reader, writer))
+        clients[task] = reader  # nobody else knows them
+        task.add_done_callback(clients.pop)
+
+    server = await asyncio.start_server(run, "127.0.0.1", port)
+    await asyncio.sleep(seconds)
+    server.close()
+    for reader in clients.values():  # without those who were let in, and have not begun
+        reader.feed_eof()
+    if there := set(clients):
+        _, late = await asyncio.wait(there, timeout=5)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+    return len(there)
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while line := await reader.readline():
+            writer.write(line)
+            await writer.drain()
+    finally:
+        writer.close()
+
+
 async def transaction() -> AsyncGenerator[list[str]]:
     changes: list[str] = []
     yield changes

@@ -47,13 +47,13 @@ function follow() {
   });
 }
 
-function show({ total, keys, channels, clients, slow }) {
-  for (const [id, number] of Object.entries({ total, clients, slow })) get(id).textContent = number;
+function show({ total, keys, channels, clients, port, slow }) {
+  for (const [id, number] of Object.entries({ total, clients, port, slow })) get(id).textContent = number;
   const lines = new Map([...get("keys").children].map((line) => [line.dataset.key, line]));
   for (const each of keys) {
     const line = lines.get(each.key) ?? newLine(each.key);
     lines.delete(each.key);
-    line.children[1].textContent = each.value + (each.size > 200 ? "…" : "");
+    line.children[1].firstChild.textContent = each.value + (each.size > 200 ? "…" : "");
     line.children[2].dataset.until = each.until ?? "";
   }
   for (const line of lines.values()) line.remove();
@@ -73,7 +73,8 @@ function newLine(key) {
   name.scope = "row";
   name.textContent = key;
   line.append(name);
-  line.insertCell();
+  line.insertCell().append(document.createElement("div"));
+  line.children[1].firstChild.className = "value";
   line.insertCell();
   const button = document.createElement("button");
   button.type = "button";

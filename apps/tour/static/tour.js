@@ -25,24 +25,27 @@ const wide = matchMedia("(min-width: 70rem)");
 wide.addEventListener("change", () => { tree.open = wide.matches; });
 tree.open = wide.matches;
 
-/** The method and URL that a form stands for: fields named in `data-path` go there, the others into the query. */
+/** What a form stands for: fields named in `data-path` go there, that of `data-body` is the body, the others the query. */
 function targetOf(form) {
   let path = form.dataset.path ?? form.getAttribute("action");
-  const query = new URLSearchParams();
+  const query = new URLSearchParams(path.split("?")[1]);
+  let body;
   for (const [name, value] of new FormData(form)) {
     const field = `{${name}}`;
-    if (path.includes(field)) path = path.replace(field, () => encodeURIComponent(value));
+    if (name === form.dataset.body) body = value;
+    else if (path.includes(field)) path = path.replace(field, () => encodeURIComponent(value));
     else query.append(name, value);
   }
   const method = form.dataset.method ?? form.getAttribute("method")?.toUpperCase() ?? "GET";
   const url = new URL(path, document.baseURI);
   url.search = query.toString();
-  return { method, url: url.href };
+  return { method, url: url.href, body };
 }
 
-function curlOf({ method, url }) {
+function curlOf({ method, url, body }) {
   const flags = method === "GET" ? "-iN" : `-iN -X ${method}`;
-  return `curl ${flags} '${url.replaceAll("'", "%27")}'`;
+  const data = body === undefined ? "" : ` --data-raw '${body.replaceAll("'", "'\\''")}'`;
+  return `curl ${flags}${data} '${url.replaceAll("'", "%27")}'`;
 }
 
 async function call(form, results) {
@@ -59,7 +62,8 @@ async function call(form, results) {
   shown.leave.addEventListener("click", () => leaving.abort());
   shown.status.textContent = "Waiting";
   try {
-    const response = await fetch(target.url, { method: target.method, signal: leaving.signal, cache: "no-store" });
+    const { url, method, body } = target;
+    const response = await fetch(url, { method, body, signal: leaving.signal, cache: "no-store" });
     line.head();
     shown.status.textContent = `${response.status} ${response.statusText}`.trim();
     shown.item.classList.add(response.ok ? "good" : "bad");
