@@ -201,15 +201,17 @@ class Redis:
     async def _connect(self) -> Link:
         nursery = self._nursery
         assert nursery is not None
-        try:
-            with trio.move_on_after(self._connect_timeout):
+        with trio.move_on_after(self._connect_timeout) as scope:
+            try:
                 link = Link(await self._open(), self.place, self._command_timeout, nursery)
                 await nursery.start(link.run)
                 return link
-        except Exception as error:
-            # coredis raises one of its own instead of `Cancelled` when it is cancelled between two steps.
-            await trio.lowlevel.checkpoint_if_cancelled()
-            raise RedisAway(self.place, why(error)) from error
+            except Exception as error:
+                # coredis raises one of its own instead of `Cancelled` when it is cancelled while it says hello.
+                if not scope.cancel_called:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    raise RedisAway(self.place, why(error)) from error
+        await trio.lowlevel.checkpoint_if_cancelled()
         raise RedisAway(self.place, f"no connection in {self._connect_timeout:g} s")
 
     async def _keep_connected(self, *, task_status: trio.TaskStatus[None]) -> None:
