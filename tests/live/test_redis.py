@@ -19,6 +19,8 @@ from trivet import App, Depends
 from trivet.contrib.redis import Redis, RedisAway, Script
 from trivet.testing import TestClient
 
+pytestmark = pytest.mark.live
+
 SECONDS = 10.0
 """In which whatever is waited for has happened, on a machine with other things to do."""
 
@@ -195,8 +197,9 @@ async def test_it_may_be_away_at_the_start(server: RedisServer) -> None:
 
 async def test_what_is_raised_inside_comes_out_as_it_is(server: RedisServer) -> None:
     """An error of the body is not wrapped in a group, whoever else is in it."""
+    redis = connecting(server)
     with pytest.raises(ZeroDivisionError):
-        async with connecting(server) as redis, redis:
+        async with redis, redis:
             _ = 1 / 0
     assert not redis.up
 

@@ -9,9 +9,11 @@ except ImportError as error:
     raise ImportError('trivet.contrib.redis needs coredis:  pip install "trivet[redis]"') from error
 
 from ._away import RedisAway as RedisAway
+from ._buckets import RedisBuckets as RedisBuckets
 from ._redis import Redis as Redis
 from ._script import Script as Script
+from ._sessions import RedisSessionStore as RedisSessionStore
 
-__all__ = ["Redis", "RedisAway", "Script"]
+__all__ = ["Redis", "RedisAway", "RedisBuckets", "RedisSessionStore", "Script"]
 
 del _coredis
