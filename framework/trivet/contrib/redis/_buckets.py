@@ -12,6 +12,7 @@ from typing import Final
 
 from trivet.contrib.ratelimit import Decision, Quota
 
+from ._checks import check_store
 from ._redis import Redis
 from ._script import Script
 
@@ -70,9 +71,13 @@ class RedisBuckets:
     Args:
         redis: where; the application enters it.
         prefix: what the names of all keys begin with.
+
+    Raises:
+        RegistrationError: an argument is not what it should be.
     """
 
     def __init__(self, redis: Redis, *, prefix: str = "ratelimit:") -> None:
+        check_store("RedisBuckets", redis, prefix)
         self.connected = redis
         """What has to be entered."""
         self._redis = redis

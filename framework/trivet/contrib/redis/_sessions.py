@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from ._checks import check_store
 from ._redis import Redis
 
 
@@ -22,9 +23,13 @@ class RedisSessionStore:
     Args:
         redis: where; the application enters it.
         prefix: what the names of all keys begin with.
+
+    Raises:
+        RegistrationError: an argument is not what it should be.
     """
 
     def __init__(self, redis: Redis, *, prefix: str = "session:") -> None:
+        check_store("RedisSessionStore", redis, prefix)
         self.connected = redis
         """What has to be entered."""
         self._redis = redis
