@@ -102,11 +102,10 @@ def check_store(name: str, redis: object, prefix: object) -> None:
         RegistrationError: see there.
     """
     if not hasattr(redis, "execute") or isinstance(redis, type):
-        kind = redis if isinstance(redis, type) else type(redis)
+        came = "a class" if isinstance(redis, type) else f"a {type(redis).__module__}.{type(redis).__qualname__}"
         raise RegistrationError(
-            f"{name} takes a Redis of trivet.contrib.redis, not {'the class ' if kind is redis else 'a '}"
-            f"{kind.__module__.removeprefix('builtins')}.{kind.__qualname__}".replace(" .", " ")
-            + f'.\nWrite  redis = Redis("redis://localhost:6379")  once, and  {name}(redis)  wherever it is to be used.'
+            f"{name} takes a Redis of trivet.contrib.redis, not {came.replace('builtins.', '')}.\n"
+            f'Write  redis = Redis("redis://localhost:6379")  once, and  {name}(redis)  wherever it is to be used.'
         )
     if not isinstance(prefix, str):
         raise RegistrationError(f'prefix={prefix!r} is no text.\nWrite  {name}(redis, prefix="shop:")')
