@@ -152,11 +152,11 @@ async def test_a_server_that_hangs_is_noticed_although_nobody_waits_for_it(serve
 
 async def test_a_process_that_was_busy_does_not_take_the_server_for_away(server: RedisServer) -> None:
     """When nothing could be read for longer than a command has, the reply is read first, and the clock second."""
-    async with connecting(server, command_timeout=0.1) as redis:
+    async with connecting(server, command_timeout=0.2) as redis:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(redis.execute, "PING")
+            nursery.start_soon(redis.execute, "DEBUG", "SLEEP", 0.05)
             await trio.testing.wait_all_tasks_blocked()
-            time.sleep(0.2)  # noqa: ASYNC251 - that is the point
+            time.sleep(0.25)  # noqa: ASYNC251 - that is the point
         assert redis.losses == 0
 
 

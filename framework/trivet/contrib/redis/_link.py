@@ -67,14 +67,15 @@ class Link:
             self.close(why(error))
             raise RedisAway(self._place, self.reason) from error
         except Lost as error:  # or it is there, but is still loading its data
-            await trio.lowlevel.checkpoint_if_cancelled()
-            raise RedisAway(self._place, self.reason or why(error)) from error
+            lost = error
         except trio.Cancelled:
             # Somebody has to notice if no answer ever comes: callers with less time than a command has may all leave
             # before it is over.
             if request is not None and not self.ended.is_set():
                 self._nursery.start_soon(self._await_in_its_place, request, name)
             raise
+        await trio.lowlevel.checkpoint_if_cancelled()
+        raise RedisAway(self._place, self.reason or why(lost)) from lost
 
     async def _reply(self, request: Any, name: bytes) -> Any:
         # In two halves: if this process itself was busy all the time, the reply may lie there unread, and is had as

@@ -211,18 +211,18 @@ class Redis:
         return await context.__aexit__(kind, error, trace)  # noqa: ASYNC102 - nothing in it waits
 
     async def _connect(self, nursery: trio.Nursery) -> Link:
+        failure: Exception | None = None
         with trio.move_on_after(self._connect_timeout) as scope:
             try:
                 link = Link(await self._open(), self.place, self._command_timeout, nursery)
                 await nursery.start(link.run)
                 return link
-            except Exception as error:
-                # coredis raises one of its own instead of `Cancelled` when it is cancelled while it says hello.
-                if not scope.cancel_called:
-                    await trio.lowlevel.checkpoint_if_cancelled()
-                    raise RedisAway(self.place, why(error)) from error
+            except Exception as error:  # noqa: BLE001 - it is the cause of ours
+                failure = error
+        # coredis raises an error of its own, and not `Cancelled`, if it is cancelled while it says hello.
         await trio.lowlevel.checkpoint_if_cancelled()
-        raise RedisAway(self.place, f"no connection in {self._connect_timeout:g} s")
+        over = f"no connection in {self._connect_timeout:g} s"
+        raise RedisAway(self.place, over if failure is None or scope.cancel_called else why(failure)) from failure
 
     async def _keep_connected(
         self, nursery: trio.Nursery, required: bool, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
