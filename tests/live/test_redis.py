@@ -38,7 +38,13 @@ async def server() -> AsyncGenerator[RedisServer]:
 
 def connecting(server: RedisServer, **options: Any) -> Redis:
     """A Redis that takes its time before it gives up, but not before it tries again."""
-    given: dict[str, Any] = {"command_timeout": SLOW, "connect_timeout": SLOW, "backoff": 0.01, **options}
+    given: dict[str, Any] = {
+        "command_timeout": SLOW,
+        "connect_timeout": SLOW,
+        "backoff": 0.01,
+        "max_backoff": 0.05,
+        **options,
+    }
     return Redis(server.url, **given)
 
 
@@ -232,7 +238,7 @@ async def test_it_may_be_away_at_the_start(server: RedisServer) -> None:
     with pytest.raises(RedisAway, match="Connection refused"):
         async with connecting(server, required=True):
             pass
-    async with connecting(server, max_backoff=0.02) as redis:
+    async with connecting(server) as redis:
         assert not redis.up
         with pytest.raises(RedisAway):
             await redis.execute("PING")
