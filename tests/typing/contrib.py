@@ -142,7 +142,7 @@ redis = Redis("redis://localhost")
 
 
 @app.get("/visits")
-async def visits(redis: Annotated[Redis, Depends(redis, scope="app")]) -> bool:
+async def counted(redis: Annotated[Redis, Depends(redis, scope="app")]) -> bool:
     assert_type(redis.error, str | None)
     await redis.execute("SET", "a", 1, "PX", b"10")
     await redis.execute("SET", "a", None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
