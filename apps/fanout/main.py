@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from trivet import App, File, Request
+from trivet import App, File, Limit, Request
 from trivet.contrib.client import Client
 from trivet.contrib.static import StaticFiles
 
@@ -28,6 +28,14 @@ PAGE_HEADERS: Final = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "cache-control": "no-cache",
 }
+
+
+PAGES: Final = 10
+"""Pages that are made at a time. Each makes up to ten calls at once, here to services in the same process: of a hundred
+pages all calls are late, so that the way which leaves out what is late has nothing to show."""
+WAITING: Final = 40
+PATIENCE: Final = 4.0
+"""Visitors who may wait for their turn, and for how many seconds; the others come back when `Retry-After` says."""
 
 
 class Part(msgspec.Struct):
@@ -85,7 +93,7 @@ def create_app(
         "partial": second_tries.partial,
     }
 
-    @app.get("/pages/{way}")
+    @app.get("/pages/{way}", limit=Limit(PAGES, queue=WAITING, wait=PATIENCE))
     async def show(way: Name, request: Request) -> Report:
         """The page, made in one of four ways."""
         timeline = Timeline()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -102,6 +104,31 @@ async def test_a_visitor_who_leaves(way: str, tally: upstreams.Tally, autojump_c
         assert trio.current_time() == 0.45
         assert tally.begun == tally.ended > 1
         assert tally.stopped >= 1
+
+
+@pytest.mark.parametrize("way", ["parallel", "partial"])
+async def test_a_crowd_gets_whole_pages_or_is_told_to_come_back(
+    way: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many pages are made as there is time for, none without what the services have."""
+    pages, waiting, crowd = 3, 12, 40
+    monkeypatch.setattr(main, "PAGES", pages)
+    monkeypatch.setattr(main, "WAITING", waiting)
+    answers = Counter[tuple[int, bool]]()
+    whole = {"product", "price", "similar"} if way == "parallel" else {"product", "price"}  # the stock comes and goes
+
+    async def visit() -> None:
+        response = await client.get(f"/pages/{way}")
+        answers[response.status_code, "retry-after" in response.headers] += 1
+        if response.status_code == 200:
+            assert {part["name"] for part in response.json()["parts"] if part["text"]} >= whole
+
+    async with site() as client, trio.open_nursery() as nursery:
+        for _ in range(crowd):
+            nursery.start_soon(visit)
+    rounds = math.ceil(main.PATIENCE / (2 if way == "parallel" else ways.IN_TIME))
+    served = min(rounds * pages, pages + waiting)
+    assert answers == {(200, False): served, (503, True): crowd - served}
 
 
 async def test_stock_comes_and_goes(autojump_clock: MockClock) -> None:

@@ -23,7 +23,7 @@ from ._request import Request
 from ._response import Response
 from ._results import to_response
 from ._scope import TooLate
-from .errors import HTTPError, RequestCancelled, TrivetError
+from .errors import ClientDisconnected, HTTPError, RequestCancelled, TrivetError
 
 log = logging.getLogger("trivet")
 
@@ -70,7 +70,8 @@ class Answerer:
         if not found:
             raise error
         outcomes = [await self._meet(leaf, request, catchers) for leaf in found]
-        request._failed = True
+        gone = request._left and all(isinstance(leaf, ClientDisconnected) for leaf in found)
+        request._failed = "disconnected" if gone else "failed"  # it was to go on without its client, and could not
         return choose([(is_bug, response.status, response) for is_bug, response in outcomes])
 
     async def _meet(self, leaf: BaseException, request: Request, catchers: Catchers) -> tuple[bool, Response]:
@@ -113,7 +114,7 @@ class Answerer:
     def plain(self, error: BaseException, request: Request) -> Response:
         """The response to `error` without its catchers, which have had their say; it is logged already."""
         known = self._http_error(error, request)
-        request._failed = True
+        request._failed = "failed"
         if known is None:
             return _problem.bug(error, debug=self.debug, instance=_urn(request))
         return _problem.answer(known, instance=_urn(request))
@@ -121,7 +122,7 @@ class Answerer:
     def refused(self, error: Exception, request: Request) -> Response:
         """The response in place of one that HTTP cannot carry."""
         self._note(error, None, request)
-        request._failed = True
+        request._failed = "failed"
         return _problem.bug(error, debug=self.debug, instance=_urn(request))
 
     def _failed_catcher(self, error: BaseException, request: Request) -> Response:

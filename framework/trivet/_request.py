@@ -55,8 +55,8 @@ class Request(RequestHead, Additions):
     _inner = 0
     """One more than how many frames stay when the handler has returned a stream; 0: all do."""
 
-    _failed = False
-    """An exception decided the response."""
+    _failed: Reason | None = None
+    """How the request has ended, if an exception decided the response."""
 
     _status = 0
     """The status that was sent; 0 before that."""

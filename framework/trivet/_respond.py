@@ -101,7 +101,7 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
     reason = scope.reason
     request._status = status
     if reason is None or reason == "shed":  # nothing of it was cancelled
-        scope.cancel("failed" if request._failed else "returned")
+        scope.cancel(request._failed or "returned")
         if ACCESS in request.scope:
             record(request)  # before the last message
         if request._unread:

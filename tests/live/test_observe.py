@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import trio
@@ -17,8 +17,23 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.harness import SocketClient
 from tests.harness.serving import address_of
 from tests.live._inprocess import Served, get, read_all, serving
-from trivet import App, EventSink, EventStream, HTTPError, Limit, Request, Sink, Stream, WebSocket, WebSocketClosed
+from trivet import (
+    App,
+    Body,
+    Depends,
+    EventSink,
+    EventStream,
+    HTTPError,
+    Limit,
+    Request,
+    Sink,
+    Stream,
+    UploadFile,
+    WebSocket,
+    WebSocketClosed,
+)
 from trivet.contrib import observe
+from trivet.errors import ClientDisconnected
 from trivet.testing import WebSocketRefused
 
 pytestmark = pytest.mark.live
@@ -101,6 +116,37 @@ def application(told: Told, *, traced: bool) -> App:
 
         return EventStream(feed)
 
+    @app.post("/reads")
+    async def asks(request: Request) -> None:
+        told.began.set()
+        await request.body()
+
+    @app.post("/parts")
+    async def parts(request: Request) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            async for _ in request.stream():
+                told.began.set()
+
+    async def begins() -> None:
+        told.began.set()
+
+    first = [Depends(begins)]
+
+    @app.post("/parsed", dependencies=first)
+    @app.post("/stops", dependencies=first, on_disconnect="cancel")
+    async def parsed(body: Annotated[list[int], Body()]) -> None: ...
+
+    @app.post("/form", dependencies=first)
+    async def form(upload: UploadFile) -> None: ...
+
+    @app.post("/goes-on")
+    async def goes_on(request: Request) -> str:
+        told.began.set()
+        with suppress(ClientDisconnected):
+            await request.body()
+        return "made do with what there was"
+
     @app.websocket("/ws/{how}")
     async def socket(ws: WebSocket, how: str) -> None:
         if how == "refused":
@@ -131,6 +177,15 @@ async def leaves(served: Served, told: Told, path: bytes) -> None:
     """A client that goes when the handler has begun."""
     async with await served.connect() as stream:
         await stream.send_all(get(path))
+        await told.began.wait()
+
+
+async def uploads_half(served: Served, told: Told, path: bytes) -> None:
+    """A client that goes in the middle of its body."""
+    kind = b"multipart/form-data; boundary=b" if path == b"/form" else b"application/json"
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n" % (path, kind)
+    async with await served.connect() as stream:
+        await stream.send_all(head + b"--b\r\n" if path == b"/form" else head + b"[1, ")
         await told.began.wait()
 
 
@@ -185,6 +240,36 @@ async def test_each_outcome_is_one_word(
     attributes: Any = span.attributes
     assert (attributes["http.route"], attributes["trivet.outcome"]) == (route, outcome)
     assert attributes.get("trivet.request_id", "-") == line["request_id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "outcome"),
+    [
+        (b"/reads", 499, "disconnected"),
+        (b"/parts", 499, "disconnected"),
+        (b"/parsed", 499, "disconnected"),
+        (b"/form", 499, "disconnected"),
+        (b"/stops", 499, "disconnected"),
+        (b"/goes-on", 200, "returned"),
+    ],
+)
+async def test_a_client_that_leaves_in_its_body_is_no_failure(
+    caplog: pytest.LogCaptureFixture, path: bytes, status: int, outcome: str
+) -> None:
+    """A POST is not stopped by it, and still cannot go on without its body, unless it says so itself."""
+    caplog.set_level(logging.INFO, "trivet")
+    told = Told(App(), InMemorySpanExporter())
+    application(told, traced=True)
+    async with served(told) as server:
+        await uploads_half(server, told, path)
+    (line,) = [each.__dict__ for each in caplog.records if each.name == "trivet.access"]
+    route = path.decode()
+    assert (line["method"], line["route"], line["status"], line["outcome"]) == ("POST", route, status, outcome)
+    (counted,) = counts_of(told).snapshot()
+    assert (counted.route, counted.method, counted.ended) == (route, "POST", {(status, outcome): 1})
+    attributes: Any = told.span().attributes
+    assert (attributes["http.route"], attributes["trivet.outcome"]) == (route, outcome)
+    assert [each for each in caplog.records if each.levelno > logging.INFO] == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -171,6 +172,72 @@ def test_in_a_run_of_its_own_its_thread_sees_what_goes_on(caplog: pytest.LogCapt
         if thread.name == "trivet slow steps":
             thread.join(5)
             assert not thread.is_alive()
+
+
+class Looks:
+    """In the place of the event that stops the thread: it is not set the first few times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def wait(self, timeout: float) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def test_a_look_that_fails_is_told_of_once_and_the_next_ones_are_made(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The frames that it looks at are those of another thread, which goes on meanwhile."""
+    slow, made = SlowSteps(threshold=0.1), list[int]()
+
+    def look(self: SlowSteps) -> None:
+        made.append(1)
+        raise AttributeError("gone")
+
+    monkeypatch.setattr(SlowSteps, "_look", look)
+    stop: Any = Looks(5)
+    slow._watch(stop)
+    assert len(made) == 5
+    (record,) = [record for record in caplog.records if record.name == "trivet.slow"]
+    assert record.exc_info is not None
+    assert "failed; it goes on" in record.getMessage()
+
+
+async def test_without_a_thread_slow_steps_are_told_of_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The system has no more of them: that is no reason not to start."""
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def work() -> None:
+        clock.pass_(1)
+
+    slow, clock = SlowSteps(threshold=0.1), Clock()
+    slow._clock = clock
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with slow:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work, name="the slow one")
+    assert lines(caplog) == [
+        "slow steps are told of without the place in the code: can't start new thread",
+        "the task the slow one held up the event loop for 1000 ms",
+    ]
+
+
+async def test_one_that_trio_has_thrown_out_can_be_left(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    """It failed between two steps: Trio says so, and goes on without it, and so does the application."""
+
+    def broken() -> float:
+        raise ValueError("no time")
+
+    with watched.slow:
+        watched.slow._clock = broken
+        await trio.lowlevel.checkpoint()
+    (record,) = [record for record in caplog.records if record.name.startswith("trio")]
+    assert "disabled" in record.getMessage()
 
 
 async def test_who_was_seen_too_late_is_not_taken_for_the_next(

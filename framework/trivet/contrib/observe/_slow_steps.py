@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Final, NamedTuple
 
@@ -83,7 +84,8 @@ class SlowSteps(trio.abc.Instrument):
         return self
 
     def __exit__(self, *_: object) -> None:
-        trio.lowlevel.remove_instrument(self)
+        with suppress(KeyError):  # it failed, and Trio has thrown it out, as it says in the log
+            trio.lowlevel.remove_instrument(self)
         self.after_run()
 
     # What Trio calls ----------------------------------------------------------------------------------------------
@@ -92,7 +94,11 @@ class SlowSteps(trio.abc.Instrument):
         """Start watching."""
         self._loop = threading.get_ident()
         self._stop = threading.Event()
-        threading.Thread(target=self._watch, args=(self._stop,), name="trivet slow steps", daemon=True).start()
+        thread = threading.Thread(target=self._watch, args=(self._stop,), name="trivet slow steps", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are as many as the system allows
+            log.warning("slow steps are told of without the place in the code: %s", error)
 
     def after_run(self) -> None:
         """Stop watching."""
@@ -119,8 +125,16 @@ class SlowSteps(trio.abc.Instrument):
     # Who it was ---------------------------------------------------------------------------------------------------
 
     def _watch(self, stop: threading.Event) -> None:
+        said = False
         while not stop.wait(self.threshold / 3):
-            self._look()
+            try:
+                self._look()
+            except Exception:
+                # It looks at what another thread is changing. The next look may be luckier; this step is told of all
+                # the same, without its place.
+                if not said:
+                    log.exception("the thread that looks for slow steps failed; it goes on, and says so this once")
+                said = True
 
     def _look(self) -> None:
         """Take down where the loop's thread is, if it has been in one step for too long."""
