@@ -141,8 +141,8 @@ async def check_limit() -> None:
 redis = Redis("redis://localhost")
 
 
-@app.get("/visits")
-async def visits(redis: Annotated[Redis, Depends(redis, scope="app")]) -> bool:
+@app.get("/counted")
+async def counted(redis: Annotated[Redis, Depends(redis, scope="app")]) -> bool:
     assert_type(redis.error, str | None)
     await redis.execute("SET", "a", 1, "PX", b"10")
     await redis.execute("SET", "a", None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -151,7 +151,7 @@ async def visits(redis: Annotated[Redis, Depends(redis, scope="app")]) -> bool:
         connection.send_command(b"SUBSCRIBE", b"news")
     async with redis as entered:
         assert_type(entered, Redis)
-    assert_type(await RedisSessionStore(redis).get("a"), bytes | None)
+    Sessions(store=RedisSessionStore(redis, prefix="shop:"))
     return redis.up
 
 
