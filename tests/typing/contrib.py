@@ -141,7 +141,7 @@ async def check_limit() -> None:
 redis = Redis("redis://localhost")
 
 
-@app.get("/counted")
+@app.get("/visits")
 async def counted(redis: Annotated[Redis, Depends(redis, scope="app")]) -> bool:
     assert_type(redis.error, str | None)
     await redis.execute("SET", "a", 1, "PX", b"10")
