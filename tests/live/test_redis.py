@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import random
+import ssl
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 import trio
+import trio.lowlevel
+import trustme
 from coredis.exceptions import ConnectionError as Lost
 from coredis.exceptions import WrongTypeError
 
@@ -116,6 +122,52 @@ async def test_who_is_cancelled_leaves_the_others_their_replies(server: RedisSer
         assert sorted(map(int, replies)) == list(range(1, 20, 2))
         assert await redis.execute("ECHO", "as before") == b"as before"
         assert redis.losses == 0
+
+
+async def test_no_reply_is_ever_anothers(server: RedisServer) -> None:
+    """However many are cancelled, at whatever moment, each of the others has its own reply."""
+    chance = random.Random(7)
+    outcomes: Counter[str] = Counter()
+
+    async def ask(redis: Redis, number: int, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            if number % 3:
+                reply = await redis.execute("ECHO", number)
+            else:
+                reply = await redis.run(Script("return ARGV[1]"), arguments=[number])
+            assert reply == b"%d" % number
+            outcomes["answered"] += 1
+            return
+        outcomes["cancelled"] += 1
+
+    async with connecting(server) as redis:
+        async with trio.open_nursery() as nursery:
+            for number in range(600):
+                nursery.start_soon(ask, redis, number, chance.choice([SECONDS, chance.uniform(0, 0.02)]))
+                if number % 20 == 0:
+                    await trio.lowlevel.checkpoint()
+        assert await redis.execute("ECHO", "last") == b"last"
+        assert redis.losses == 0
+    assert outcomes.total() == 600
+    assert min(outcomes["answered"], outcomes["cancelled"]) > 0
+
+
+async def test_it_is_left_at_once_while_the_server_hangs(server: RedisServer) -> None:
+    """Nothing is waited for, neither a reply nor a goodbye; who waits for a reply is told."""
+    told = 0
+
+    async def ask(redis: Redis) -> None:
+        nonlocal told
+        with pytest.raises(RedisAway):
+            await redis.execute("GET", "a")
+        told += 1
+
+    with trio.fail_after(SLOW):
+        async with trio.open_nursery() as nursery, connecting(server, command_timeout=60) as redis:
+            server.freeze()
+            nursery.start_soon(ask, redis)
+            await trio.testing.wait_all_tasks_blocked()
+    assert told == 1
 
 
 async def test_whoever_is_cancelled_before_leaves_the_connection_as_it_was(server: RedisServer) -> None:
@@ -347,6 +399,25 @@ async def test_a_password_and_a_database_in_the_url() -> None:
                 pass
         assert "password" in str(info.value)
         assert "wrong@" not in str(info.value)
+
+
+async def test_over_tls_the_name_is_checked(tmp_path: Path) -> None:
+    """A certificate of a trusted authority is believed for the name that stands in it, and no other."""
+    authority = trustme.CA()
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    port, pem = str(free_port()), str(tmp_path / "server.pem")
+    options = ["--tls-port", port, "--tls-cert-file", pem, "--tls-key-file", pem, "--tls-auth-clients", "no"]
+    async with redis_server(*options, "--tls-ca-cert-file", pem) as server:
+        async with Redis(f"rediss://localhost:{port}", connect_timeout=SLOW, ssl_context=context) as redis:
+            assert await redis.execute("PING") == b"PONG"
+            server.freeze()
+        server.thaw()
+        for url, given in ((f"rediss://127.0.0.1:{port}", context), (f"rediss://localhost:{port}", None)):
+            with pytest.raises(RedisAway, match="certificate verify failed"):
+                async with Redis(url, connect_timeout=SLOW, ssl_context=given, required=True):
+                    pass
 
 
 async def test_a_socket_of_the_file_system() -> None:

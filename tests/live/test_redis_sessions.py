@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Annotated
 
 import pytest
 import trio
 
 from tests.harness.redis_server import RedisServer, redis_server
-from tests.live.test_redis import connecting
-from trivet.contrib.redis import RedisAway, RedisSessionStore
+from tests.live.test_redis import connecting, until
+from trivet import App, Depends
+from trivet.contrib.redis import Redis, RedisAway, RedisSessionStore
+from trivet.contrib.sessions import Session, Sessions
+from trivet.testing import TestClient
 
 pytestmark = pytest.mark.live
 
@@ -59,3 +63,56 @@ async def test_a_store_that_is_away_says_so(server: RedisServer) -> None:
         for call in (store.get("k"), store.set("k", b"", 5), store.delete("k")):
             with pytest.raises(RedisAway):
                 await call
+
+
+def counting(redis: Redis) -> App:
+    """An application that counts in a session."""
+    app, sessions = App(), Sessions(store=RedisSessionStore(redis))
+
+    @app.post("/")
+    async def count(session: Annotated[Session, Depends(sessions)]) -> int:
+        session["n"] = session.get("n", 0) + 1
+        number: int = session["n"]
+        return number
+
+    @app.delete("/")
+    async def end(session: Annotated[Session, Depends(sessions)]) -> None:
+        session.clear()
+
+    return app
+
+
+async def test_applications_share_their_sessions(server: RedisServer) -> None:
+    """What one has put into a session another one finds, and what one has ended is over for all."""
+    one, other = connecting(server), connecting(server)
+    async with TestClient(counting(one)) as first, TestClient(counting(other)) as second:
+        assert (await first.post("/")).json() == 1
+        cookies = dict(first.cookies)
+        for client, number in ((second, 2), (first, 3)):
+            client.cookies.clear()
+            assert (await client.post("/", headers=sent(cookies))).json() == number
+        second.cookies.clear()
+        assert (await second.delete("/", headers=sent(cookies))).status_code == 204
+        first.cookies.clear()
+        assert (await first.post("/", headers=sent(cookies))).json() == 1
+
+
+async def test_nobody_is_logged_out_by_an_outage(server: RedisServer) -> None:
+    """While Redis is away a session is answered with 503, and its cookie stays what it was."""
+    redis = connecting(server, command_timeout=0.3)
+    async with TestClient(counting(redis)) as client:
+        await client.post("/")
+        cookies = dict(client.cookies)
+        client.cookies.clear()
+        server.freeze()
+        refused = await client.post("/", headers=sent(cookies))
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert "set-cookie" not in refused.headers
+        server.thaw()
+        await until(lambda: redis.up)
+        assert (await client.post("/", headers=sent(cookies))).json() == 2
+
+
+def sent(cookies: dict[str, str]) -> dict[str, str]:
+    """The field that a browser sends them in."""
+    return {"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}

@@ -151,7 +151,7 @@ async def counted(redis: Annotated[Redis, Depends(redis, scope="app")]) -> bool:
         connection.send_command(b"SUBSCRIBE", b"news")
     async with redis as entered:
         assert_type(entered, Redis)
-    assert_type(await RedisSessionStore(redis).get("a"), bytes | None)
+    Sessions(store=RedisSessionStore(redis, prefix="shop:"))
     return redis.up
 
 

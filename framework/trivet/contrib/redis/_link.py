@@ -75,7 +75,10 @@ class Link:
                 self._nursery.start_soon(self._await_in_its_place, request, name)
             raise
         await trio.lowlevel.checkpoint_if_cancelled()
-        raise RedisAway(self._place, self.reason or why(lost)) from lost
+        try:
+            raise RedisAway(self._place, self.reason or why(lost)) from lost
+        finally:
+            del lost  # a traceback's frame that holds its own exception is a cycle
 
     async def _reply(self, request: Any, name: bytes) -> Any:
         # In two halves: if this process itself was busy all the time, the reply may lie there unread, and is had as

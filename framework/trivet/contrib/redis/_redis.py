@@ -222,7 +222,10 @@ class Redis:
         # coredis raises an error of its own, and not `Cancelled`, if it is cancelled while it says hello.
         await trio.lowlevel.checkpoint_if_cancelled()
         over = f"no connection in {self._connect_timeout:g} s"
-        raise RedisAway(self.place, over if failure is None or scope.cancel_called else why(failure)) from failure
+        try:
+            raise RedisAway(self.place, over if failure is None or scope.cancel_called else why(failure)) from failure
+        finally:
+            del failure  # a traceback's frame that holds its own exception is a cycle
 
     async def _keep_connected(
         self, nursery: trio.Nursery, required: bool, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
