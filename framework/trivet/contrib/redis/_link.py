@@ -1,0 +1,107 @@
+"""One open connection: commands go out on it as they come, and each caller gets its own reply.
+
+This file owns that pairing, whoever is cancelled meanwhile, and when a connection counts as lost. It knows neither when
+another one is made nor what commands mean.
+
+Redis answers in the order in which it was asked. So many callers share one connection without waiting for each other,
+and a caller that leaves changes nothing for the others as long as its reply is still read and thrown away, which is
+what coredis' `Request` does. What is not used is coredis' pool: a caller that is cancelled while it has a connection
+from there takes the place with it, for good, and when all 64 are gone the next one waits for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+from coredis.connection import BaseConnection
+from coredis.exceptions import ConnectionError as Lost
+from coredis.exceptions import ResponseError
+
+from ._away import RedisAway, why
+
+
+class Link:
+    """A connection that is open, or was.
+
+    Args:
+        connection: coredis', that runs or is about to.
+        place: where to, for messages.
+        timeout: seconds that each command has.
+        nursery: as long as this lives, replies are waited for.
+    """
+
+    def __init__(self, connection: BaseConnection, place: str, timeout: float, nursery: trio.Nursery) -> None:
+        self.connection = connection
+        self.ended = trio.Event()
+        self.reason = ""
+        """Why it has ended, or is about to, in one line; empty: it can be used."""
+        self._place = place
+        self._timeout = timeout
+        self._nursery = nursery
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Open it, keep it open, and close it when cancelled or lost; started when commands may come."""
+        try:
+            await self.connection.run(task_status=task_status)
+        finally:
+            self.reason = self.reason or why(self.connection._last_error)
+            self.ended.set()
+
+    async def ask(self, name: bytes, arguments: Sequence[bytes]) -> Any:
+        """Send a command and return its reply.
+
+        Raises:
+            RedisAway: the connection is lost, or there was no reply in time, and now it is lost.
+            coredis.exceptions.RedisError: that is the reply.
+
+        Cancellation: the reply is read and thrown away.
+        """
+        deadline = trio.current_time() + self._timeout
+        request: Any = None
+        try:
+            request = self.connection.create_request(name, *arguments, decode=False)
+            with trio.CancelScope(deadline=deadline):
+                return await request
+        except Lost as error:  # or it is there, but is still loading its data
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise RedisAway(self._place, self.reason or why(error)) from error
+        except trio.Cancelled:
+            # Somebody has to notice if no answer ever comes: callers with less time than a command has may all leave
+            # before it is over.
+            if request is not None and not self.ended.is_set():
+                self._nursery.start_soon(self._await_in_its_place, request, name, deadline)
+            raise
+        raise self._overdue(name)
+
+    async def _await_in_its_place(self, request: Any, name: bytes, deadline: float) -> None:
+        with trio.CancelScope(deadline=deadline):
+            try:
+                await request
+            except Exception:  # noqa: BLE001 - nobody is interested any more
+                pass
+            return
+        self._overdue(name)
+
+    def _overdue(self, name: bytes) -> RedisAway:
+        """There was no reply in time: give the connection up, since whatever follows would wait behind it."""
+        self.close(f"no answer to {name.decode()} in {self._timeout:g} s")
+        return RedisAway(self._place, self.reason)
+
+    def close(self, reason: str) -> None:
+        """Let it end; all who wait for a reply are told."""
+        self.reason = self.reason or reason
+        self.connection.invalidate(reason)
+
+    async def watch(self, every: float) -> None:
+        """Return when it has ended; ask it every so many seconds whether it has, which is not seen when the other
+        machine has gone, or something between has forgotten the connection."""
+        while True:
+            with trio.move_on_after(every):
+                await self.ended.wait()
+                return
+            try:
+                await self.ask(b"PING", ())
+            except (RedisAway, ResponseError):  # the latter is an answer, too: to users that may not PING, for example
+                pass

@@ -1,0 +1,318 @@
+"""The connection to a Redis, against a real redis-server that is frozen, killed and started again."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Annotated, Any
+
+import coredis
+import pytest
+import trio
+
+from tests.harness import free_port
+from tests.harness.redis_server import RedisServer, redis_server
+from trivet import App, Depends
+from trivet.contrib.redis import Redis, RedisAway, Script
+from trivet.testing import TestClient
+
+SECONDS = 10.0
+"""In which whatever is waited for has happened, on a machine with other things to do."""
+
+SLOW = 5.0
+"""Seconds of a command: a test that waits for one of these has failed."""
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[RedisServer]:
+    """A redis-server."""
+    async with redis_server() as server:
+        yield server
+
+
+def connecting(server: RedisServer, **options: Any) -> Redis:
+    """A Redis that takes its time before it gives up, but not before it tries again."""
+    return Redis(server.url, **{"command_timeout": SLOW, "connect_timeout": SLOW, "backoff": 0.01, **options})
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what happens on the other side of a socket."""
+    with trio.fail_after(SECONDS):
+        while not condition():  # noqa: ASYNC110 - there is no event for it
+            await trio.sleep(0.005)
+
+
+async def test_commands_have_their_replies(server: RedisServer) -> None:
+    """Texts are sent as UTF-8, numbers as such, and come back as bytes, in whatever structure RESP3 has."""
+    async with connecting(server) as redis:
+        assert redis.up
+        assert redis.error is None
+        assert await redis.execute("set", "schlüssel", "wert") == b"OK"
+        assert await redis.execute("GET", "schlüssel".encode()) == b"wert"
+        assert await redis.execute("INCRBYFLOAT", "pi", 3.25) == b"3.25"
+        assert await redis.execute("INCR", "n") == 1
+        assert await redis.execute("GET", "nobody") is None
+        await redis.execute("HSET", "h", "a", 1, "b", 2)
+        assert await redis.execute("HGETALL", "h") == {b"a": b"1", b"b": b"2"}
+        with pytest.raises(coredis.exceptions.WrongTypeError):
+            await redis.execute("INCR", "h")
+        assert await redis.execute("PING") == b"PONG"
+    assert not redis.up
+
+
+async def test_many_callers_share_one_connection(server: RedisServer) -> None:
+    """Each gets its own reply, and the server has seen no further connection."""
+    replies: dict[int, bytes] = {}
+
+    async def echo(redis: Redis, number: int) -> None:
+        replies[number] = await redis.execute("ECHO", number)
+
+    async with connecting(server) as redis:
+        before = (await redis.execute("INFO", "stats")).split(b"total_connections_received:")[1].split(b"\r")[0]
+        async with trio.open_nursery() as nursery:
+            for number in range(300):
+                nursery.start_soon(echo, redis, number)
+        after = (await redis.execute("INFO", "stats")).split(b"total_connections_received:")[1].split(b"\r")[0]
+    assert replies == {number: b"%d" % number for number in range(300)}
+    assert before == after
+
+
+async def test_who_is_cancelled_leaves_the_others_their_replies(server: RedisServer) -> None:
+    """A caller that is cancelled while the server is busy costs nobody a reply, and no connection either."""
+    replies: list[bytes] = []
+    cancelled: list[bool] = []
+
+    async def ask(redis: Redis, number: int) -> None:
+        with trio.CancelScope() as scope:
+            scopes[number] = scope
+            replies.append(await redis.execute("ECHO", number))
+        cancelled.append(scope.cancelled_caught)
+
+    async with connecting(server) as redis:
+        scopes: dict[int, trio.CancelScope] = {}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(redis.execute, "DEBUG", "SLEEP", "0.1")
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(20):
+                nursery.start_soon(ask, redis, number)
+            await until(lambda: len(scopes) == 20)
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(0, 20, 2):
+                scopes[number].cancel()
+        assert sum(cancelled) == 10
+        assert sorted(map(int, replies)) == list(range(1, 20, 2))
+        assert await redis.execute("ECHO", "as before") == b"as before"
+        assert redis.losses == 0
+
+
+async def test_whoever_is_cancelled_before_leaves_the_connection_as_it_was(server: RedisServer) -> None:
+    """A caller that is cancelled already sends nothing that a later one could take for its own reply."""
+    async with connecting(server) as redis:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await redis.execute("ECHO", "nobody waits for this")
+        assert scope.cancelled_caught
+        assert await redis.execute("ECHO", "mine") == b"mine"
+
+
+async def test_a_server_that_hangs_is_given_up_in_time(server: RedisServer) -> None:
+    """A command fails after `command_timeout`; the next one does at once; when the server is back, all is well."""
+    async with connecting(server, command_timeout=0.1, connect_timeout=0.1) as redis:
+        server.freeze()
+        with pytest.raises(RedisAway, match=r"no answer to GET in 0\.1 s"):
+            await redis.execute("GET", "a")
+        assert not redis.up
+        for _ in range(1000):  # together they would take longer than anybody waits, if each took a tenth of a second
+            with pytest.raises(RedisAway):
+                await redis.execute("GET", "a")
+        server.thaw()
+        await until(lambda: redis.up)
+        assert await redis.execute("PING") == b"PONG"
+        assert redis.losses == 1
+
+
+async def test_a_server_that_hangs_is_noticed_although_nobody_waits_for_it(server: RedisServer) -> None:
+    """Callers that have less time than a command takes with them what they know; the connection is given up anyway."""
+    async with connecting(server, command_timeout=0.1, connect_timeout=0.1) as redis:
+        server.freeze()
+        with trio.move_on_after(0.01) as scope:
+            await redis.execute("GET", "a")
+        assert scope.cancelled_caught
+        await until(lambda: not redis.up)
+        server.thaw()
+        await until(lambda: redis.up)
+
+
+async def test_a_killed_server_is_found_again(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Who waits for a reply is told, who comes meanwhile is told at once, and the log has one line for each change."""
+    caplog.set_level(logging.INFO, "trivet")
+    told: list[RedisAway] = []
+
+    async def ask(redis: Redis) -> None:
+        with pytest.raises(RedisAway) as info:
+            await redis.execute("DEBUG", "SLEEP", 5)
+        told.append(info.value)
+
+    async with connecting(server) as redis:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, redis)
+            await trio.testing.wait_all_tasks_blocked()
+            server.kill()
+        assert len(told) == 1
+        await until(lambda: "ConnectionRefusedError" in str(redis.error))
+        since = redis.since
+        assert since is not None
+        with pytest.raises(RedisAway, match="Connection refused"):
+            await redis.execute("GET", "a")
+        await server.restart()
+        await until(lambda: redis.up)
+        assert redis.since is not None
+        assert redis.since > since
+        assert redis.error is None
+        assert await redis.execute("PING") == b"PONG"
+    lines = [record.getMessage() for record in caplog.records if record.name == "trivet.contrib.redis"]
+    assert [line.partition(" is ")[2].partition(" ")[0].rstrip(":") for line in lines] == ["away", "back"]
+
+
+async def test_it_may_be_away_at_the_start(server: RedisServer) -> None:
+    """An application starts without its Redis, unless it is required, and finds it later."""
+    server.kill()
+    with pytest.raises(RedisAway, match="Connection refused"):
+        async with connecting(server, required=True):
+            pass
+    async with connecting(server, max_backoff=0.02) as redis:
+        assert not redis.up
+        with pytest.raises(RedisAway):
+            await redis.execute("PING")
+        await server.start()
+        await until(lambda: redis.up)
+        assert redis.losses == 0
+
+
+async def test_what_is_raised_inside_comes_out_as_it_is(server: RedisServer) -> None:
+    """An error of the body is not wrapped in a group, whoever else is in it."""
+    with pytest.raises(ZeroDivisionError):
+        async with connecting(server) as redis, redis:
+            _ = 1 / 0
+    assert not redis.up
+
+
+async def test_a_connection_of_ones_own(server: RedisServer) -> None:
+    """It can subscribe while the shared one goes on, is closed at the end, and its loss is told to whoever reads."""
+    async with connecting(server) as redis:
+        async with redis.dedicated() as connection:
+            connection.send_command(b"SUBSCRIBE", b"news")
+            messages = connection.push_messages
+            assert (await anext(messages))[:2] == [b"subscribe", b"news"]
+            assert await redis.execute("PUBLISH", "news", "it rains") == 1
+            assert await anext(messages) == [b"message", b"news", b"it rains"]
+        with trio.fail_after(SECONDS):
+            while await redis.execute("PUBLISH", "news", "nobody there"):  # noqa: ASYNC110
+                await trio.sleep(0.005)
+        async with redis.dedicated() as connection:
+            server.kill()
+            with trio.fail_after(SECONDS), pytest.raises(coredis.exceptions.ConnectionError):
+                await connection.create_request(b"BLPOP", b"q", 0)
+        await until(lambda: not redis.up)
+        with pytest.raises(RedisAway):
+            async with redis.dedicated():
+                pass
+
+
+async def test_a_script_is_known_again_after_a_restart(server: RedisServer) -> None:
+    """It is sent in full only where the server does not know it: at first, and after it has forgotten everything."""
+    script = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+    async with connecting(server) as redis:
+        assert await redis.run(script, ["n"], [2]) == 2
+        assert await redis.run(script, ["n"], [2]) == 4
+        assert b"cmdstat_eval:calls=1," in await redis.execute("INFO", "commandstats")
+        await server.restart()
+        await until(lambda: redis.up)
+        assert await redis.run(script, ["n"], [2]) == 2
+
+
+async def test_a_wrong_argument_is_its_callers_alone(server: RedisServer) -> None:
+    """What cannot be sent is refused before it is anywhere near the connection."""
+    async with connecting(server) as redis:
+        for value in (None, True, ["a"], {"a": 1}):
+            with pytest.raises(TypeError, match="an argument of SET is a"):
+                await redis.execute("SET", "a", value)  # type: ignore[arg-type]
+        with pytest.raises(UnicodeEncodeError):
+            await redis.execute("SET", "a", "\ud800")
+        assert await redis.execute("SET", "a", "XREAD") == b"OK"
+        assert redis.losses == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["BLPOP", "a", 0], ["subscribe", "a"], ["MULTI"], ["SELECT", 1], ["XREAD", "block", 0, "STREAMS", "a", 0]],
+    ids=lambda command: str(command[0]),
+)
+async def test_what_is_not_for_a_shared_connection_is_refused(command: list[Any], server: RedisServer) -> None:
+    """A command that would let all others wait, or change the connection under them, names the remedy."""
+    async with connecting(server) as redis:
+        with pytest.raises(ValueError, match=r"redis\.dedicated\(\)"):
+            await redis.execute(*command)
+        assert await redis.execute("XREAD", "COUNT", 1, "STREAMS", "block", 0) is None
+
+
+async def test_it_is_a_provider(server: RedisServer) -> None:
+    """It is connected as long as the application lives; a handler that it is away for answers with 503."""
+    redis, app = connecting(server), App()
+
+    @app.get("/visits")
+    async def visits(redis: Annotated[Redis, Depends(redis, scope="app")]) -> int:
+        number: int = await redis.execute("INCR", "visits")
+        return number
+
+    async with TestClient(app) as client:
+        assert (await client.get("/visits")).json() == 1
+        server.kill()
+        await until(lambda: not redis.up)
+        answer = await client.get("/visits")
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert "127.0.0.1" not in answer.text
+    assert not redis.up
+
+
+async def test_a_password_and_a_database_in_the_url() -> None:
+    """They are given at each connection; a wrong one is an outage that says why, without showing it."""
+    async with redis_server("--requirepass", "p@ss") as server:
+        place = f"127.0.0.1:{server.port}"
+        async with Redis(f"redis://:p%40ss@{place}/3") as redis:
+            await redis.execute("SET", "a", 1)
+            assert b"db3:keys=1" in await redis.execute("INFO", "keyspace")
+        with pytest.raises(RedisAway) as info:
+            async with Redis(f"redis://:wrong@{place}", required=True):
+                pass
+        assert "password" in str(info.value)
+        assert "wrong@" not in str(info.value)
+
+
+async def test_a_socket_of_the_file_system() -> None:
+    """`unix:///path` is connected to as a host is."""
+    with tempfile.TemporaryDirectory(prefix="trivet-redis-") as directory:
+        path = f"{directory}/s"
+        async with redis_server("--unixsocket", path) as server, Redis(f"unix://{path}") as redis:
+            assert await redis.execute("PING") == b"PONG"
+            server.kill()
+            await until(lambda: not redis.up)
+
+
+async def test_a_server_that_takes_connections_and_says_nothing() -> None:
+    """An attempt has `connect_timeout`, whatever it is that takes time."""
+    async with trio.open_nursery() as nursery:
+        port = free_port()
+        await nursery.start(partial(trio.serve_tcp, silent, port, host="127.0.0.1"))
+        with pytest.raises(RedisAway, match="no connection in"):
+            async with Redis(f"redis://127.0.0.1:{port}", connect_timeout=0.05, required=True):
+                pass
+        nursery.cancel_scope.cancel()
+
+
+async def silent(stream: trio.SocketStream) -> None:
+    """Listen, and say nothing."""
+    await trio.sleep_forever()
