@@ -82,13 +82,15 @@ class LocalHub:
         room = self.rooms.get(message.topic)
         if room is None:
             return []
-        if message.position is not None:
+        if message.position is None:
+            gone, full = fan_out(room, message)  # nobody can have been given it
+        else:
             if message.position <= room.position:
                 return []  # a backend that has connected again starts where it is sure of
             if room.catching_up:
                 room.caught_up(message.position)
             room.position = message.position
-        gone, full = fan_out(room.live, message)
+            gone, full = fan_out(room.live, message)
         if gone:
             self._expel(gone)
         return full
