@@ -9,9 +9,10 @@ except ImportError as error:
     raise ImportError('trivet.contrib.redis needs coredis:  pip install "trivet[redis]"') from error
 
 from ._away import RedisAway as RedisAway
+from ._broadcast import RedisBroadcast as RedisBroadcast
 from ._redis import Redis as Redis
 from ._script import Script as Script
 
-__all__ = ["Redis", "RedisAway", "Script"]
+__all__ = ["Redis", "RedisAway", "RedisBroadcast", "Script"]
 
 del _coredis
