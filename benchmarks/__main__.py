@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from . import asleep, gates, report, results, room, wrk
+from . import asleep, gates, report, resp, results, room, wrk
 from .arguments import positive
 from .asleep import Asleep
 from .cases import STOCK, TYPED, WORK, Case
@@ -34,10 +34,11 @@ from .peers import (
     Peer,
 )
 from .processes import cores, descriptors
+from .resp import Ratio
 from .room import Room
 from .servers import Unusable, running
 
-SECTIONS: Final = ("work", "stock", "asleep", "room")
+SECTIONS: Final = ("work", "stock", "asleep", "room", "redis")
 
 PAGE: Final = Path(__file__).with_name("RESULTS.md")
 
@@ -63,6 +64,7 @@ class Run:
     cells: dict[str, list[Cell]] = field(default_factory=dict)
     sleepers: list[Asleep] = field(default_factory=list)
     rooms: list[Room] = field(default_factory=list)
+    redis: list[Ratio] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -174,6 +176,16 @@ def _sections(
         _print(_asleep_lines(run))
     if "room" in options.sections:
         _rooms(run, options, server_core, min(options.listeners, allowed))
+    if "redis" in options.sections and options.only is None:
+        _redis(run, options, server_core)
+
+
+def _redis(run: Run, options: argparse.Namespace, core: int | None) -> None:
+    if missing := resp.missing():
+        _print([*_redis_lines(run), f"Not measured: there is no {' and no '.join(missing)} here."])
+        return
+    run.redis = resp.measure(core, 1, 4_000) if options.quick else resp.measure(core, options.rounds or 5, 200_000)
+    _print(_redis_lines(run))
 
 
 def _rooms(run: Run, options: argparse.Namespace, core: int | None, listeners: int) -> None:
@@ -250,6 +262,10 @@ def _room_lines(run: Run) -> list[str]:
     return ["## A room of WebSockets", "", *room.table(run.rooms, ROOM_BASE)] if run.rooms else []
 
 
+def _redis_lines(run: Run) -> list[str]:
+    return ["## mini_redis beside redis-server", "", *(resp.table(run.redis) if run.redis else [])]
+
+
 def _gate_lines(run: Run, by_rate: bool) -> Iterator[str]:
     cells = run.compared["work"].samples if "work" in run.compared else {}
     typed = cells.get(gates.CELL, {})
@@ -275,8 +291,9 @@ def _finish(run: Run, options: argparse.Namespace, machine: Sequence[tuple[str, 
     tables = [_tables(run, name) for name in run.compared]
     broken = ["## Broken", "", *(f"- {wrong}" for wrong in run.wrong)] if run.wrong else []
     typed = run.compared["work"].samples.get(gates.CELL, {}) if "work" in run.compared else {}
+    redis = _redis_lines(run) if run.redis else []
     if options.results is not None:
-        sections = [each for each in (verdicts, *tables, _asleep_lines(run), _room_lines(run), broken) if each]
+        sections = [each for each in (verdicts, *tables, _asleep_lines(run), _room_lines(run), redis, broken) if each]
         results.write(options.results, machine, sections, report.rows(typed, BASE))
     if options.json is not None:
         options.json.write_text(json.dumps(_plain(run, machine), indent=1) + "\n")
@@ -299,6 +316,7 @@ def _plain(run: Run, machine: Sequence[tuple[str, str]]) -> dict[str, Any]:
         },
         "asleep": [asdict(each) for each in run.sleepers],
         "room": [asdict(each) for each in run.rooms],
+        "redis": [asdict(each) for each in run.redis],
         "wrong": run.wrong,
     }
 

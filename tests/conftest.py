@@ -38,6 +38,19 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.numprocesses = 0
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under CI a test that is skipped is one that is skipped for ever: the run fails, whatever the reason."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # the processes of pytest-xdist have none
+    if under_ci() and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """And says so."""
+    if under_ci() and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("Under CI nothing may be skipped: install what is missing.", red=True)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """`golden(name, text)` compares a text with `tests/golden/NAME.txt`."""

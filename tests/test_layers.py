@@ -37,7 +37,7 @@ FLOORS: list[tuple[str, set[str]]] = [
         },
     ),
     ("fields", {"_fields"}),
-    ("faults, checks of options", {"_faults", "_option_checks"}),
+    ("faults, checks of options", {"_faults", "_option_checks", "_limit_checks"}),
     (
         "values",
         {
@@ -61,6 +61,7 @@ FLOORS: list[tuple[str, set[str]]] = [
             "_convert",
             "_response",
             "_restart",
+            "_repeats",
             "_checks",
             "_document",
             "_modes",
@@ -86,7 +87,8 @@ FLOORS: list[tuple[str, set[str]]] = [
     # ---- the Trio line: nothing in the floors before this one imports trio
     (
         "transport",
-        {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow", "_drain", "_service"},
+        {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow"}
+        | {"_drain", "_patience", "_service"},
     ),
     ("frames", {"_bounds", "_dependency", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
     ("scope", {"_scope", "_watch", "_form"}),
@@ -178,7 +180,7 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
     found = {path.stem for path in CORE for call in calls_of(path) if call.rpartition(".")[2] in openers}
     scope = {"_scope", "_bounds", "_dependency", "_middleware", "_watch"}
     # Of the application's life, not a request's: mounted lifespans, background tasks, the drain, services.
-    life = {"_lifespan", "_tasks", "_drain", "_services"}
+    life = {"_lifespan", "_tasks", "_drain", "_patience", "_services"}
     # It makes the nursery that a handler asked for and hands it to the scope, which enters it.
     assert found <= scope | life | {"_resolve"}
     assert "_scope" in found
@@ -197,10 +199,15 @@ CONTRIB = sorted(path for path in (PACKAGE / "contrib").rglob("*.py") if path.na
 
 @pytest.mark.parametrize("path", CONTRIB, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_contrib_is_written_with_what_everybody_can_import(path: Path) -> None:
-    """Of the package it imports exported names, and the public modules; its own packages do not know each other."""
+    """Of the package it imports exported names, and the public modules; its own packages do not know each other, but
+    for what Redis is put behind."""
     own = f"{PACKAGE.name}.{'.'.join(path.relative_to(PACKAGE).parts[:2])}"
-    shared = {f"{PACKAGE.name}.contrib.{name}" for name in ("_composed", "_tasktree", "_taskframes", "_response")}
+    shared = {
+        f"{PACKAGE.name}.contrib.{name}" for name in ("_composed", "_tasktree", "_taskframes", "_response", "_tokens")
+    }
     public = {PACKAGE.name, f"{PACKAGE.name}.errors", f"{PACKAGE.name}.asgi"}
+    if own == f"{PACKAGE.name}.contrib.redis":
+        public |= {f"{PACKAGE.name}.contrib.{name}" for name in ("broadcast", "ratelimit")}
     inner = {name for name in imports_of(path) if inside(name) is not None}
     assert {name for name in inner - public if not name.startswith(f"{own}.") and name not in shared} == set()
     for node in ast.walk(ast.parse(path.read_text())):

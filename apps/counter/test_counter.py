@@ -39,8 +39,7 @@ async def site(answer: Answer) -> AsyncGenerator[TestClient]:
 async def test_visit_is_registered(registered: service.Visits, autojump_clock: MockClock) -> None:
     """Each visit is POSTed to the counter once, and the visitor is welcomed."""
     async with TestClient(service.app, base_url="http://counter.test") as counter:
-        transport = _To(counter)
-        async with TestClient(main.create_app(URL, transport=transport)) as client:
+        async with TestClient(main.create_app(URL, transport=counter.transport)) as client:
             for n in (1, 2):
                 response = await client.get("/")
                 assert (response.status_code, response.text) == (200, WELCOME)
@@ -170,13 +169,3 @@ async def test_silent_counter_over_a_socket() -> None:
             assert (await client.get("/")).text == SORRY
             assert main.PATIENCE <= trio.current_time() - began < main.PATIENCE + 1
         nursery.cancel_scope.cancel()
-
-
-class _To(httpx.AsyncBaseTransport):
-    """Carries requests to another client's application."""
-
-    def __init__(self, client: TestClient) -> None:
-        self._client = client
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._client.send(request)

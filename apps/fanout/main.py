@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import hypercorn.trio
 import msgspec
-import trio
-from hypercorn.config import Config
 
 from trivet import App, File, Request
 from trivet.contrib.client import Client
 from trivet.contrib.static import StaticFiles
 
 from . import upstreams
+from .beside import beside
 from .itself import Itself, Tally, on_this_server
 from .timeline import Span, Timeline
 from .upstreams import PARTS
@@ -70,8 +67,11 @@ def create_app(
         # to wait in, and in a tree of calls that is a standstill. No margin: what is late is cut off by whoever asked.
         # No retries: what a service in trouble is worth is what the ways decide.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+        services = (
+            beside(upstreams.app, "upstreams") if upstreams_url is None else nullcontext(upstreams_url.rstrip("/"))
+        )
         async with (
-            _running(upstreams_url) as base,
+            services as base,
             Client(transport=transport, limits=limits, margin=0, retry=None) as client,
         ):
             yield {"client": client, "upstreams": base}
@@ -121,23 +121,6 @@ def create_app(
 
     app.mount("/static", StaticFiles(STATIC, cache_control="no-cache"))
     return app
-
-
-@asynccontextmanager
-async def _running(url: str | None) -> AsyncGenerator[str]:
-    """The services' address; they run here, in this process, if somebody else does not run them."""
-    if url is not None:
-        yield url.rstrip("/")
-        return
-    config = Config()
-    config.bind = ["127.0.0.1:0"]
-    config.accesslog = None
-    config.errorlog = None
-    async with trio.open_nursery() as nursery:
-        serve = partial(hypercorn.trio.serve, upstreams.app, config)  # type: ignore[arg-type]  # its own ASGI types
-        addresses: list[str] = await nursery.start(serve)
-        yield addresses[0]
-        nursery.cancel_scope.cancel(reason="the application ends")
 
 
 def _reason(error: Exception) -> str:

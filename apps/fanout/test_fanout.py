@@ -26,23 +26,12 @@ def tally(monkeypatch: pytest.MonkeyPatch) -> upstreams.Tally:
     return fresh
 
 
-class To(httpx.AsyncBaseTransport):
-    """Carries requests to another client's application."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        answer = await self._client.send(request)
-        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
-
-
 @asynccontextmanager
 async def site() -> AsyncGenerator[TestClient]:
     """The application beside its services, in memory."""
     async with (
         TestClient(upstreams.app, base_url=URL) as services,
-        TestClient(main.create_app(URL, transport=To(services))) as client,
+        TestClient(main.create_app(URL, transport=services.transport)) as client,
     ):
         yield client
 

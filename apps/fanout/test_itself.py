@@ -19,27 +19,19 @@ from trivet.testing import TestClient
 HANDLERS = ["series", "loop", "parallel"]
 
 
-class ToItself(httpx.AsyncBaseTransport):
-    """Carries requests to the application that makes them."""
-
-    def __init__(self) -> None:
-        self.client: httpx.AsyncClient | None = None
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        assert self.client is not None
-        answer = await self.client.send(request)
-        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
-
-
 @asynccontextmanager
 async def site() -> AsyncGenerator[TestClient]:
     """The application in memory."""
-    transport = ToItself()
+
+    async def to_itself(request: httpx.Request) -> httpx.Response:
+        return await client.transport.handle_async_request(request)
+
     app = main.create_app(
-        "http://upstreams.test", transport=transport, own_url=lambda request, path: f"http://itself.test{path}"
+        "http://upstreams.test",
+        transport=httpx.MockTransport(to_itself),
+        own_url=lambda request, path: f"http://itself.test{path}",
     )
     async with TestClient(app, base_url="http://itself.test") as client:
-        transport.client = client
         yield client
 
 

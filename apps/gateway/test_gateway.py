@@ -48,6 +48,18 @@ class Behind(httpx.AsyncBaseTransport):
         return TestClient(create_app(Settings(backends=urls, health=HEALTH, **options), transport=self))
 
 
+class Body(httpx.AsyncByteStream):
+    """An empty one, which notes how often it was closed."""
+
+    closed = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b""
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
 async def mirror(request: httpx.Request) -> httpx.Response:
     """The body that came."""
     body = b"".join([part async for part in request.stream])  # type: ignore[union-attr]
@@ -247,44 +259,30 @@ async def test_bodies_stream_both_ways() -> None:
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
 async def test_what_has_no_body_is_closed_too(method: str, status: int) -> None:
     """The backend's connection goes back to the pool; a HEAD has the length of the GET."""
-    closed: list[int] = []
-
-    class Body(httpx.AsyncByteStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            yield b""
-
-        async def aclose(self) -> None:
-            closed.append(1)
+    body = Body()
 
     async def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, headers={"content-length": "1234", "etag": '"x"'}, stream=Body())
+        return httpx.Response(status, headers={"content-length": "1234", "etag": '"x"'}, stream=body)
 
     async with Behind(one=answer).gateway() as client:
         response = await client.request(method, "/")
         assert (response.status_code, response.content, response.headers["etag"]) == (status, b"", '"x"')
         assert response.headers.get("content-length") == ("1234" if method == "HEAD" else None)
-        assert closed
+        assert body.closed
         assert (await client.get("/-/backends")).json()[0]["in_flight"] == 0
 
 
 @pytest.mark.parametrize("malformed", [{"status_code": 600}, {"status_code": 799}, {"headers": {"x-a": "a\x01"}}])
 async def test_an_answer_that_nobody_may_send_on_is_502(malformed: dict[str, Any]) -> None:
     """It is the backend's mistake, not ours; it is closed as any other."""
-    closed: list[int] = []
-
-    class Body(httpx.AsyncByteStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            yield b""
-
-        async def aclose(self) -> None:
-            closed.append(1)
+    body = Body()
 
     async def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(malformed.get("status_code", 200), headers=malformed.get("headers"), stream=Body())
+        return httpx.Response(malformed.get("status_code", 200), headers=malformed.get("headers"), stream=body)
 
     async with Behind(one=answer).gateway() as client:
         assert (await client.get("/")).status_code == 502
-    assert closed == [1]
+    assert body.closed == 1
 
 
 async def test_an_answer_that_breaks_is_not_ended_as_if_it_were_whole() -> None:

@@ -18,6 +18,7 @@ from trivet.contrib.security import OAuth2Password, PasswordForm, Token, token_e
 
 from . import accounts
 from .accounts import Passwords, User
+from .buckets import BUCKETS
 from .connections import Unavailable
 from .notebook import Draft, Note, Notebook, Page, Patch, Tag
 from .settings import Settings, settings
@@ -118,10 +119,10 @@ Read: TypeAlias = Annotated[Note, Depends(note)]
 ToChange: TypeAlias = Annotated[Note, Depends(note_to_change)]
 
 
-# ---- how often
+# ---- how often; when it cannot be counted, nobody signs in: who guesses passwords must not gain by an outage
 
-registrations = RateLimit(10, per=3600, name="registrations")
-logins = RateLimit(20, per=60, name="logins")
+registrations = RateLimit(10, per=3600, name="registrations", backend=BUCKETS)
+logins = RateLimit(20, per=60, name="logins", backend=BUCKETS, on_failure="refuse")
 
 
 async def name_tried(form: Annotated[PasswordForm, Form()]) -> str:
@@ -129,7 +130,7 @@ async def name_tried(form: Annotated[PasswordForm, Form()]) -> str:
     return form.username
 
 
-logins_of_one = RateLimit(10, per=60, name="logins_of_one", key=name_tried)
+logins_of_one = RateLimit(10, per=60, name="logins_of_one", key=name_tried, backend=BUCKETS, on_failure="refuse")
 
 
 async def writer(user: Signed) -> str:
@@ -137,7 +138,7 @@ async def writer(user: Signed) -> str:
     return str(user.id)
 
 
-writes = RateLimit(120, per=60, name="writes", key=writer)
+writes = RateLimit(120, per=60, name="writes", key=writer, backend=BUCKETS)
 
 
 # ---- users

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from apps.notes import api
+from apps.notes.buckets import BUCKETS
 from apps.notes.main import create_app
 from apps.notes.settings import Settings
 from tests.harness.postgres import PostgresServer, postgres_server
@@ -50,8 +50,7 @@ def app(database_url: str) -> App:
 @pytest.fixture(autouse=True)
 def full_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has asked anything yet."""
-    for limit in (api.registrations, api.logins, api.logins_of_one, api.writes):
-        monkeypatch.setattr(limit, "backend", MemoryBackend())
+    monkeypatch.setattr(BUCKETS, "store", MemoryBackend())
 
 
 @dataclass

@@ -22,7 +22,13 @@ class Settings:
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
     """How passwords are hashed."""
 
+    redis_url: str | None = None
+    """`redis://host:port`: the limits hold for all workers together. Without it each counts for itself."""
+
 
 async def settings() -> Settings:
     """The settings of the environment; a provider, so that another can be put in its place."""
-    return Settings(database_url=os.environ.get("NOTES_DATABASE_URL", DATABASE_URL))
+    return Settings(
+        database_url=os.environ.get("NOTES_DATABASE_URL", DATABASE_URL),
+        redis_url=os.environ.get("NOTES_REDIS_URL"),
+    )

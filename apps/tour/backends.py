@@ -7,15 +7,12 @@ does about one that is slow, ill, or left by its client is what it does elsewher
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Literal, TypeAlias
 
 import httpx
-import hypercorn.trio
-import trio
-from hypercorn.config import Config
 
+from apps.fanout.beside import beside
 from apps.gateway import upstream
 from apps.gateway.settings import Settings
 from trivet import App, HTTPError
@@ -37,17 +34,11 @@ class Names(httpx.AsyncBaseTransport):
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[None]:
         """Serve each of them for as long as the block runs."""
-        async with httpx.AsyncHTTPTransport() as self._network, trio.open_nursery() as nursery:
+        async with httpx.AsyncHTTPTransport() as self._network, AsyncExitStack() as stack:
             for name in NAMES:
-                config = Config()
-                config.bind = ["127.0.0.1:0"]
-                config.accesslog = config.errorlog = None
-                backend = upstream.create_app(name)
-                serve = partial(hypercorn.trio.serve, backend, config)  # type: ignore[arg-type]  # its own ASGI types
-                addresses: list[str] = await nursery.start(serve, name=f"backend {name}")
-                self._ports[name] = httpx.URL(addresses[0]).port or 80
+                url = await stack.enter_async_context(beside(upstream.create_app(name), f"backend {name}"))
+                self._ports[name] = httpx.URL(url).port or 80
             yield
-            nursery.cancel_scope.cancel(reason="the tour ends")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to whoever has the name of its host."""

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from apps import beside_quart, chat, fanout, hello, jobs, sleepers, upload
 from apps.counter import service
 from apps.counter.main import create_app
+from apps.fanout.itself import on_this_server
 from apps.gateway import main as gateway_main
 from apps.notes import main as notes_main
 from apps.notes.settings import Settings as NotesSettings
@@ -35,19 +36,12 @@ HEADERS: Final = {
 app = App()
 
 
-def on_this_server(path: str, *, mounted_at: str) -> Callable[[Request], str]:
-    """Where `path` of the tour is, as an app that is mounted at `mounted_at` reaches it over HTTP.
-
-    The address is that of the socket which the request came in by, not its Host header: a client writes that, and could
-    have the server call whomever it likes.
-    """
+def on_the_tour(path: str, *, mounted_at: str) -> Callable[[Request], str]:
+    """Where `path` of the tour is, as an app that is mounted at `mounted_at` reaches it over HTTP."""
 
     def url(request: Request) -> str:
-        host, port = request.scope["server"]
-        if ":" in host:  # an IPv6 address (RFC 3986 section 3.2.2)
-            host = f"[{host}]"
         root: str = request.scope["root_path"]
-        return f"{request.scope['scheme']}://{host}:{port}{root.removesuffix(mounted_at)}{path}"
+        return on_this_server(request, root.removesuffix(mounted_at) + path)
 
     return url
 
@@ -55,9 +49,9 @@ def on_this_server(path: str, *, mounted_at: str) -> Callable[[Request], str]:
 # One site, four settings. The first is the app as it is shipped, and its counter runs beside it, on this server; the
 # others have a counter that is slow, fails, or is down.
 COUNTERS: Final = {
-    "/counter": os.environ.get("COUNTER_URL") or on_this_server("/counter_service/visits", mounted_at="/counter"),
-    "/counter_slow": on_this_server("/trouble/slow", mounted_at="/counter_slow"),
-    "/counter_failing": on_this_server("/trouble/failing", mounted_at="/counter_failing"),
+    "/counter": os.environ.get("COUNTER_URL") or on_the_tour("/counter_service/visits", mounted_at="/counter"),
+    "/counter_slow": on_the_tour("/trouble/slow", mounted_at="/counter_slow"),
+    "/counter_failing": on_the_tour("/trouble/failing", mounted_at="/counter_failing"),
     "/counter_down": CLOSED_PORT,
 }
 for prefix, counter_url in COUNTERS.items():

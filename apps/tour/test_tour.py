@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from apps.conftest import Run
 from apps.tour import app
 from apps.tour.devtools import Page, browsing, contrast, palettes
-from apps.tour.main import on_this_server
+from apps.tour.main import on_the_tour
 from tests.harness.sockets import SocketClient
 from tests.harness.tools import require
 from trivet import App, Request
@@ -76,7 +76,7 @@ async def test_each_form_leads_somewhere(autojump_clock: MockClock) -> None:
 async def test_address_of_the_counter(base: str, root: str, expected: str) -> None:
     """A mounted app finds what is mounted beside it, on the socket's address and below the tour's own prefix."""
     below, tour = App(), App()
-    address = on_this_server("/counter_service/visits", mounted_at="/counter")
+    address = on_the_tour("/counter_service/visits", mounted_at="/counter")
 
     @below.get("/")
     async def show(request: Request) -> str:

@@ -29,9 +29,10 @@ from ._life import life
 from ._lifespan import answer as answer_lifespan
 from ._lifespan import check_loop
 from ._lifespan import refuse as refuse_lifespan
-from ._limit import Limit, check_order
+from ._limit import Limit
+from ._limit_checks import check_order
 from ._limiting import release as release_places
-from ._measured import finishing, measure, measured, meter_of
+from ._measured import finishing, measured
 from ._option_checks import check_patience
 from ._options import UNSET, CommonOptions, Slash, Unset
 from ._outbound import Outbound, guarded
@@ -157,14 +158,14 @@ class App(Registry):
     def _freeze_endpoint(self, endpoint: Endpoint) -> None:
         endpoint.freeze(self, self._answerer, self.thread_limiter)
         if self.meter is not None:
-            measure(endpoint, self.meter)
+            endpoint.count = self.meter.route(endpoint.path)
 
     def _freeze(self) -> ASGIApp:
         """Compute what requests need; from here on registration is an error."""
         self._documentation.add_pages(self._level, asked=False)
         places = [entry.value for entry in (*self._table.entries(), *self._socket_table.entries())]
         endpoints = [place for place in places if isinstance(place, Endpoint)]
-        self.meter = meter_of(endpoints)
+        self.meter = None if self._metered is None else self._metered.make()
         for endpoint in endpoints:
             self._freeze_endpoint(endpoint)
         check_order((endpoint.path, endpoint.options.limits) for endpoint in endpoints)

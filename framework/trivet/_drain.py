@@ -1,5 +1,4 @@
 """Who is ended as soon as the server drains. This file owns that list, and the one task that waits for the drain.
-It owns as well that the waits of a shutdown can be skipped.
 
 A WebSocket may be open for days, and nothing else would end it in time. A task of its own for each, to wait for a
 moment that is the same for all, would cost as much as the rest of it. So it is noted here, for the price of one
@@ -18,28 +17,6 @@ from .asgi import Notice
 
 Told: TypeAlias = Callable[[], object]
 """Called when the drain begins: at most once, synchronously, from any task. It may not fail."""
-
-
-@final
-class Patience:
-    """How long a shutdown waits for what may end by itself: not at all once somebody is out of patience."""
-
-    __slots__ = ("_lost", "_scope")
-
-    def __init__(self) -> None:
-        self._lost = False
-        self._scope: trio.CancelScope | None = None
-
-    def lose(self, _: object = None) -> None:
-        """Skip the wait, and all that follow; what is given does not matter, so that a `Link` can call it."""
-        self._lost = True
-        if self._scope is not None:
-            self._scope.cancel()
-
-    def within(self, seconds: float) -> trio.CancelScope:
-        """The scope to wait in, for so many seconds at most."""
-        self._scope = trio.CancelScope(deadline=trio.current_time() + (0.0 if self._lost else seconds))
-        return self._scope
 
 
 @final

@@ -33,14 +33,14 @@ from ._results import to_response
 from ._sink import close_unsent
 from ._source import annotations_of, locate
 from ._stream import Stream
-from .asgi import ACCESS, Access, Scope
+from .asgi import ACCESS, Access, AtOnce, Scope
 from .errors import ResponseError
 
 
 class Endpoint(Target):
     """A registered handler at its place in the application."""
 
-    __slots__ = ("_levels", "door", "instant", "pattern", "plan", "reads_body", "registered", "returned")
+    __slots__ = ("_levels", "count", "door", "instant", "pattern", "plan", "reads_body", "registered", "returned")
 
     instant: Instant | None
     """Answers in one step, where nothing of the route can suspend."""
@@ -49,6 +49,9 @@ class Endpoint(Target):
     """The same by the direct door, where the server sees to `send_timeout` as it thinks best; of a route that reads a
     body, for requests that are whole."""
 
+    count: AtOnce | None
+    """Of an application that is measured: told of what the direct door has answered at once."""
+
     def __init__(self, registered: Registered, pattern: Pattern, plan: Plan, levels: Sequence[Level]) -> None:
         self.registered = registered
         self.pattern = pattern
@@ -56,6 +59,7 @@ class Endpoint(Target):
         # Now, as a name that is local to whoever registers it is gone later.
         self.returned = annotations_of(registered.handler).get("return", inspect.Parameter.empty)
         self.instant = self.door = None
+        self.count = None
         self.reads_body = False
         # Outermost first. Read when the application freezes, so that what is added to a level later counts as well.
         self._levels = tuple(levels)
@@ -112,6 +116,7 @@ class Mounted:
     reads_body: ClassVar[bool] = False
     door: ClassVar[None] = None
     """Whether it waits is not known."""
+    count: ClassVar[None] = None
 
     def __init__(self, mounted: MountedApp, prefix: str) -> None:
         self.app = mounted.app

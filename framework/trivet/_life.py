@@ -14,11 +14,12 @@ from typing import Any, Protocol
 import trio
 
 from ._answer import Answerer
-from ._drain import Drain, Patience
+from ._drain import Drain
 from ._endpoint import Mounted
 from ._lifespan import mounted as run_mounted
 from ._modes import Mode
 from ._override import Overrides
+from ._patience import Patience
 from ._services import Services
 from ._shared import NOT_ENTERED, Shared, in_order
 from ._tasks import Tasks

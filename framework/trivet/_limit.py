@@ -6,11 +6,9 @@ calling it. How a request waits, and what becomes of one that was turned away, i
 
 from __future__ import annotations
 
-import graphlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Final, final
 
 from ._aimd import Aimd
@@ -19,6 +17,10 @@ from .errors import RegistrationError
 
 SMOOTHING: Final = 0.1
 """The weight of the newest of the times that a place was taken for. TCP smooths its round trips with 1/8 (RFC 6298)."""
+
+LONGEST: Final = 60
+"""Seconds that a client is told to stay away, at most. Places that streams hold for an hour make a longer estimate, but
+nobody knows today's load in an hour; and who was told an hour is gone, though the next place be free in a second."""
 
 QUIET: Final = 10.0
 """Seconds between two lines in the log about one limit that turns requests away: there may be thousands in a second."""
@@ -50,7 +52,8 @@ class Limit:
     A place is taken after the middleware, before dependencies and body, and given back when the response is known; a
     stream and a file keep it up to their last byte, a WebSocket to its end. A handler that never waits, and whose
     dependencies do not either, holds it for no time, and so needs none, but for the stream or the file that it returns.
-    Requests that no route takes are not counted.
+    Requests that no route takes are not counted. A router or a route with `limit=None` stands outside the limits
+    further out: it is answered when they are full.
 
     Args:
         concurrent: how many may be under way at once.
@@ -115,7 +118,8 @@ class Limit:
             wait: as of `Limit`.
 
         Raises:
-            RegistrationError: an argument is no such number, or they contradict each other.
+            RegistrationError: an argument is no such number, or they contradict each other; later, where a WebSocket
+                is registered that would need a place of it.
         """
         if target is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise RegistrationError(f"target=None is not a number of seconds.\n{_ADAPT}")
@@ -238,7 +242,7 @@ class Limit:
     def _turn_away(self) -> int:
         """Count a request that gets no place; returns after how many whole seconds there may be one."""
         self._shed += 1
-        return max(1, math.ceil(self._expected(len(self._waiting) + 1)))
+        return max(1, math.ceil(min(LONGEST, self._expected(len(self._waiting) + 1))))
 
     def _unsaid(self, now: float) -> int:
         """How many were turned away of which the log does not know; 0: it was told a moment ago."""
@@ -246,34 +250,6 @@ class Limit:
             return 0
         unsaid, self._shed_said, self._said = self._shed - self._shed_said, self._shed, now
         return unsaid
-
-
-def check_order(routes: Iterable[tuple[str, Sequence[Limit]]]) -> None:
-    """Refuse limits that wait for each other: who has a place of one waits for the other, and the other way round.
-
-    Args:
-        routes: the path of each, and its limits in the order in which they are taken.
-
-    Raises:
-        RegistrationError: they cannot be taken in one order.
-    """
-    before: dict[Limit, set[Limit]] = {}
-    taken: dict[tuple[Limit, Limit], str] = {}
-    for path, limits in routes:
-        for outer, inner in pairwise(limits):
-            before.setdefault(inner, set()).add(outer)
-            taken.setdefault((outer, inner), path)
-    try:
-        graphlib.TopologicalSorter(before).prepare()
-    except graphlib.CycleError as error:
-        cycle: list[Limit] = error.args[1]
-        paths = [taken[pair] for pair in pairwise(cycle)]
-        raise RegistrationError(
-            f"the limits of {', '.join(map(repr, paths))} are taken in different orders, so that requests could wait "
-            "for each other for ever.\n"
-            "Of two limits that several routes share, let the same one be the outer one everywhere: the application's, "
-            "or a router's."
-        ) from None
 
 
 def _check_count(name: str, value: object, least: int, remedy: str) -> None:

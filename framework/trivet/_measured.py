@@ -1,60 +1,57 @@
 """An application that is measured: what its `Meter` is told of each request, and who tells it.
 
-This file owns that. Requests that are answered at once, by the direct door, are counted there, for anything around it
-would close it. All others are accounted for as in the access log, around the whole application, so that both have the
-same words; what ASGI middleware answers is counted as well. It does not know what becomes of the figures.
+This file owns that. Requests that are answered at once, by the direct door, are counted there (`_door`), for anything
+around it would close it. All others are accounted for as in the access log, around the whole application, so that both
+have the same words; what ASGI middleware answers is counted as well. It does not know what becomes of the figures.
 
 An application without a meter runs nothing of this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from time import perf_counter
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import trio
 
 from ._access import accounted
-from ._endpoint import Endpoint
-from ._instant import HeadLike, Instant, Unfinished
+from ._instant import Unfinished
 from ._logline import Entry
 from ._outbound import noted, noted_socket
-from .asgi import ACCESS, METER, Access, Answer, ASGIApp, Meter, Reason, Receive, Scope, Send
+from .asgi import ACCESS, METER, Access, ASGIApp, Meter, Reason, Receive, Scope, Send
+from .errors import RegistrationError
 
 Finish: TypeAlias = Callable[[Scope, Receive, Send, Unfinished], Awaitable[None]]
 
 
-def meter_of(endpoints: Iterable[Endpoint]) -> Meter | None:
-    """The meter of an application with these routes: one of them asks for it, as a rule a page of metrics."""
-    for endpoint in endpoints:
-        make = getattr(endpoint.handler, METER, None)
-        if make is not None:
-            meter: Meter = make()
-            return meter
-    return None
+class Asked(NamedTuple):
+    """A route that asks for a meter, as a rule a page of metrics, and what makes the meter."""
+
+    path: str
+    make: Callable[[], Meter]
 
 
-def measure(endpoint: Endpoint, meter: Meter) -> None:
-    """Have the requests counted that a route answers at once: to be called whenever it was frozen."""
-    if endpoint.door is not None:
-        endpoint.door = _counted(endpoint.door, meter, endpoint.path)
+def asking(path: str, handler: Callable[..., Any], first: Asked | None) -> Asked | None:
+    """Who asks for the meter of an application, once this handler is registered.
 
+    Args:
+        path: of the handler's route.
+        handler: it has the attribute `METER`, or not.
+        first: who has asked before.
 
-def _counted(instant: Instant, meter: Meter, path: str) -> Instant:
-    count = meter.route(path)
-
-    def counted(method: str, params: Mapping[str, Any], head: HeadLike) -> Answer | Unfinished:
-        began = perf_counter()
-        outcome = instant(method, params, head)
-        took = perf_counter() - began
-        if type(outcome) is Unfinished:
-            outcome.began -= took  # which goes on, and is counted where it ends
-        else:
-            count(method, outcome[0], took)
-        return outcome
-
-    return counted
+    Raises:
+        RegistrationError: both do, and not for the same.
+    """
+    make = getattr(handler, METER, None)
+    if make is None:
+        return first
+    if first is not None and make != first.make:
+        raise RegistrationError(
+            "an application is measured once, and two routes ask for it in different ways:\n"
+            f"    {first.path}  asks for  {first.make!r}\n    {path}  asks for  {make!r}\n"
+            "Give both the same options, or leave one of them out."
+        )
+    return first or Asked(path, make)
 
 
 def finishing(finish: Finish, meter: Meter) -> Finish:

@@ -54,16 +54,16 @@ def check_bytes(value: object) -> None:
         )
 
 
-def checked_limit(value: object) -> Limit:
+def checked_limit(value: object) -> Limit | None:
     """The value of the option `limit`."""
-    if isinstance(value, Limit):
+    if value is None or isinstance(value, Limit):
         return value
-    if value is None:
-        remedy = "Limits add up, and none is taken back further in: leave it out, or give the other routes theirs."
-    else:
-        number = value if isinstance(value, int) and value > 1 else 20
-        remedy = f"Write limit=Limit({number}) for {number} requests at once; who is given the same object shares it."
-    shown = repr(value) if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
+    number = value if isinstance(value, int) and value > 1 else 20
+    remedy = (
+        f"Write limit=Limit({number}) for {number} requests at once; who is given the same object shares it.\n"
+        "limit=None is for what is to be answered when those further out are full."
+    )
+    shown = repr(value) if isinstance(value, int | float | str) else f"a {type(value).__name__}"
     raise RegistrationError(f"limit: {shown} is not a Limit.\n{remedy}")
 
 

@@ -67,7 +67,7 @@ class SharedOptions(TypedDict, total=False):
     timeout: float | None
     send_timeout: float | None
     on_disconnect: OnDisconnect
-    limit: Limit
+    limit: Limit | None
     dependencies: Sequence[Any]
     tags: Sequence[str]
 
@@ -121,7 +121,7 @@ class Level:
     idle_timeout: Seconds = UNSET
     on_drain: OnDrain | Unset = UNSET
     origins: frozenset[str] | Unset | None = UNSET
-    limit: Limit | Unset = UNSET
+    limit: Limit | Unset | None = UNSET
     middleware: list[AnyMiddleware] = field(default_factory=list[AnyMiddleware])
     dependencies: list[Any] = field(default_factory=list[Any])
     tags: list[str] = field(default_factory=list[str])
@@ -183,13 +183,24 @@ def resolve(levels: Sequence[Level]) -> Resolved:
         idle_timeout=nearest((level.idle_timeout for level in inner), None),
         on_drain=nearest(on_drain, ON_DRAIN),
         origins=nearest((level.origins for level in inner), NO_ORIGINS),
-        limits=tuple(dict.fromkeys(level.limit for level in levels if isinstance(level.limit, Limit))),
+        limits=_limits(levels),
         middleware=tuple(each for level in levels for each in level.middleware),
         dependencies=tuple(each for level in levels for each in level.dependencies),
         tags=tuple(dict.fromkeys(tag for level in levels for tag in level.tags)),
         responses={status: text for level in levels for status, text in level.responses.items()},
         catchers=tuple(level.catchers for level in inner if level.catchers),
     )
+
+
+def _limits(levels: Sequence[Level]) -> tuple[Limit, ...]:
+    """Those that requests need a place of, outermost first: each once, and none from outside of a `limit=None`."""
+    limits: list[Limit] = []
+    for level in levels:
+        if isinstance(level.limit, Limit):
+            limits.append(level.limit)
+        elif level.limit is None:
+            limits.clear()
+    return tuple(dict.fromkeys(limits))
 
 
 OF_APPLICATION: Final = (

@@ -17,6 +17,8 @@ from ._collect import collecting
 from ._compile import compile_plan
 from ._docs import Documentation
 from ._endpoint import Endpoint, Mounted
+from ._limit_checks import check_socket
+from ._measured import Asked, asking
 from ._options import CommonOptions, Level, Unset
 from ._override import Compiled, Override, Overrides
 from ._path_types import path_types
@@ -63,6 +65,7 @@ class Registry(Router):
         self._shared = SharedPlaces()
         self._overrides = Overrides(self._shared)
         self._supervisor = Services()
+        self._metered: Asked | None = None
         self._documentation = Documentation(self._table, title, version, openapi_url, docs_url)
         self._documentation.add_pages(self._level, asked=True)
 
@@ -99,7 +102,11 @@ class Registry(Router):
         plan = compiled(self._overrides.current)
         place, table = (SocketEndpoint, self._socket_table) if entry.socket else (Endpoint, self._table)
         endpoint = place(entry, pattern, plan, (self._level, *levels, entry.level))
+        if entry.socket:
+            check_socket(path, endpoint.resolve().limits, entry.level.limit)
+        metered = asking(path, entry.handler, self._metered)
         table.add(pattern, entry.methods, endpoint, entry.where)
+        self._metered = metered
         self._urls.add(endpoint)
         self._overrides.know(Compiled(endpoint, compiled, partial(self._refreeze, endpoint)))
 

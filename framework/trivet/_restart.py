@@ -108,6 +108,11 @@ class Row:
         self._ended = 0
         self._failed = 0
 
+    @property
+    def begins(self) -> bool:
+        """The run that has ended last was the first of the row."""
+        return self._ended == 1
+
     def after(self, ran: float, *, failed: bool) -> float | Literal["stopped", "failed"]:
         """What follows a run: the seconds until it is started again, or how the service has ended for good.
 

@@ -41,7 +41,8 @@ class Router(ServiceRegistry):
             `limit` (a `Limit`), `middleware`, `dependencies`, `tags`; of WebSockets `idle_timeout` (seconds without a
             message either way), `on_drain` (`"cancel"`, or `"finish"`: go on for `drain_timeout`) and `origins` (of
             pages that may open them, beside their own; `None`: any). They apply to all its routes, whatever the order
-            of registration; a route's own value wins, lists and limits add up.
+            of registration; a route's own value wins, lists and limits add up, but for `limit=None`: those further out
+            do not count.
 
     Raises:
         RegistrationError: an unknown option or a value that it does not take.

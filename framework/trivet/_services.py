@@ -22,8 +22,9 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from ._answer import report
-from ._drain import Patience
+from ._patience import Patience
 from ._ported import explain_loop
+from ._repeats import Repeats, in_one_line, with_its_root
 from ._resolve import invoke, provide
 from ._restart import Row
 from ._scope import RequestScope, cancelled_from_outside, leaves
@@ -154,7 +155,7 @@ class Supervised:
 
         Cancellation: that of a run from further out; there is no other after it.
         """
-        shown, row = self.shown, Row(self.registered.restart, around.chance)
+        shown, row, told = self.shown, Row(self.registered.restart, around.chance), Repeats()
         self._stopping, self._over, shown.restarts = False, trio.Event(), 0
         try:
             first = _Run(self, around, task_status)
@@ -168,7 +169,9 @@ class Supervised:
                 if isinstance(pause, str):
                     self._ended(pause, error, around)
                     return
-                if not await self._back_off(pause, error):
+                if row.begins:
+                    told.forget()
+                if not await self._back_off(pause, error, told):
                     return
                 shown.restarts += 1
                 run = _Run(self, around, trio.TASK_STATUS_IGNORED)
@@ -198,7 +201,7 @@ class Supervised:
         if run.scope.reason == "drained" and all(isinstance(each, RequestCancelled) for each in leaves(error)):
             return None
         explain_loop(error)
-        self.shown.error = _in_one_line(error)
+        self.shown.error = in_one_line(error)
         return error
 
     def _ended(self, state: Any, error: BaseException | None, around: Surroundings) -> None:
@@ -214,11 +217,14 @@ class Supervised:
         )
         around.give_up(self.shown.name, error)
 
-    async def _back_off(self, seconds: float, error: BaseException | None) -> bool:
-        """Wait; returns whether it is to be started again."""
+    async def _back_off(self, seconds: float, error: BaseException | None, told: Repeats) -> bool:
+        """Wait; returns whether it is to be started again. `told`: what the log knows of this row."""
         self.shown.enter("backing-off")
         if error is None:
             log.info("the service %s has returned; it is started again in %.2f s", self.shown.name, seconds)
+        elif told.knows(error):
+            text = "the service %s failed again; it is started again in %.2f s: %s"
+            log.error(text, self.shown.name, seconds, with_its_root(error))
         else:
             log.error("the service %s failed; it is started again in %.2f s", self.shown.name, seconds, exc_info=error)
         with trio.CancelScope() as self._pause:
@@ -297,12 +303,6 @@ class _Run:
         else:
             self.started()
         await invoke(plan.service, slots, scope, self._limiter)
-
-
-def _in_one_line(error: BaseException) -> str:
-    leaf = leaves(error)[0]
-    text = str(leaf).partition("\n")[0]
-    return f"{type(leaf).__name__}: {text}" if text else type(leaf).__name__
 
 
 def _never_started(name: str) -> str:

@@ -19,7 +19,7 @@ from ._outbound import SocketOutbound
 from ._ws_close import ABNORMAL, check_close
 from ._ws_head import SocketHead
 from ._ws_scope import SocketScope
-from .asgi import RawHeaders, Reason
+from .asgi import ACCEPTANCE_FIELDS, RawHeaders, Reason
 from .errors import ResponseError, WebSocketClosed
 
 
@@ -33,19 +33,6 @@ class State(Enum):
 
 
 OPEN: Final = State.OPEN
-
-SERVERS: Final = frozenset(
-    (
-        b"upgrade",
-        b"connection",
-        b"sec-websocket-accept",
-        b"sec-websocket-protocol",
-        b"sec-websocket-extensions",
-        b"content-length",
-        b"transfer-encoding",
-    )
-)
-"""Fields of an acceptance that the server writes (RFC 6455 section 4.2.2). hypercorn itself stops at some of them."""
 
 
 class SocketLife(SocketHead):
@@ -277,7 +264,7 @@ def check_acceptance(headers: RawHeaders) -> None:
         ValueError: there is one.
     """
     for name, _ in headers:
-        if name in SERVERS:
+        if name in ACCEPTANCE_FIELDS:
             remedy = (
                 "Choose one that the client offers:  await ws.accept(subprotocol=ws.subprotocols[0])"
                 if name == b"sec-websocket-protocol"

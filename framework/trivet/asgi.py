@@ -21,7 +21,7 @@ others.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -30,6 +30,20 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+ACCEPTANCE_FIELDS: Final = frozenset(
+    (
+        b"upgrade",
+        b"connection",
+        b"sec-websocket-accept",
+        b"sec-websocket-protocol",
+        b"sec-websocket-extensions",
+        b"content-length",
+        b"transfer-encoding",
+    )
+)
+"""Fields of a WebSocket's acceptance that the server writes (RFC 6455 section 4.2.2), so that the headers of
+`websocket.accept` have none of them. hypercorn itself stops at some."""
 
 Reason = Literal["returned", "failed", "deadline", "disconnected", "drained", "shed"]
 """Why a request ended.
@@ -74,7 +88,8 @@ class Meter(Protocol):
 
     A handler with the attribute `__trivet_meter__`, a function without arguments that makes a `Meter`, has the
     application that it is registered in measured, all of it, whatever the handler itself is for. The application makes
-    one when its table is frozen, and keeps it as `app.meter`. Everything is called in the task that serves.
+    one when its table is frozen, and keeps it as `app.meter`; where several handlers ask, these functions are equal.
+    Everything is called in the task that serves.
     """
 
     def route(self, path: str, /) -> AtOnce:

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.harness.cancelled import kept_cancellation
 from trivet import App, Request
 from trivet.errors import RegistrationError
 from trivet.testing import LifespanFailed, TestClient
@@ -422,15 +423,7 @@ async def test_a_task_fails_alone_whatever_it_raises(grouped: bool, autojump_clo
         raise raised(Unusual())
 
     async def keeper() -> None:
-        kept: BaseException = KeyError()
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            try:
-                await trio.sleep(1)
-            except trio.Cancelled as error:
-                kept = error
-                raise
-        raise raised(kept)
+        raise raised(await kept_cancellation())
 
     async def good() -> None:
         await trio.sleep(2)

@@ -277,6 +277,37 @@ async def test_one_object_is_one_limit(autojump_clock: MockClock) -> None:
         assert (await client.get("/api/b")).status_code == 503
 
 
+async def test_what_is_without_a_limit_is_answered_when_those_further_out_are_full(serve: Serve) -> None:
+    """`limit=None` of a router or a route takes it out of them; a limit further in counts, as it does elsewhere."""
+    outer, inner, done = Limit(1), Limit(1), trio.Event()
+    app, open_to_all = App(limit=outer), Router(limit=None)
+
+    @app.get("/work")
+    @app.get("/spared", limit=None)
+    @open_to_all.get("/spared")
+    @open_to_all.get("/work", limit=inner)
+    async def work() -> str:
+        await trio.lowlevel.checkpoint()
+        return "done"
+
+    @app.get("/long")
+    @open_to_all.get("/long", limit=inner)
+    async def long() -> None:
+        await done.wait()
+
+    app.mount("/open", open_to_all)
+    async with serve(app) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, "/long")
+        await until(lambda: outer.running == 1)
+        statuses = [(await client.get(path)).status_code for path in ("/work", "/spared", "/open/spared", "/open/work")]
+        assert statuses == [503, 200, 200, 200]
+        nursery.start_soon(client.get, "/open/long")
+        await until(lambda: inner.running == 1)
+        assert [(await client.get(path)).status_code for path in ("/open/work", "/open/spared")] == [503, 200]
+        done.set()
+    assert (outer.shed, inner.shed) == (1, 1)
+
+
 async def test_limits_that_could_wait_for_each_other_are_refused_at_the_start() -> None:
     """Which of them is the outer one has to be the same everywhere."""
     one, two = Limit(1, queue=1), Limit(1, queue=1)

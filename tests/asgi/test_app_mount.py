@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from quart_trio import QuartTrio
 from starlette.applications import Starlette
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
@@ -299,8 +300,7 @@ async def test_websockets_reach_a_mounted_application_and_are_refused_elsewhere(
 @both_servers
 async def test_a_quart_trio_application(link: bool, autojump_clock: trio.testing.MockClock) -> None:
     """The way over for Quart users: both under one server, each with its own lifespan."""
-    quart_trio = pytest.importorskip("quart_trio")
-    quart = quart_trio.QuartTrio(__name__)
+    quart = QuartTrio(__name__)
     log: list[str] = []
 
     @quart.before_serving

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.harness.cancelled import kept_cancellation
 from trivet import App, Depends, Request, RequestCancelled, Router
 from trivet.asgi import EXTENSION
 from trivet.errors import RegistrationError
@@ -189,7 +190,48 @@ async def test_a_service_that_fails_is_started_again(
     assert made == ["open", "closed by KeyError('x')"] * 4 + ["open"]
     failures = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(failures) == 4
-    assert all("flaky" in record.getMessage() and record.exc_info for record in failures)
+    assert all("flaky" in record.getMessage() for record in failures)
+
+
+async def test_a_failure_that_repeats_is_one_line(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the root of it; the traceback is there once, once more after a good run, and when the service gives up."""
+    app, runs, port = App(), list[float](), iter(range(40000, 50000))
+    longest(app)
+
+    async def connect() -> None:
+        try:
+            raise ConnectionRefusedError(f"refused at {next(port)}")
+        except OSError as error:
+            raise RuntimeError("the database is away\nand so is its log") from error
+
+    @app.service(max_restarts=4, backoff=1, reset_after=10)
+    async def refresh() -> None:
+        runs.append(trio.current_time())
+        if len(runs) == 3:
+            raise KeyError("x")
+        if len(runs) == 5:
+            await trio.sleep(20)
+        await connect()
+
+    with pytest.raises(LifespanFailed):
+        async with TestClient(app):
+            await trio.sleep(1000)
+    said = [record for record in caplog.records if record.name == "trivet.services"]
+    again = "the service refresh failed again; it is started again in"
+    away = "RuntimeError: the database is away (from ConnectionRefusedError: refused at"
+    assert [(record.getMessage(), bool(record.exc_info)) for record in said] == [
+        ("the service refresh failed; it is started again in 1.00 s", True),
+        (f"{again} 2.00 s: {away} 40001)", False),
+        ("the service refresh failed; it is started again in 4.00 s", True),  # another one
+        (f"{again} 8.00 s: {away} 40002)", False),
+        ("the service refresh failed; it is started again in 1.00 s", True),  # after a good run
+        (f"{again} 2.00 s: {away} 40004)", False),
+        (f"{again} 4.00 s: {away} 40005)", False),
+        (f"{again} 8.00 s: {away} 40006)", False),
+        ("the service refresh gave up (restarts: 8), and the application with it", True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -303,15 +345,7 @@ async def test_a_cancellation_that_was_kept_is_a_failure(
 
     @app.service(max_restarts=1)
     async def keeper() -> None:
-        kept: BaseException = KeyError()
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            try:
-                await trio.sleep(1)
-            except trio.Cancelled as error:
-                kept = error
-                raise
-        raise kept
+        raise await kept_cancellation()
 
     @app.service
     async def other() -> None:

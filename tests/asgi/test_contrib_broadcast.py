@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
@@ -12,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.harness import Serve
+from tests.harness.providers import entering
 from trivet import App, Depends, Event, EventSink, EventStream, WebSocket
 from trivet.contrib.broadcast import Broadcast, Slow, SlowSubscriber
 from trivet.testing import TestClient
@@ -26,12 +25,7 @@ class Site:
         self.ended: list[str] = []
         self.app = app = App()
 
-        @asynccontextmanager
-        async def open_rooms() -> AsyncGenerator[Broadcast]:
-            async with rooms:
-                yield rooms
-
-        Rooms = Annotated[Broadcast, Depends(open_rooms, scope="app")]  # noqa: N806
+        Rooms = Annotated[Broadcast, Depends(entering(rooms), scope="app")]  # noqa: N806
 
         @app.post("/{name}", status=202)
         async def say(name: str, text: str, rooms: Rooms) -> None:
@@ -155,12 +149,7 @@ class Room:
         self.rooms = rooms = Broadcast(buffer=8, slow=slow, block_timeout=5)
         self.app = app = App()
 
-        @asynccontextmanager
-        async def open_rooms() -> AsyncGenerator[Broadcast]:
-            async with rooms:
-                yield rooms
-
-        @app.websocket("/", dependencies=[Depends(open_rooms, scope="app")])
+        @app.websocket("/", dependencies=[Depends(entering(rooms), scope="app")])
         async def room(ws: WebSocket) -> None:
             try:
                 async with rooms.subscribe("", member=1) as subscription, trio.open_nursery() as nursery:

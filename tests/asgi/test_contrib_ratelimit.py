@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -15,6 +17,12 @@ from tests.harness import Golden, Serve
 from trivet import App, Depends, Request, Router
 from trivet.contrib.ratelimit import Backend, Decision, Quota, RateLimit, take
 from trivet.testing import TestClient
+
+
+class Busy(Exception):
+    """A store that knows when it will be back."""
+
+    retry_after = 2.5
 
 
 def limited(limit: RateLimit, **options: Any) -> App:
@@ -218,10 +226,27 @@ async def test_two_applications_share_a_store(autojump_clock: MockClock) -> None
     assert store.asked == [("all", "127.0.0.1")] * 2
 
 
+async def test_a_store_is_connected_with_the_application() -> None:
+    """One that has `connected` is entered before the first request and left after the last one."""
+    life: list[str] = []
+
+    class Connected(Shared):
+        @asynccontextmanager
+        async def connected(self) -> AsyncGenerator[None]:
+            life.append("entered")
+            yield
+            life.append("left")
+
+    async with TestClient(limited(RateLimit(1, per=60, backend=Connected()))) as client:
+        assert life == ["entered"]
+        assert [(await client.get("/")).status_code for _ in range(2)] == [200, 429]
+    assert life == ["entered", "left"]
+
+
 async def test_a_store_that_fails_lets_requests_through_or_not(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As `on_failure` says, and somebody is told; so if it takes longer than `timeout`."""
+    """As `on_failure` says, and somebody is told, once; so if it takes longer than `timeout`."""
     store = Shared()
     opened = limited(RateLimit(1, per=60, backend=store))
     closed = limited(RateLimit(1, per=60, backend=store, on_failure="refuse", timeout=0.5))
@@ -234,13 +259,17 @@ async def test_a_store_that_fails_lets_requests_through_or_not(
         refused = await strict.get("/")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         noted = [record for record in caplog.records if record.name == "trivet.contrib.ratelimit"]
-        assert [record.levelno for record in noted] == [logging.WARNING] * 4
+        assert [(record.levelno, record.exc_info is not None) for record in noted] == [(logging.WARNING, True)] * 2
         store.down, store.slow = None, 0.7
         start = trio.current_time()
         assert (await strict.get("/")).status_code == 503
         assert trio.current_time() - start == pytest.approx(0.5)
         assert (await lax.get("/")).status_code == 200
         assert (await lax.get("/")).status_code == 429
+        said = [record.getMessage() for record in caplog.records if record.name == "trivet.contrib.ratelimit"]
+        assert said[len(noted) :] == ["the backend of the rate limit 'default' works again; 3 requests were admitted"]
+        store.down, store.slow = Busy(), 0.0
+        assert (await strict.get("/")).headers["retry-after"] == "3"
 
 
 @pytest.mark.parametrize("answer", [None, (True, 1, 1.0), Decision(False, 0, math.inf), Decision(True, 1, math.nan)])

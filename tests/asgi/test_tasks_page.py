@@ -125,15 +125,33 @@ async def test_what_a_handler_started_is_below_it_and_background_tasks_have_a_pl
         assert not any(node.get("own") for node in (request, nursery, plants, *nursery["children"]))
 
 
+async def test_what_a_mounted_application_has_started_bears_its_prefix(serve: Serve) -> None:
+    """Its services and its background tasks: they are of this process, and would else be nobody's."""
+    app, inner = made(), App()
+    app.mount("/inner", inner)
+
+    @app.service
+    @inner.service
+    async def refresh() -> None:
+        await trio.sleep_forever()
+
+    async with serve(app) as client:
+        inner.tasks.start_soon(trio.sleep, 300, name="water the plants")
+        told = await until(client, lambda told: named(told, "water the plants"))
+        (nursery,) = [node for node in nodes(told["tree"]) if node["name"] == "app.tasks of /inner"]
+        assert [task["name"] for task in nursery["children"]] == ["water the plants"]
+        assert [(each["name"], each["state"]) for each in told["services"]] == [
+            ("refresh", "running"), ("refresh of /inner", "running"),
+        ]  # fmt: skip
+        inner.tasks.current[0].scope.cancel()
+
+
 async def test_a_websocket_is_a_line_too(serve: Serve) -> None:
     """By the route of its handshake."""
-    async with serve(made()) as client:
-        if not hasattr(client, "websocket"):
-            pytest.skip("this client speaks no WebSocket")
-        async with client.websocket("/chat/s3cret"):
-            told = await until(client, lambda told: named(told, "WebSocket /chat/{room}"))
-            (node,) = named(told, "WebSocket /chat/{room}")
-            assert (node["kind"], node["waits"]) == ("websocket", "trivet.WebSocket.__anext__")
+    async with serve(made()) as client, client.websocket("/chat/s3cret"):
+        told = await until(client, lambda told: named(told, "WebSocket /chat/{room}"))
+        (node,) = named(told, "WebSocket /chat/{room}")
+        assert (node["kind"], node["waits"]) == ("websocket", "trivet.WebSocket.__anext__")
 
 
 async def test_a_request_is_seen_to_come_and_to_go_with_its_reason(serve: Serve) -> None:

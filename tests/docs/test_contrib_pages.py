@@ -16,7 +16,7 @@ from tests.docs.pages import ROOT, Page
 from tests.docs.tables import Row, check_marked, code, table
 from trivet import App, Depends
 from trivet.asgi import Reason
-from trivet.contrib import broadcast, client, concurrency, observe, ratelimit, security
+from trivet.contrib import broadcast, client, concurrency, observe, ratelimit, redis, security
 from trivet.contrib.observe import _meter, _spans
 from trivet.contrib.observe._exposition import FAMILIES
 from trivet.contrib.observe._router import PAGES
@@ -24,6 +24,7 @@ from trivet.testing import TestClient
 
 SECURITY = Page.read(ROOT / "docs" / "reference" / "security.md")
 RATELIMIT = Page.read(ROOT / "docs" / "reference" / "ratelimit.md")
+REDIS = Page.read(ROOT / "docs" / "reference" / "redis.md")
 CLIENT = Page.read(ROOT / "docs" / "reference" / "client.md")
 BROADCAST = Page.read(ROOT / "docs" / "reference" / "broadcast.md")
 OBSERVE = Page.read(ROOT / "docs" / "reference" / "observe.md")
@@ -35,6 +36,7 @@ CONCURRENCY = Page.read(ROOT / "docs" / "reference" / "concurrency.md")
     [
         (SECURITY, security),
         (RATELIMIT, ratelimit),
+        (REDIS, redis),
         (BROADCAST, broadcast),
         (OBSERVE, observe),
         (CLIENT, client),
@@ -66,6 +68,7 @@ def test_a_scheme_takes_what_the_page_says(row: Row) -> None:
     ("page", "callable_", "heading"),
     [
         (RATELIMIT, ratelimit.RateLimit, "RateLimit"),
+        (REDIS, redis.Redis, "Redis"),
         (CLIENT, client.Client, "Client"),
         (CLIENT, client.Retry, "Retry"),
         (BROADCAST, broadcast.Broadcast, "Broadcast"),

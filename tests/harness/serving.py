@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib import import_module
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import hypercorn.trio
 import trio
@@ -20,9 +20,10 @@ from tests.harness.sockets import Address, SocketClient
 from trivet.asgi import ASGIApp
 from trivet.testing import TestClient
 
-__all__ = ["SERVERS", "Client", "Serve", "Server", "serving"]
+__all__ = ["SERVERS", "Client", "Serve", "Server", "SocketServer", "serving"]
 
-Server = Literal["memory", "hypercorn", "trivet"]
+SocketServer = Literal["hypercorn", "trivet"]
+Server = Literal["memory", SocketServer]
 SERVERS: tuple[Server, ...] = ("memory", "hypercorn", "trivet")
 
 Client: TypeAlias = TestClient | SocketClient
@@ -32,6 +33,10 @@ STOP_SECONDS = 10
 """A server that has not stopped by then is cancelled, and the test fails."""
 
 
+@overload
+def serving(server: SocketServer, app: ASGIApp, **options: Any) -> AbstractAsyncContextManager[SocketClient]: ...
+@overload
+def serving(server: Server, app: ASGIApp, **options: Any) -> AbstractAsyncContextManager[Client]: ...
 def serving(server: Server, app: ASGIApp, **options: Any) -> AbstractAsyncContextManager[Client]:
     """Serve an application.
 
@@ -52,7 +57,7 @@ def serving(server: Server, app: ASGIApp, **options: Any) -> AbstractAsyncContex
 
 @asynccontextmanager
 async def _serving_socket(
-    server: Server, app: ASGIApp, options: dict[str, Any], client_options: dict[str, Any]
+    server: SocketServer, app: ASGIApp, options: dict[str, Any], client_options: dict[str, Any]
 ) -> AsyncGenerator[SocketClient]:
     serve = _trivet(app, options) if server == "trivet" else _hypercorn(app, options)
     stop = trio.Event()

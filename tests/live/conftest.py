@@ -32,13 +32,15 @@ BOTH_WAYS = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a module once for each protocol, or each way to read."""
+    """Run a module once for each protocol, or each way to read; what is marked `polled`, with the poller only."""
     module = metafunc.module.__name__.rpartition(".")[2]
     ways = {"trivet": ("trivet", True)}
     if module in BOTH:
         ways["hypercorn"] = "hypercorn", True
     if module in BOTH_WAYS:
         ways["trivet-unpolled"] = "trivet", False
+    if metafunc.definition.get_closest_marker("polled"):
+        ways = {name: way for name, way in ways.items() if way[1]}
     if len(ways) > 1:
         metafunc.parametrize(("protocol", "polled"), ways.values(), ids=ways, indirect=True)
 

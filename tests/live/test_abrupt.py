@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated, NamedTuple
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import NamedTuple
 
 import pytest
 import trio
 import trio.testing
 
 from tests.harness import connect, serving
+from tests.harness.providers import entering
 from tests.harness.serving import Client, Server
 from tests.harness.sockets import SocketClient
 from tests.live._tasks import living
@@ -40,13 +41,8 @@ class Site:
         self.told = set[str]()
         self.open = trio.Event()
 
-        @asynccontextmanager
-        async def open_rooms() -> AsyncGenerator[Broadcast]:
-            async with rooms:
-                yield rooms
-
-        @app.websocket("/{name}")
-        async def room(ws: WebSocket, name: str, rooms: Annotated[Broadcast, Depends(open_rooms, scope="app")]) -> None:
+        @app.websocket("/{name}", dependencies=[Depends(entering(rooms), scope="app")])
+        async def room(ws: WebSocket, name: str) -> None:
             await ws.accept()
             self.accepted += 1
             # All enter in the same moment. One after the other, each would be told of each that comes behind it.

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from tests.harness import connect, serving
-from tests.harness.serving import Server
+from tests.harness.serving import SocketServer
 from tests.harness.sockets import SocketClient
 from tests.live import _scoped_app as scoped
 from tests.live._tasks import living
@@ -29,13 +29,6 @@ async def until(check: Callable[[], bool], seconds: float = 20) -> None:
     with trio.fail_after(seconds):
         while not check():  # noqa: ASYNC110 - what is waited for is in the server's hands
             await trio.sleep(0.02)
-
-
-@asynccontextmanager
-async def served(server: Server, app: App, **options: Any) -> AsyncIterator[SocketClient]:
-    async with serving(server, app, **options) as client:
-        assert isinstance(client, SocketClient)
-        yield client
 
 
 def tasks() -> int:
@@ -73,10 +66,10 @@ class Seen:
 
 
 @both_servers
-async def test_a_thousand_clients_leave_and_every_handler_sees_it(server: Server) -> None:
+async def test_a_thousand_clients_leave_and_every_handler_sees_it(server: SocketServer) -> None:
     """Each handler was cancelled, each dependency cleaned up and knew why, and no task is left behind."""
     seen, count = Seen(), 1000
-    async with served(server, seen.app, backlog=1000) as client:
+    async with serving(server, seen.app, backlog=1000) as client:
         await client.get("/missing")
         await trio.testing.wait_all_tasks_blocked(0.1)
         before = tasks()
@@ -97,10 +90,10 @@ async def test_a_thousand_clients_leave_and_every_handler_sees_it(server: Server
 
 @pytest.mark.parametrize(("method", "finishes"), [("GET", False), ("POST", True)])
 @both_servers
-async def test_a_half_close_is_leaving(server: Server, method: str, finishes: bool) -> None:
+async def test_a_half_close_is_leaving(server: SocketServer, method: str, finishes: bool) -> None:
     """A safe request stops; another finishes, and its dependency leaves in peace."""
     seen = Seen()
-    async with served(server, seen.app) as client, client.open(method, "/") as exchange:
+    async with serving(server, seen.app) as client, client.open(method, "/") as exchange:
         await until(lambda: seen.started == 1)
         exchange.half_close()
         if finishes:
@@ -140,7 +133,7 @@ async def test_a_client_that_stops_reading_is_dropped() -> None:
     async def whole() -> bytes:
         return b"x" * 64 * 2**20
 
-    async with served("trivet", app) as client:
+    async with serving("trivet", app) as client:
         await trio.testing.wait_all_tasks_blocked(0.1)
         before = tasks()
         for path in ("/stream", "/whole"):
@@ -154,7 +147,7 @@ async def test_a_client_that_stops_reading_is_dropped() -> None:
 
 
 @both_servers
-async def test_keep_alive_stays_and_its_idle_timeout_stays_intact(server: Server) -> None:
+async def test_keep_alive_stays_and_its_idle_timeout_stays_intact(server: SocketServer) -> None:
     """Slow answers, watched ones, and streams: the connection takes the next request, and is closed when idle."""
     app = App()
 
@@ -171,7 +164,7 @@ async def test_keep_alive_stays_and_its_idle_timeout_stays_intact(server: Server
 
         return Stream(feed)
 
-    async with served(server, app, keep_alive_timeout=1) as client, connect(client.address) as peer:
+    async with serving(server, app, keep_alive_timeout=1) as client, connect(client.address) as peer:
         for path, end in (("/slow", b"slow"), ("/stream", b"0\r\n\r\n"), ("/slow", b"slow")):
             await peer.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             received = await peer.read_until(end)
@@ -180,7 +173,7 @@ async def test_keep_alive_stays_and_its_idle_timeout_stays_intact(server: Server
 
 
 @both_servers
-async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+async def test_pipelined_requests_are_answered_in_order(server: SocketServer) -> None:
     """Also behind one that fails or times out, each by its own answer."""
     app = App(timeout=0.3)
 
@@ -189,7 +182,7 @@ async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
         await trio.sleep(seconds)
         return f"<{seconds}>"
 
-    async with served(server, app) as client, connect(client.address) as peer:
+    async with serving(server, app) as client, connect(client.address) as peer:
         last = b"GET /0.02 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         await peer.send(b"".join(b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % s for s in (b"0.01", b"9.0", b"x")) + last)
         received = await peer.read_until_eof(10)
@@ -199,7 +192,7 @@ async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
 
 
 @both_servers
-async def test_http_1_0(server: Server) -> None:
+async def test_http_1_0(server: SocketServer) -> None:
     """A whole answer has its length, a stream ends with the connection, a stream that fails does not end well."""
     app = App()
 
@@ -215,7 +208,7 @@ async def test_http_1_0(server: Server) -> None:
 
         return Stream(feed)
 
-    async with served(server, app) as client:
+    async with serving(server, app) as client:
         for path in ("/whole", "/stream"):
             async with connect(client.address) as peer:
                 await peer.send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
@@ -238,7 +231,7 @@ async def test_a_truncated_stream_is_no_whole_one_in_http_1_0_either(caplog: pyt
 
         return Stream(feed)
 
-    async with served("trivet", app) as client, connect(client.address) as peer:
+    async with serving("trivet", app) as client, connect(client.address) as peer:
         await peer.send(b"GET / HTTP/1.0\r\n\r\n")
         await peer.read_until(b"half")
         with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
@@ -246,7 +239,7 @@ async def test_a_truncated_stream_is_no_whole_one_in_http_1_0_either(caplog: pyt
 
 
 @both_servers
-async def test_a_truncated_stream_is_cut(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_truncated_stream_is_cut(server: SocketServer, caplog: pytest.LogCaptureFixture) -> None:
     """Chunked: the last chunk never comes."""
     app = App()
 
@@ -258,15 +251,15 @@ async def test_a_truncated_stream_is_cut(server: Server, caplog: pytest.LogCaptu
 
         return Stream(feed)
 
-    async with served(server, app) as client, client.open("GET", "/") as exchange:
+    async with serving(server, app) as client, client.open("GET", "/") as exchange:
         await exchange.read()
         assert exchange.truncated
 
 
 @both_servers
-async def test_expect_continue(server: Server) -> None:
+async def test_expect_continue(server: SocketServer) -> None:
     """The body that was announced is read when the client has sent it; ours asks for it only if it is wanted."""
-    async with served(server, scoped.app) as client:
+    async with serving(server, scoped.app) as client:
         async with connect(client.address) as peer:
             head = b"POST /%s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
             await peer.send(head % b"echo")
@@ -284,11 +277,11 @@ async def test_expect_continue(server: Server) -> None:
 @pytest.mark.parametrize(("path", "status"), [("/auth", 401), ("/echo", 413), ("/missing", 404)])
 @both_servers
 async def test_an_early_answer_to_a_large_upload_arrives_and_leaks_nothing(
-    server: Server, path: str, status: int
+    server: SocketServer, path: str, status: int
 ) -> None:
     """To a client that writes its five megabytes before it reads anything."""
     size = 5 * 2**20
-    async with served(server, scoped.app) as client:
+    async with serving(server, scoped.app) as client:
         await client.get("/")
         await trio.testing.wait_all_tasks_blocked(0.1)
         before = tasks()
@@ -333,7 +326,7 @@ async def test_on_stock_hypercorn_dependencies_keep_their_grace() -> None:
             task_status.started()
             answers.append(await peer.read_until_eof(15))
 
-    async with trio.open_nursery() as nursery, served("hypercorn", app, graceful_timeout=0.3) as client:
+    async with trio.open_nursery() as nursery, serving("hypercorn", app, graceful_timeout=0.3) as client:
         await nursery.start(ask, client)
         await started.wait()
     assert answers[0].startswith(b"HTTP/1.1 503")

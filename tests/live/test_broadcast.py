@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated, Any
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import trio
 
 from tests.harness import connect, serving
-from tests.harness.serving import Server
-from tests.harness.sockets import SocketClient
+from tests.harness.providers import entering
+from tests.harness.serving import SocketServer
 from tests.live._tasks import living, watching
 from tests.live._ws import handshake
 from trivet import App, Depends, WebSocket
@@ -30,13 +29,8 @@ class Site:
         self.app = app = App(cleanup_grace=0.2)
         self.ended: list[str] = []
 
-        @asynccontextmanager
-        async def open_rooms() -> AsyncGenerator[Broadcast]:
-            async with rooms:
-                yield rooms
-
-        @app.websocket("/{name}")
-        async def room(ws: WebSocket, name: str, rooms: Annotated[Broadcast, Depends(open_rooms, scope="app")]) -> None:
+        @app.websocket("/{name}", dependencies=[Depends(entering(rooms), scope="app")])
+        async def room(ws: WebSocket, name: str) -> None:
             await ws.accept()
             try:
                 async with (
@@ -72,23 +66,16 @@ class Site:
                 await trio.sleep(0.005)
 
 
-@asynccontextmanager
-async def served(server: Server, app: App, **options: Any) -> AsyncGenerator[SocketClient]:
-    async with serving(server, app, **options) as client:
-        assert isinstance(client, SocketClient)
-        yield client
-
-
 async def heard(ws: Any, count: int) -> list[str]:
     with trio.fail_after(5):
         return [await ws.receive() for _ in range(count)]
 
 
 @both_servers
-async def test_who_is_in_a_room_hears_who_comes_speaks_and_goes(server: Server) -> None:
+async def test_who_is_in_a_room_hears_who_comes_speaks_and_goes(server: SocketServer) -> None:
     """In one order for all; one that closes and one whose connection breaks have gone alike."""
     site = Site()
-    async with served(server, site.app) as client, client.websocket("/Ann") as ann:
+    async with serving(server, site.app) as client, client.websocket("/Ann") as ann:
         assert await ann.receive_json() == ["Ann"]
         async with client.websocket("/Bob") as bob:
             assert await bob.receive_json() == ["Ann", "Bob"]
@@ -105,10 +92,10 @@ async def test_who_is_in_a_room_hears_who_comes_speaks_and_goes(server: Server) 
 
 @pytest.mark.parametrize("slow", ["disconnect", "drop_oldest", "drop_new", "block"])
 @both_servers
-async def test_one_that_does_not_read_harms_nobody(slow: Slow, server: Server) -> None:
+async def test_one_that_does_not_read_harms_nobody(slow: Slow, server: SocketServer) -> None:
     """It goes, or misses something, and its queue stays within its bound; the other has each message."""
     site = Site(buffer=8, slow=slow, block_timeout=0.05)
-    async with served(server, site.app) as client, connect(client.address) as stuck:
+    async with serving(server, site.app) as client, connect(client.address) as stuck:
         await stuck.send(handshake(path=b"/Stuck"))
         await site.until(1)
         async with client.websocket("/Ann") as ann:
@@ -132,10 +119,10 @@ async def test_one_that_does_not_read_harms_nobody(slow: Slow, server: Server) -
 
 
 @both_servers
-async def test_members_that_break_off_leave_nothing(server: Server) -> None:
+async def test_members_that_break_off_leave_nothing(server: SocketServer) -> None:
     """All at once, half of them by RST: no member, no subscriber, no task; who stays knows that."""
     site = Site(buffer=4)
-    async with served(server, site.app, backlog=200) as client, client.websocket("/Ann") as ann:
+    async with serving(server, site.app, backlog=200) as client, client.websocket("/Ann") as ann:
         assert await ann.receive_json() == ["Ann"]
         with trio.fail_after(5):
             while watching() < (server == "hypercorn"):  # noqa: ASYNC110 - Ann's is there to stay

@@ -10,8 +10,7 @@ import trio
 
 from apps.tour.devtools import browsing
 from tests.harness import serving
-from tests.harness.serving import Server
-from tests.harness.sockets import SocketClient
+from tests.harness.serving import SocketServer
 from tests.harness.tools import require
 from trivet import HTML, App, Event, EventSink, EventStream
 
@@ -34,7 +33,7 @@ source.onerror = () => log.push(['error', source.readyState]);
 
 
 @pytest.mark.parametrize("server", ["hypercorn", "trivet"])
-async def test_an_event_source_reads_what_was_sent_comes_back_and_is_sent_away(server: Server) -> None:
+async def test_an_event_source_reads_what_was_sent_comes_back_and_is_sent_away(server: SocketServer) -> None:
     """Whatever is in an event; with the id of the last one, in the time it was told; and 204 ends it for good."""
     chromium, app, seen = require("chromium"), App(), list[str | None]()
     connected = trio.Event()
@@ -62,14 +61,12 @@ async def test_an_event_source_reads_what_was_sent_comes_back_and_is_sent_away(s
 
         return EventStream(feed) if len(seen) < 2 else None
 
-    async with serving(server, app) as client:
-        assert isinstance(client, SocketClient)
-        async with browsing(chromium, str(client.base_url)) as tab:
-            await tab.wait_for("log.length === 1")
-            await tab.evaluate("fetch('/connected', {method: 'POST'})")
-            await tab.wait_for("log.at(-1)[0] === 'error' && log.at(-1)[1] === EventSource.CLOSED")
-            log: list[Any] = await tab.evaluate("log")
-            count = len([url for url in tab.requested if url.endswith("/events")])
+    async with serving(server, app) as client, browsing(chromium, str(client.base_url)) as tab:
+        await tab.wait_for("log.length === 1")
+        await tab.evaluate("fetch('/connected', {method: 'POST'})")
+        await tab.wait_for("log.at(-1)[0] === 'error' && log.at(-1)[1] === EventSource.CLOSED")
+        log: list[Any] = await tab.evaluate("log")
+        count = len([url for url in tab.requested if url.endswith("/events")])
     assert seen == [None, "größer 🜁"]
     assert count == 3  # the last of them had 204
     read = [entry[1:] for entry in log if entry[0] == "message"]

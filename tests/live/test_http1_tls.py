@@ -220,12 +220,11 @@ async def test_garbage_in_the_place_of_a_handshake(secure: SecureSite) -> None:
                     await stream.send_all(data)
 
 
+@pytest.mark.parametrize("secure", ["poller"], indirect=True)
 async def test_an_error_at_the_end_of_a_handshake_costs_its_connection(
     secure: SecureSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if the kernel has not taken the last flight at once, so that the error is not met in the poller."""
-    if not _serve.POLLS:
-        pytest.skip("the poller's own handshake")
     full: list[SecureTransport] = []  # what the kernel takes nothing of for a moment
     flush = SecureTransport.flush
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import require
 from tests.live._server import ROOT, Running, parse, read_all, running
 from trivet.cli.run import COLLECT_EVERY
 
@@ -346,11 +347,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A self-signed certificate and its key."""
     directory = tmp_path_factory.mktemp("tls")
     cert, key = str(directory / "cert.pem"), str(directory / "key.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
-    try:
-        subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("needs the openssl command")
+    command = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    subprocess.run([require("openssl"), *command, "-keyout", key, "-out", cert], check=True, capture_output=True)
     return cert, key
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from tests.harness import connect, serving
-from tests.harness.serving import Server
+from tests.harness.serving import SocketServer
 from tests.harness.sockets import SocketClient, SocketExchange
 from tests.live._tasks import living
 from trivet import App, Event, EventSink, EventStream, Request, Sink, Stream
@@ -31,13 +31,6 @@ async def until(check: Callable[[], bool], seconds: float = 20) -> None:
             await trio.sleep(0.01)
 
 
-@asynccontextmanager
-async def served(server: Server, app: App, **options: Any) -> AsyncIterator[SocketClient]:
-    async with serving(server, app, **options) as client:
-        assert isinstance(client, SocketClient)
-        yield client
-
-
 async def events_of(exchange: SocketExchange, count: int) -> list[Event]:
     """The next events, at least `count` of them."""
     parser, events = EventParser(), list[Event]()
@@ -50,7 +43,7 @@ async def events_of(exchange: SocketExchange, count: int) -> list[Event]:
 
 
 @both_servers
-async def test_chunks_lines_and_items_arrive(server: Server) -> None:
+async def test_chunks_lines_and_items_arrive(server: SocketServer) -> None:
     """From a function, with children that send at a time; from a generator; as JSON Lines. HEAD begins none."""
     app, begun = App(), list[str]()
 
@@ -79,7 +72,7 @@ async def test_chunks_lines_and_items_arrive(server: Server) -> None:
     async def lines() -> Stream:
         return Stream(numbers(), media_type="application/jsonl")
 
-    async with served(server, app) as client:
+    async with serving(server, app) as client:
         received = (await client.get("/children")).text.splitlines()
         assert sorted(received) == sorted(letter * 50_000 for letter in "abc" * 20)
         assert (await client.get("/lines")).text == "0\n1\n2\n"
@@ -90,7 +83,7 @@ async def test_chunks_lines_and_items_arrive(server: Server) -> None:
 
 
 @both_servers
-async def test_a_client_that_does_not_read_holds_the_source_up(server: Server) -> None:
+async def test_a_client_that_does_not_read_holds_the_source_up(server: SocketServer) -> None:
     """Back-pressure: what waits for it is bounded in bytes, the kernel's buffers included; and it loses nothing."""
     app, sent = App(send_timeout=None), [0]
 
@@ -103,7 +96,7 @@ async def test_a_client_that_does_not_read_holds_the_source_up(server: Server) -
 
         return Stream(feed)
 
-    async with served(server, app) as client, client.open("GET", "/", small_buffer=True) as exchange:
+    async with serving(server, app) as client, client.open("GET", "/", small_buffer=True) as exchange:
         assert (await exchange.head())[0] == 200
         last = -1
         with trio.fail_after(10):
@@ -114,7 +107,7 @@ async def test_a_client_that_does_not_read_holds_the_source_up(server: Server) -
 
 
 @both_servers
-async def test_a_sink_raises_when_the_client_has_left(server: Server) -> None:
+async def test_a_sink_raises_when_the_client_has_left(server: SocketServer) -> None:
     """As an `OSError`, to a source that is out of reach of the cancellation."""
     app, log = App(), list[Any]()
 
@@ -132,7 +125,7 @@ async def test_a_sink_raises_when_the_client_has_left(server: Server) -> None:
 
         return Stream(feed)
 
-    async with served(server, app) as client, client.open("GET", "/") as exchange:
+    async with serving(server, app) as client, client.open("GET", "/") as exchange:
         await exchange.head()
         exchange.peer.leave()
         await until(lambda: bool(log))
@@ -140,7 +133,7 @@ async def test_a_sink_raises_when_the_client_has_left(server: Server) -> None:
 
 
 @both_servers
-async def test_events_arrive_one_by_one_with_heartbeats_between(server: Server) -> None:
+async def test_events_arrive_one_by_one_with_heartbeats_between(server: SocketServer) -> None:
     """The head before the first of them, and each when it is sent; the id of the last one comes back."""
     app, go = App(), trio.Event()
 
@@ -153,7 +146,7 @@ async def test_events_arrive_one_by_one_with_heartbeats_between(server: Server) 
 
         return EventStream(feed, heartbeat=0.02)
 
-    async with served(server, app) as client, client.open("GET", "/", headers={"Last-Event-ID": "7"}) as exchange:
+    async with serving(server, app) as client, client.open("GET", "/", headers={"Last-Event-ID": "7"}) as exchange:
         status, headers = await exchange.head()
         assert (status, headers["content-type"]) == (200, "text/event-stream")
         assert await exchange.receive() == b":\n\n"
@@ -163,7 +156,7 @@ async def test_events_arrive_one_by_one_with_heartbeats_between(server: Server) 
 
 
 @both_servers
-async def test_readers_of_events_that_leave_abruptly_leave_no_task(server: Server) -> None:
+async def test_readers_of_events_that_leave_abruptly_leave_no_task(server: SocketServer) -> None:
     """Idle ones, and ones in the middle of what they are sent, under each policy."""
     app, running = App(), [0]
 
@@ -181,7 +174,7 @@ async def test_readers_of_events_that_leave_abruptly_leave_no_task(server: Serve
 
         return EventStream(feed, slow=slow)  # type: ignore[arg-type]
 
-    async with served(server, app, backlog=200) as client:
+    async with serving(server, app, backlog=200) as client:
         await client.get("/a/missing")
         await trio.testing.wait_all_tasks_blocked(0.05)
         before = living()
@@ -205,7 +198,7 @@ async def test_readers_of_events_that_leave_abruptly_leave_no_task(server: Serve
 
 
 @both_servers
-async def test_a_drain_ends_event_streams_whole(server: Server) -> None:
+async def test_a_drain_ends_event_streams_whole(server: SocketServer) -> None:
     """With a time to come back. Long before the drain time is over; but stock hypercorn tells only then."""
     app, bodies = App(), list[bytes]()
 
@@ -226,7 +219,7 @@ async def test_a_drain_ends_event_streams_whole(server: Server) -> None:
 
     async with (
         trio.open_nursery() as nursery,
-        served(server, app, drain_timeout=60 if server == "trivet" else 0.1) as client,
+        serving(server, app, drain_timeout=60 if server == "trivet" else 0.1) as client,
     ):
         for _ in range(2):
             await nursery.start(come, client)
@@ -262,7 +255,7 @@ async def test_a_slow_reader_of_events_costs_nobody_else_anything() -> None:
             await trio.sleep(0.0005)
 
     async with (
-        served("trivet", app) as client,
+        serving("trivet", app) as client,
         client.open("GET", "/reads?slow=drop_oldest") as reads,
         client.open("GET", "/stops?slow=drop_oldest", small_buffer=True) as stops,
         client.open("GET", "/gone?slow=disconnect", small_buffer=True) as gone,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.harness import require
 from tests.live._server import Running, parse, read_all, running
 from trivet.server._reload import Changes, loaded_files
 
@@ -169,7 +170,7 @@ def notifier(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         (hidden / "watchfiles.py").write_text("raise ImportError('not installed')\n")
         monkeypatch.setenv("PYTHONPATH", str(hidden))
     else:
-        pytest.importorskip("watchfiles")
+        require("module:watchfiles")
     return str(request.param)
 
 

@@ -34,10 +34,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
 
 
 GOOD = """
-from trivet import App, Router
+from trivet import App, Limit, Router
 
 app = App(timeout=5)
-router = Router(on_disconnect="cancel")
+router = Router(on_disconnect="cancel", limit=Limit(20, queue=50))
 
 @app.get("/")
 async def index() -> str:
@@ -46,7 +46,7 @@ async def index() -> str:
 @app.route("/items/{id}", methods=["GET", "DELETE"], timeout=None)
 async def item(id: int) -> None: ...
 
-@router.post("/new", timeout=2.5)
+@router.post("/new", timeout=2.5, limit=Limit.adaptive(0.5))
 async def create() -> None: ...
 
 app.mount("/api", router)
@@ -76,7 +76,7 @@ app, inner = App(), App()
 @app.websocket("/rooms/{name}", timeout=5)
 async def room(ws: WebSocket, name: str) -> None: ...
 
-@inner.websocket("/in", on_disconnect="cancel")
+@inner.websocket("/in", on_disconnect="cancel", on_drain="finish")
 async def other(ws: WebSocket) -> None: ...
 
 app.mount("/mounted", inner)
@@ -86,8 +86,11 @@ app.mount("/mounted", inner)
 def test_routes_lists_websockets(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
     """After the routes of their application, mounted ones below their prefix, and what is mounted only once."""
     assert main(["routes", module(SOCKETS)]) == 0
-    rows = [line.split()[:2] + line.split()[-1:] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert rows == [["WEBSOCKET", "/mounted/in", "cancel"], ["WEBSOCKET", "/rooms/{name}", "grace"]]
+    rows = [line.split()[:2] + line.split()[-2:] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [
+        ["WEBSOCKET", "/mounted/in", "cancel", "finish"],
+        ["WEBSOCKET", "/rooms/{name}", "grace", "cancel"],
+    ]
 
 
 def test_check_finds_a_websocket_that_cannot_be_reached(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,19 +107,19 @@ def test_check_finds_a_websocket_that_cannot_be_reached(module: Module, capsys: 
 
 
 def test_routes_prints_a_table(module: Module, capsys: pytest.CaptureFixture[str]) -> None:
-    """Method, path, handler, place, timeout and disconnect policy, as requests meet them."""
+    """Method, path, handler, place, timeout, limits and disconnect policy, as requests meet them."""
     assert main(["routes", module(GOOD)]) == 0
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     table = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     assert table == [
-        ["METHODS", "PATH", "HANDLER", "WHERE", "TIMEOUT", "ON DISCONNECT"],
-        ["GET,HEAD", "/", "index", "cli_example.py:7", "5 s", "cancel"],
+        ["METHODS", "PATH", "HANDLER", "WHERE", "TIMEOUT", "LIMIT", "ON DISCONNECT", "ON DRAIN"],
+        ["GET,HEAD", "/", "index", "cli_example.py:7", "5 s", "-", "cancel", "-"],
         [
-            "DELETE,GET,HEAD", "/items/{id}", "item", "cli_example.py:11", "none",
-            "DELETE: finish, GET: cancel, HEAD: cancel",
+            "DELETE,GET,HEAD", "/items/{id}", "item", "cli_example.py:11", "none", "-",
+            "DELETE: finish, GET: cancel, HEAD: cancel", "-",
         ],
-        ["POST", "/api/new", "create", "cli_example.py:14", "2.5 s", "cancel"],
-        ["*", "/old/...", "other", "cli_example.py:21", "its own", "its own"],
+        ["POST", "/api/new", "create", "cli_example.py:14", "2.5 s", "20, queue 50 > adaptive", "cancel", "-"],
+        ["*", "/old/...", "other", "cli_example.py:21", *["its own"] * 4],
     ]  # fmt: skip
 
 

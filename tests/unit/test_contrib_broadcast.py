@@ -802,7 +802,7 @@ def test_what_is_wrong_is_refused_when_it_is_made(name: str, golden: Golden) -> 
 async def test_a_subscriber_that_is_not_entered_says_what_to_write(name: str, golden: Golden) -> None:
     """Instead of naming a method that it does not have."""
     async with Broadcast() as broadcast:
-        with pytest.raises(TypeError) as caught:
+        with pytest.raises(TypeError) as caught:  # noqa: PT012
             if name == "iterated":
                 async for _ in broadcast.subscribe("a"):  # type: ignore[attr-defined]
                     pass

@@ -12,14 +12,12 @@ from typing import Any, cast
 import httpx
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.harness import Golden
 from trivet import Request
 from trivet._headers import Headers
 from trivet.contrib.client import Client, DeadlineExceeded, Retry, Trace, traced
-from trivet.contrib.client._retry import Budget, asked_to_wait, repeatable
+from trivet.contrib.client._retry import asked_to_wait, repeatable
 from trivet.contrib.client._trace import current
 from trivet.errors import RegistrationError
 
@@ -295,27 +293,6 @@ async def test_retries_of_an_origin_have_a_budget(autojump_clock: trio.testing.M
         upstream.requests.clear()
         await client.get("http://another/")
         assert len(upstream.requests) == 3
-
-
-@given(st.floats(0, 2), st.floats(0, 20), st.lists(st.booleans(), max_size=200))
-def test_a_budget_is_never_overdrawn(ratio: float, reserve: float, asks: list[bool]) -> None:
-    """Whatever the order of calls and retries: never more than was there at first and came since."""
-    budget, spent, earned = Budget(ratio, reserve), 0, 0
-    for ask in asks:
-        if ask:
-            spent += budget.spend()
-        else:
-            budget.earn()
-            earned += 1
-        assert spent <= reserve + earned * ratio + 1e-6
-
-
-def test_a_budget_does_not_grow_in_good_times() -> None:
-    """Or a long one would pay for a storm of retries."""
-    budget = Budget(ratio=0.5, reserve=3)
-    for _ in range(100):
-        budget.earn()
-    assert [budget.spend() for _ in range(5)] == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -327,15 +327,6 @@ def test_a_budget_is_never_exceeded(share: float, burst: int, slow: list[bool]) 
     assert budget.spend()
 
 
-def test_ten_calls_of_a_tenth_are_one() -> None:
-    """Although that is a little less in binary."""
-    budget = HedgeBudget(share=0.1, burst=1)
-    assert budget.spend()
-    for _ in range(10):
-        budget.earn()
-    assert budget.spend()
-
-
 @settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers()), max_size=30), st.integers(1, 8), st.sampled_from([0, 1, 3])
@@ -499,6 +490,9 @@ CALLED: dict[str, Callable[[Callable[[], Awaitable[str]]], Awaitable[object]]] =
     "first_of": lambda called: first_of(called, partial(Calls(), 1, "a")),
     "hedged": lambda called: hedged(called, after=1),
     "partial_at": lambda called: partial_at(1, {"a": called}),
+    "partial_after": lambda called: partial_after(1, {"a": called}),
+    "map_bounded": lambda called: map_bounded(called, ["/a"], limit=2),
+    "iter_bounded": lambda called: iter_bounded(called, ["/a"], limit=2).__aenter__(),
 }
 
 

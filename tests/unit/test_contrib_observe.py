@@ -131,7 +131,7 @@ async def test_a_handler_that_fails_at_once_has_taken_its_time(monkeypatch: pyte
     async def fails() -> None:
         raise HTTPError(409)
 
-    monkeypatch.setattr("trivet._measured.perf_counter", ticking())
+    monkeypatch.setattr("trivet._door.perf_counter", ticking())
     async with TestClient(app):
         door = app.__trivet_door__()
         assert door is not None
@@ -201,13 +201,10 @@ async def test_an_override_is_measured_as_well() -> None:
     async with TestClient(app) as client:
         with app.override(two, three):
             assert (await client.get("/")).json() == 3
-            (place,) = [entry.value for entry in app._table.entries() if entry.value is not None and _is(entry, "/")]
-            assert place.door("GET", {}, SimpleNamespace(query_string=b"", headers=[], body=b""))[0] == 200
+            door: Any = app.__trivet_door__()
+            head = SimpleNamespace(method="GET", raw_path=b"/", query_string=b"", headers=[], body=b"")
+            assert door(head)[0] == 200
     assert ended(app)["/", "GET"] == {(200, "returned"): 2}
-
-
-def _is(entry: Any, path: str) -> bool:
-    return bool(getattr(entry.value, "path", None) == path)
 
 
 # ---- the page
@@ -324,6 +321,73 @@ async def test_limits_and_background_tasks_are_on_the_page() -> None:
     assert page["trivet_requests_cut_short_total", (("reason", "shed"),)] == 1
 
 
+async def test_the_pages_stand_outside_the_limits_of_the_application() -> None:
+    """One that is full is not to be taken for a dead one, though who asks has to be recognized first."""
+    limit, done = Limit(1), trio.Event()
+    app = App(limit=limit)
+
+    async def operator() -> None:
+        await trio.lowlevel.checkpoint()
+
+    @app.get("/work")
+    async def work() -> None:
+        await done.wait()
+
+    app.mount("", observe.router(dependencies=[Depends(operator)]))
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, "/work")
+        await wait_all_tasks_blocked()
+        paths = ("/work", "/ready", "/health", "/metrics", "/tasks", "/tasks.json")
+        statuses = [(await client.get(path)).status_code for path in paths]
+        done.set()
+    assert statuses == [503, 200, 200, 200, 200, 200]
+    assert limit.shed == 1
+
+
+async def test_what_mounted_applications_have_is_on_the_page(autojump_clock: MockClock) -> None:
+    """Their limits, tasks and services, each once, however deep and in how many places they are."""
+    app, middle, inner = App(), App(), App()
+    app.mount("", observe.router("metrics", registry=None))
+    app.mount("/m", middle)
+    middle.mount("/i", inner)
+    middle.mount("/again", inner)
+    shared, done = Limit(1), trio.Event()
+
+    async def waits() -> None:
+        await done.wait()
+
+    app.get("/wait", limit=shared)(waits)
+    inner.get("/wait", limit=shared)(waits)
+    inner.get("/other", limit=Limit(1))(waits)
+    app.service(name="refresh")(waits)
+    inner.service(name="refresh")(waits)
+
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        for each in (app, inner):
+            each.tasks.start_soon(done.wait)
+            each.tasks.start_soon(trio.lowlevel.checkpoint)
+        nursery.start_soon(client.get, "/m/i/wait")
+        nursery.start_soon(client.get, "/m/again/other")
+        await wait_all_tasks_blocked()
+        assert (await client.get("/wait")).status_code == 503
+        page = samples_of((await client.get("/metrics")).text)
+        done.set()
+    assert [page[f"trivet_limits_{name}", ()] for name in ("running", "shed_total")] == [2, 1]
+    assert page["trivet_background_tasks", ()] == 2
+    assert page["trivet_background_tasks_ended_total", (("ending", "completed"),)] == 2
+    restarts = {labels for name, labels in page if name == "trivet_service_restarts_total"}
+    assert restarts == {(("service", "refresh"),), (("service", "refresh of /m/i"),)}
+
+
+def test_an_application_is_measured_in_one_way(golden: Golden) -> None:
+    """Two pages may show the same figures; who asks for other buckets is not to be shown those of the first."""
+    app = measured(buckets=[1, 10])
+    app.mount("/again", observe.router("metrics", registry=None, buckets=[1.0, 10.0]))
+    with pytest.raises(RegistrationError) as caught:
+        app.mount("/other", observe.router("metrics", registry=None, buckets=[0.5]))
+    golden("contrib/observe_two_meters", str(caught.value))
+
+
 async def test_the_page_is_behind_what_the_application_likes() -> None:
     """Dependencies of the router are asked first; the pages are in no OpenAPI document."""
 
@@ -388,7 +452,7 @@ async def test_a_service_of_a_mounted_application_counts(monkeypatch: pytest.Mon
     monkeypatch.setattr(App, "services", property(lambda self: (service,) if self is inner else ()))
     async with TestClient(app) as client:
         answer = await client.get("/ready")
-        assert (answer.status_code, answer.text, app.ready) == (503, "given up: refresh\n", False)
+        assert (answer.status_code, answer.text, app.ready) == (503, "given up: refresh of /m/i\n", False)
 
 
 # ---- the loop

@@ -43,6 +43,14 @@ class SlowBucket:
         return before
 
 
+def test_no_more_remain_than_there_are() -> None:
+    """Also of a quota whose tokens come faster than a clock that counts from 1970 can tell apart."""
+    quota = Quota("q", requests=10**15 - 1, per=1, burst=2)
+    full_at, first = take(None, quota, 1.7e9)
+    assert first.remaining == 1
+    assert take(full_at, quota, 1.7e9)[1].remaining <= 1
+
+
 @given(QUOTAS, GAPS)
 def test_it_is_a_token_bucket(quota: Quota, gaps: list[float]) -> None:
     """Whom it admits, and how many more it would, is what a bucket of tokens says, up to rounding."""

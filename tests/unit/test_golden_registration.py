@@ -57,7 +57,7 @@ WITHOUT_PLACE = {
     "option_origins_url", "option_origins_path", "option_origins_socket", "option_origins_pattern",
     "option_origins_unicode", "option_origins_host", "option_idle_timeout",
     "option_trusted", "option_trusted_anybody", "option_trusted_bits", "option_trusted_name",
-    "option_limit", "option_limit_none", "option_limit_object", "limits_crossed", "limit_concurrent", "limit_queue",
+    "option_limit", "option_limit_object", "limits_crossed", "limit_concurrent", "limit_queue",
     "limit_wait", "limit_wait_without_queue", "limit_target", "limit_target_none", "limit_initial", "limit_between",
 }  # fmt: skip
 
@@ -110,6 +110,9 @@ class Note(pydantic.BaseModel):
 
 
 async def plain() -> None: ...
+
+
+async def open_room(ws: WebSocket, room: str) -> None: ...
 
 
 # ---- paths and conflicts
@@ -934,11 +937,6 @@ def option_limit() -> None:
 
 
 @case
-def option_limit_none() -> None:
-    App().get("/", limit=None)(plain)  # type: ignore[arg-type]
-
-
-@case
 def option_limit_object() -> None:
     Router(limit=asyncio.Semaphore(20))  # type: ignore[arg-type]
 
@@ -952,6 +950,18 @@ def limits_crossed() -> None:
     app.mount("/reports", reports)
     app.mount("/exports", exports)
     app._freeze()
+
+
+@case
+def limit_of_websocket() -> None:
+    App().websocket("/chat/{room}", limit=Limit.adaptive(0.5))(open_room)
+
+
+@case
+def limit_over_websocket() -> None:
+    app, chat = App(limit=Limit.adaptive(0.5)), Router()
+    chat.websocket("/{room}")(open_room)
+    app.mount("/chat", chat)
 
 
 @case

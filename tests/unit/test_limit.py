@@ -13,7 +13,8 @@ from hypothesis.strategies import DataObject, data, floats, integers, sampled_fr
 
 from trivet import Limit
 from trivet._aimd import Aimd
-from trivet._limit import QUIET, Waiter, check_order
+from trivet._limit import QUIET, Waiter
+from trivet._limit_checks import check_order
 from trivet.errors import RegistrationError
 
 
@@ -128,10 +129,14 @@ def test_who_would_wait_too_long_does_not_wait(waiting: int, held: float, left: 
 
 
 @pytest.mark.parametrize(
-    ("waiting", "held", "seconds"), [(0, 0.0, 1), (0, 0.01, 1), (0, 2.0, 1), (0, 2.1, 2), (3, 2.1, 5), (3, 2.0, 4)]
-)
+    ("waiting", "held", "seconds"),
+    [
+        (0, 0.0, 1), (0, 0.01, 1), (0, 2.0, 1), (0, 2.1, 2), (3, 2.1, 5), (3, 2.0, 4),
+        (0, 118.5, 60), (0, 120.5, 60), (3, 1e30, 60),
+    ],
+)  # fmt: skip
 def test_retry_after_is_in_whole_seconds_rounded_up(waiting: int, held: float, seconds: int) -> None:
-    """It is when who came now would have its turn; never zero, which says "at once"."""
+    """It is when who came now would have its turn; never zero, which says "at once", and a minute at most."""
     limit = busy(2, 3, held)
     for _ in range(waiting):
         limit._join(lambda: None)

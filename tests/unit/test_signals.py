@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 
 import pytest
@@ -27,6 +28,26 @@ def test_the_answer_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
         ask()
     assert capfd.readouterr().err == f"--- process {os.getpid()}\ngrößer 🜁\n"
     assert signal.getsignal(QUESTION) is before
+
+
+def test_an_answer_goes_out_by_whole_lines_that_a_pipe_takes_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that answer into the same pipe cannot tear each other's lines, and each piece says whose it is."""
+    lines = [f"{number} " + "x" * 100 for number in range(100)] + ["long " + "y" * 9000, "end"]
+    pieces: list[str] = []
+
+    def write(_: int, data: bytes) -> int:
+        pieces.append(data.decode())
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    with answering(lambda: "\n".join(lines), last=False):
+        ask()
+    title = f"--- process {os.getpid()}"
+    assert [piece.splitlines()[0] for piece in pieces] == [title, *[f"{title}, continued"] * (len(pieces) - 1)]
+    assert [line for piece in pieces for line in piece.splitlines()[1:]] == lines
+    assert all(piece.endswith("\n") for piece in pieces)
+    assert {len(piece.splitlines()) for piece in pieces if len(piece) > select.PIPE_BUF} == {2}
+    assert len(pieces) < 8
 
 
 def test_an_answer_that_fails_ends_nothing(capfd: pytest.CaptureFixture[str]) -> None:

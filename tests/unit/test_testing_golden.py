@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests import conftest
 from tests.harness import Golden, normalized, require
 
 CASES = [
@@ -51,3 +54,19 @@ def test_require(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CI", "true")
         with pytest.raises(pytest.fail.Exception, match="missing under CI"):
             require(missing)
+
+
+@pytest.mark.parametrize(
+    ("ci", "skipped", "status"),
+    [("true", ["one"], pytest.ExitCode.TESTS_FAILED), ("true", [], 0), ("", ["one"], 0)],
+)
+def test_a_skip_fails_the_run_under_ci(
+    ci: str, skipped: list[str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason; on a laptop it is shown, and that is all."""
+    monkeypatch.setenv("CI", ci)
+    reporter = SimpleNamespace(stats={"skipped": skipped})
+    plugins = SimpleNamespace(get_plugin=lambda name: reporter if name == "terminalreporter" else None)
+    session: Any = SimpleNamespace(config=SimpleNamespace(pluginmanager=plugins), exitstatus=0)
+    conftest.pytest_sessionfinish(session)
+    assert session.exitstatus == status

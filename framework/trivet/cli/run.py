@@ -27,11 +27,11 @@ from hypercorn.config import Sockets
 
 from trivet.asgi import ASGIApp
 from trivet.contrib import _tasktree
-from trivet.server import LifespanFailed, serve
+from trivet.server import LifespanFailed, _notify, serve
 from trivet.server._address import urls_of
 from trivet.server._reload import loaded_files
 from trivet.server._serve import CLEANUP_GRACE, DRAIN_TIMEOUT
-from trivet.server._signals import answering, stopping_on
+from trivet.server._signals import Stopping, answering, stopping_on
 from trivet.server._supervisor import Supervisor
 from trivet.server._watchdog import Watchdog
 from trivet.server._worker import INDEX
@@ -180,7 +180,10 @@ async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Pare
                 token.run_sync_soon(stopping.hurry.set)
 
         hurry.act = hurry_now
-        if parent is not None and config.use_reloader:
+        if parent is None:
+            helpers.start_soon(_notify.keep_alive)
+            helpers.start_soon(_say_that_it_stops, stopping)
+        elif config.use_reloader:
             helpers.start_soon(_report_files, parent)
         try:
             await serve(
@@ -209,6 +212,11 @@ async def _serve(app: ASGIApp, config: RunConfig, sockets: Sockets, parent: Pare
     else:
         watchdog.arm(grace)  # a thread of the application that does not end would keep the process from ending
     return status
+
+
+async def _say_that_it_stops(stopping: Stopping) -> None:
+    await stopping.stop.wait()
+    _notify.stopping()
 
 
 @contextlib.asynccontextmanager
@@ -246,9 +254,10 @@ class _Ready(trio.TaskStatus[list[str]]):
 
 
 def announce(urls: list[str]) -> None:
-    """Tell the user where to look."""
+    """Tell the user where to look, and whoever has started us that we are there."""
     for url in urls:
         log.info("Running on %s (Ctrl-C to stop)", url)
+    _notify.ready()
 
 
 async def _report_files(parent: Parent) -> None:

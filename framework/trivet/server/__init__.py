@@ -41,7 +41,7 @@ The others, hypercorn's, made safe
 Processes
     _signals _watchdog              stop, and hurry; the last resort
     _supervisor _process _worker    several, replaced when they die; what the two sides say
-    _reload                         which files a process was made from
+    _reload _notify                 which files a process was made from; what systemd is told
 """
 
 from ._lifespan import LifespanFailed as LifespanFailed

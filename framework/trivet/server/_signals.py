@@ -6,9 +6,10 @@ This file owns what a signal means. It knows nothing of what is stopped, or told
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 
@@ -107,7 +108,7 @@ def answering(told: Callable[[], str], *, last: bool) -> Generator[None]:
             text = told()
         except Exception as error:  # noqa: BLE001 - a question must not end a server
             text = f"cannot tell: {type(error).__name__}: {error}"
-        _write(f"--- process {os.getpid()}\n{text}\n")
+        _write(f"--- process {os.getpid()}", text)
 
     before = signal.signal(QUESTION, handler)
     try:
@@ -116,12 +117,28 @@ def answering(told: Callable[[], str], *, last: bool) -> Generator[None]:
         signal.signal(QUESTION, signal.SIG_IGN if last else before)
 
 
-def _write(text: str) -> None:
-    """Not by `sys.stderr`, which may be in the middle of a write, and refuses another from inside of that."""
-    left = text.encode(errors="backslashreplace")
+def _write(title: str, text: str) -> None:
+    """Not by `sys.stderr`, which may be in the middle of a write, and refuses another from inside of that.
+
+    Workers answer at the same time, as a rule into one pipe. So an answer goes out in pieces of whole lines that a pipe
+    takes in one, and each piece has the title: nobody else's lines come into it.
+    """
     try:
         out = (sys.__stderr__ or sys.stderr).fileno()
-        while left:
-            left = left[os.write(out, left) :]
+        for piece in _pieces(title.encode(), text.encode(errors="backslashreplace")):
+            while piece:
+                piece = piece[os.write(out, piece) :]
     except (OSError, ValueError, AttributeError):
         pass  # there is nobody to tell
+
+
+def _pieces(title: bytes, text: bytes) -> Iterator[bytes]:
+    """Whole lines below their title, as many as a pipe takes in one (POSIX: `PIPE_BUF`), and at least one."""
+    piece = first = title + b"\n"
+    going_on = title + b", continued\n"
+    for line in text.splitlines(keepends=True):
+        if len(piece) + len(line) > select.PIPE_BUF and piece not in (first, going_on):
+            yield piece
+            piece = going_on
+        piece += line
+    yield piece if piece.endswith(b"\n") else piece + b"\n"

@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 import trio
 from hypercorn.config import Sockets
 
+from . import _notify
 from ._process import Worker
 from ._reload import Changes, watch
 from ._signals import QUESTION, Stopping, stopping_on
@@ -108,6 +109,7 @@ class Supervisor:
         ends = (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if self._reload else ()))
         async with stopping_on(ends) as stopping, trio.open_nursery() as helpers:
             helpers.start_soon(self._obey, stopping)
+            helpers.start_soon(_notify.keep_alive)
             if QUESTION is not None:
                 await helpers.start(self._pass_on, QUESTION)
             if self._reload:
@@ -130,6 +132,7 @@ class Supervisor:
             worker.hurry()
 
     def _stop_all(self) -> None:
+        _notify.stopping()
         self._stop.set()
         for worker in self._living:
             worker.retire()
@@ -230,9 +233,12 @@ class Supervisor:
         with trio.open_signal_receiver(signal.SIGHUP) as received:
             async for _ in received:
                 log.info("SIGHUP: replacing the workers, one by one")
+                _notify.reloading()
                 for slot in self._slots:
                     if not await self._replace(slot):
                         break
+                if not self._stop.is_set():
+                    _notify.ready()
 
     async def _pass_on(self, number: signal.Signals, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(number) as received:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Final
 
+from trivet.asgi import ACCEPTANCE_FIELDS
+
 from ._http1_head import Refused, RequestHead
 from ._http1_response import lines_of
 from ._ws_deflate import agree
@@ -27,18 +29,6 @@ _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SWITCHING: Final = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
-_OURS: Final = frozenset(
-    (
-        b"upgrade",
-        b"connection",
-        b"sec-websocket-accept",
-        b"sec-websocket-protocol",
-        b"sec-websocket-extensions",
-        b"content-length",
-        b"transfer-encoding",
-    )
-)
-"""Fields of the answer that are not the application's to set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +98,7 @@ def acceptance(
     if agreed is not None:
         parts.append(b"sec-websocket-extensions: %b\r\n" % agreed[0].encode())
     for name, line in lines_of(headers):
-        if name in _OURS:
+        if name in ACCEPTANCE_FIELDS:
             raise WebSocketFault(f"the application accepted with a field {name.decode()!r}, which the server sets")
         parts.append(line)
     parts.append(tail)

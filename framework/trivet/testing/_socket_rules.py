@@ -8,9 +8,9 @@ numbers are RFC 6455's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Literal
 
-from trivet.asgi import Message
+from trivet.asgi import ACCEPTANCE_FIELDS, Message
 
 from ._rules import ProtocolViolation, ResponseRules, checked_headers
 
@@ -24,19 +24,6 @@ MAY_BE_SENT = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000
 """Section 7.4; 1004 to 1006 and 1015 stand for what was not sent."""
 
 REASON_MAX = 123  # bytes: a control frame holds 125, of which the code takes two (section 5.5)
-
-
-SERVERS: Final = frozenset(
-    (
-        b"upgrade",
-        b"connection",
-        b"sec-websocket-accept",
-        b"sec-websocket-extensions",
-        b"content-length",
-        b"transfer-encoding",
-    )
-)
-"""Fields of an acceptance that the server writes (RFC 6455 section 4.2.2)."""
 
 
 class SocketRules:
@@ -86,7 +73,7 @@ class SocketRules:
         for name, _ in checked_headers(message.get("headers", ())):
             if name == b"sec-websocket-protocol":
                 raise ProtocolViolation("the subprotocol is not a header of websocket.accept (ASGI): say subprotocol=")
-            if name in SERVERS:
+            if name in ACCEPTANCE_FIELDS:
                 raise ProtocolViolation(f"{name.decode()!r} is the server's to set, not a header of websocket.accept")
 
 

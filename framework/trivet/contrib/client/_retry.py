@@ -94,28 +94,6 @@ class Retry:
         return isinstance(outcome, _FAILURES + _TIMEOUTS)
 
 
-class Budget:
-    """What retries to one origin may cost; see `Retry`."""
-
-    __slots__ = ("_ratio", "_reserve", "_tokens")
-
-    def __init__(self, ratio: float, reserve: float) -> None:
-        self._ratio = ratio
-        self._reserve = self._tokens = reserve
-
-    def earn(self) -> None:
-        """There was a call."""
-        self._tokens = min(self._reserve, self._tokens + self._ratio)
-
-    def spend(self) -> bool:
-        """Take one retry out, if there is one."""
-        # Five times 0.2 is a little less than 1.
-        if self._tokens < 1 - 1e-9:
-            return False
-        self._tokens -= 1
-        return True
-
-
 def repeatable(request: httpx.Request) -> bool:
     """Whether it can be made twice: it is idempotent, and its body is still there."""
     if request.method not in IDEMPOTENT:

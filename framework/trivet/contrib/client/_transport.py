@@ -15,10 +15,11 @@ import httpx
 import trio
 
 from trivet.contrib._response import ClosingResponse
+from trivet.contrib._tokens import Tokens
 
 from . import _trace
 from ._deadline import deadline_of, seconds_until, tell, within
-from ._retry import Budget, Retry, asked_to_wait, repeatable
+from ._retry import Retry, asked_to_wait, repeatable
 
 log = logging.getLogger("trivet.contrib.client")
 
@@ -55,7 +56,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         self._retry = retry
         self._propagate = propagate
         self._unsaid = None if unsaid is None else unsaid.as_dict()
-        self._budgets: dict[tuple[str, str, int | None], Budget] = {}
+        self._budgets: dict[tuple[str, str, int | None], Tokens] = {}
 
     async def __aenter__(self) -> DeadlineTransport:
         """Open the connections' pool."""
@@ -123,13 +124,13 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
             await trio.sleep(wait)
             attempt += 1
 
-    def _budget(self, url: httpx.URL, retry: Retry) -> Budget:
+    def _budget(self, url: httpx.URL, retry: Retry) -> Tokens:
         origin = url.scheme, url.host, url.port
         budget = self._budgets.get(origin)
         if budget is None:
             if len(self._budgets) >= _ORIGINS:
                 del self._budgets[next(iter(self._budgets))]
-            budget = self._budgets[origin] = Budget(retry.ratio, retry.reserve)
+            budget = self._budgets[origin] = Tokens(retry.ratio, retry.reserve)
         return budget
 
 

@@ -1,10 +1,11 @@
 """How many second tries there may be: a budget that calls share.
 
-This file owns the arithmetic, and knows neither calls nor clocks: what may be spent depends on how much is called, not
-on how much time goes by, so that the share is kept under any load.
+This file owns what it is given, and what it tells of itself; it knows no calls. The arithmetic is `_tokens`'s.
 """
 
 from __future__ import annotations
+
+from trivet.contrib._tokens import Tokens
 
 
 class HedgeBudget:
@@ -26,16 +27,14 @@ class HedgeBudget:
         ValueError: an argument makes no sense.
     """
 
-    __slots__ = ("_burst", "_share", "_tokens", "calls", "hedges", "refused")
+    __slots__ = ("_tokens", "calls", "hedges", "refused")
 
     def __init__(self, *, share: float = 0.05, burst: int = 10) -> None:
         if not 0 < share <= 1:
             raise ValueError(f"share={share!r} is not a share of calls, above 0 and up to 1.\nWrite  share=0.05")
         if isinstance(burst, bool) or not isinstance(burst, int) or burst < 1:
             raise ValueError(f"burst={burst!r} is not a whole number from 1 on.\nWrite  burst=10")
-        self._share = share
-        self._burst = float(burst)
-        self._tokens = float(burst)
+        self._tokens = Tokens(share, burst)
         self.calls = 0
         """How many calls there have been."""
         self.hedges = 0
@@ -46,14 +45,13 @@ class HedgeBudget:
     def earn(self) -> None:
         """Count a call."""
         self.calls += 1
-        self._tokens = min(self._burst, self._tokens + self._share)
+        self._tokens.earn()
 
     def spend(self) -> bool:
         """Take a token for a second try, if there is one."""
-        # Ten times 0.1 is a little less than 1 in binary.
-        if self._tokens < 1 - 1e-9:
+        spent = self._tokens.spend()
+        if spent:
+            self.hedges += 1
+        else:
             self.refused += 1
-            return False
-        self._tokens -= 1
-        self.hedges += 1
-        return True
+        return spent

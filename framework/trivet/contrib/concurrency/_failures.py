@@ -10,11 +10,18 @@ import inspect
 import logging
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import cast
+from typing import Final, cast
 
 import trio
 
 log = logging.getLogger("trivet.contrib.concurrency")
+
+
+_INSTEAD: Final = {
+    "hedged": "Write  hedged({fn}, ..., after=0.3);  its arguments follow it",
+    "map_bounded": "Write  map_bounded({fn}, items, limit=8);  each item is its argument",
+    "iter_bounded": "Write  iter_bounded({fn}, items, limit=8);  each item is its argument",
+}
 
 
 def refuse_called(name: str, *fns: object) -> None:
@@ -30,8 +37,7 @@ def refuse_called(name: str, *fns: object) -> None:
         fn = called[0].__name__
         raise TypeError(
             f"{name}() was given what calling {fn}() returned, a coroutine, instead of the function.\n"
-            + (f"Write  hedged({fn}, ..., after=0.3)" if name == "hedged" else f"Write  partial({fn}, ...)")
-            + ";  its arguments follow it"
+            + _INSTEAD.get(name, "Write  partial({fn}, ...);  its arguments follow it").format(fn=fn)
         )
 
 

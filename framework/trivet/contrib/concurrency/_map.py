@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 import trio
 
+from ._failures import refuse_called
+
 A = TypeVar("A")
 T = TypeVar("T")
 
@@ -33,10 +35,11 @@ async def map_bounded(fn: Callable[[A], Awaitable[T]], items: Iterable[A], *, li
     Raises:
         ExceptionGroup: what a call raises, or the iteration; the other calls are cancelled, as in any nursery.
         ValueError: `limit` is not a whole number from 1 on.
+        TypeError: `fn` is a coroutine.
 
     Cancellation: all calls are cancelled, and waited for; the results are lost.
     """
-    room = _semaphore("map_bounded", limit)
+    room = _room("map_bounded", fn, limit)
     results: dict[int, T] = {}
 
     async def run(index: int, item: A) -> None:
@@ -72,10 +75,11 @@ def iter_bounded(
         ExceptionGroup: out of the block, as out of any nursery: what a call raises, the iteration, or the block itself.
             The block is cancelled when a call fails.
         ValueError: `limit` is not a whole number from 1 on.
+        TypeError: `fn` is a coroutine.
 
     Cancellation: all calls are cancelled, and waited for.
     """
-    return _iterated(fn, items, _semaphore("iter_bounded", limit))
+    return _iterated(fn, items, _room("iter_bounded", fn, limit))
 
 
 @asynccontextmanager
@@ -137,7 +141,8 @@ class _Results(Generic[T]):
         return place.value.pop()
 
 
-def _semaphore(name: str, limit: object) -> trio.Semaphore:
+def _room(name: str, fn: object, limit: object) -> trio.Semaphore:
+    refuse_called(name, fn)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ValueError(
             f"{name}(..., limit={limit!r}): the limit is not a whole number from 1 on.\n"

@@ -60,6 +60,19 @@ async def partial_at(deadline: float, calls: Mapping[K, Callable[[], Awaitable[T
     no partial result. From this deadline on there is one, however long the calls that were late take to end.
     """
     refuse_called("partial_at", *calls.values())
+    return await _partial(deadline, calls)
+
+
+async def partial_after(seconds: float, calls: Mapping[K, Callable[[], Awaitable[T]]]) -> Partial[K, T]:
+    """As `partial_at`, with a deadline so many seconds from now.
+
+    page = await partial_after(0.5, {"news": partial(fetch, "news"), "ads": partial(fetch, "ads")})
+    """
+    refuse_called("partial_after", *calls.values())
+    return await _partial(trio.current_time() + seconds, calls)
+
+
+async def _partial(deadline: float, calls: Mapping[K, Callable[[], Awaitable[T]]]) -> Partial[K, T]:
     results: dict[K, T] = {}
     failed: dict[K, Exception] = {}
     all_ended = trio.Event()
@@ -86,11 +99,3 @@ async def partial_at(deadline: float, calls: Mapping[K, Callable[[], Awaitable[T
         {key: failed[key] for key in calls if key in failed},
         tuple(key for key in calls if key not in results and key not in failed),
     )
-
-
-async def partial_after(seconds: float, calls: Mapping[K, Callable[[], Awaitable[T]]]) -> Partial[K, T]:
-    """As `partial_at`, with a deadline so many seconds from now.
-
-    page = await partial_after(0.5, {"news": partial(fetch, "news"), "ads": partial(fetch, "ads")})
-    """
-    return await partial_at(trio.current_time() + seconds, calls)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from trivet import App, Request, Router, Text
+from trivet import Request, Router, Text
+
+from ._applications import applications, named
 
 
 def add_health(router: Router) -> None:
@@ -35,10 +37,8 @@ def add_ready(router: Router) -> None:
 
 def _given_up(app: Any) -> Iterator[str]:
     """The services that have, by name; those of mounted applications too, as `app.ready` has it."""
-    yield from (each.name for each in app.services if each.state == "failed")
-    for mounted in app._mounted:
-        if isinstance(mounted.app, App):
-            yield from _given_up(mounted.app)
+    for prefix, each in applications(app):
+        yield from (named(service.name, prefix) for service in each.services if service.state == "failed")
 
 
 NOT_KEPT = {"cache-control": "no-store"}

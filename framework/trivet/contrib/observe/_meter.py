@@ -79,13 +79,12 @@ class Distribution:
 class Series:
     """What is counted of one route and method."""
 
-    __slots__ = ("answers", "at_once", "ended", "to_end", "to_head")
+    __slots__ = ("at_once", "ended", "to_end", "to_head")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.answers: dict[int, int] = {}
-        """How many were answered at once with each status: they have all returned."""
-        self.at_once = Histogram(bounds)
-        """Their durations, to the head and to the end alike."""
+        self.at_once: dict[int, Histogram] = {}
+        """Durations, to the head and to the end alike, of what was answered at once with each status: it has all
+        returned. How many there were is the sum of the histogram, so that there is one thing to count, not two."""
         self.ended: dict[tuple[int, Reason], int] = {}
         """How many of the others have ended with each status and outcome."""
         self.to_head = Histogram(bounds)
@@ -122,19 +121,24 @@ class Counts:
 
     def route(self, path: str, /) -> AtOnce:
         """See `trivet.asgi.Meter`."""
-        by_method: dict[str, Series] = {}
+        by_method: dict[str, dict[int, Histogram]] = {}
+        bounds = self.bounds
+        lowest = bounds[0]
 
         def count(method: str, status: int, seconds: float) -> None:
-            series = by_method.get(method)
-            if series is None:
-                series = by_method[method] = self._of(path, method)
-            answers = series.answers
-            answers[status] = answers.get(status, 0) + 1
-            histogram = series.at_once
-            histogram.counts[bisect_left(histogram.bounds, seconds)] += 1  # `add`, less a call
+            try:
+                histogram = by_method[method][status]
+            except KeyError:
+                histogram = self._first(by_method, path, method, status)
+            # `add`, less a call and, for nearly all that is answered at once, a search.
+            histogram.counts[0 if seconds <= lowest else bisect_left(bounds, seconds)] += 1
             histogram.total += seconds
 
         return count
+
+    def _first(self, by_method: dict[str, dict[int, Histogram]], path: str, method: str, status: int) -> Histogram:
+        known = by_method[method] = self._of(path, method).at_once
+        return known.setdefault(status, Histogram(self.bounds))
 
     def began(self, websocket: bool, /) -> None:
         """See `trivet.asgi.Meter`."""
@@ -181,10 +185,10 @@ class Counts:
         found: list[Snapshot] = []
         for (route, method), series in self._series.items():
             ended = dict(series.ended)
-            for status, count in series.answers.items():
-                ended[status, "returned"] = ended.get((status, "returned"), 0) + count
-            to_head = Distribution.of(series.at_once, series.to_head)
-            to_end = Distribution.of(series.at_once, series.to_end)
+            for status, histogram in series.at_once.items():
+                ended[status, "returned"] = ended.get((status, "returned"), 0) + sum(histogram.counts)
+            to_head = Distribution.of(*series.at_once.values(), series.to_head)
+            to_end = Distribution.of(*series.at_once.values(), series.to_end)
             found.append(Snapshot(route, method, ended, to_head, to_end))
         return found
 

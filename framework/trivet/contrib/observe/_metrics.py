@@ -1,22 +1,24 @@
 """`/metrics`: the page that Prometheus asks for.
 
-This file owns where its figures come from. They are taken at once, and written in a worker thread: the text of a
-hundred routes takes tens of milliseconds, for which no other request should wait.
+This file owns where its figures come from: the application, and those that are mounted in it. They are taken at once,
+and written in a worker thread: the text of a hundred routes takes tens of milliseconds, for which no other request
+should wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import trio
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from trivet import Depends, Header, Limit, Request, Response, Router
+from trivet import Depends, Header, Request, Response, Router
 from trivet.asgi import METER
 
+from ._applications import applications, named
 from ._exposition import Figures, text_of
 from ._loop import LoopLag, running
 from ._meter import Counts, Distribution
@@ -27,6 +29,16 @@ ENDINGS: Final = ("completed", "failed", "timed_out", "cancelled")
 WRITERS: Final = 2
 """Pages that are written at once: in threads of their own, for an application whose handlers have taken all of Trio's
 is one that somebody wants to see."""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Makes the counters of an application. Two pages with the same buckets want the same, and show the same."""
+
+    buckets: tuple[float, ...]
+
+    def __call__(self) -> Counts:
+        return Counts(self.buckets)
 
 
 def add_metrics(router: Router, buckets: Sequence[float], registry: Collector | Literal["default"] | None) -> None:
@@ -49,13 +61,14 @@ def add_metrics(router: Router, buckets: Sequence[float], registry: Collector | 
         media_type, text = await trio.to_thread.run_sync(text_of, figures, others, accept, limiter=limiter)
         return Response(text, media_type=media_type, headers={"cache-control": "no-store"})
 
-    setattr(metrics, METER, partial(Counts, buckets))
+    setattr(metrics, METER, Measuring(tuple(buckets)))
     router.get("/metrics", summary="For Prometheus", name="observe.metrics", include_in_schema=False)(metrics)
 
 
 def _figures(app: Any, lag: LoopLag) -> Figures:
     counts: Counts = app.meter
-    limits: Sequence[Limit] = app.limits
+    apps = list(applications(app))
+    limits = dict.fromkeys(limit for _, each in apps for limit in each.limits)  # they may share one
     columns = [(each.running, each.waiting, each.shed) for each in limits]
     return Figures(
         routes=counts.snapshot(),
@@ -63,10 +76,14 @@ def _figures(app: Any, lag: LoopLag) -> Figures:
         websockets=counts.websockets,
         cut_short=dict(counts.cut_short),
         lag=Distribution.of(lag.seen),
-        tasks=app.tasks.running,
-        tasks_ended={name: getattr(app.tasks, name) for name in ENDINGS},
+        tasks=sum(each.tasks.running for _, each in apps),
+        tasks_ended={name: sum(getattr(each.tasks, name) for _, each in apps) for name in ENDINGS},
         draining=app.draining.is_set(),
-        services=[(each.name, each.state, each.restarts) for each in app.services],
+        services=[
+            (named(service.name, prefix), service.state, service.restarts)
+            for prefix, each in apps
+            for service in each.services
+        ],
         limits=(sum(each[0] for each in columns), sum(each[1] for each in columns), sum(each[2] for each in columns))
         if columns
         else None,

@@ -1,6 +1,7 @@
 """`observe.router()`: the pages of an application that tell how it is, on a router to be mounted.
 
-This file owns which pages there are. What is on them is in the file of each, imported when the page is asked for.
+This file owns which pages there are. What is on them is in the file of each; that of the metrics, which alone needs the
+extra, is imported when the page is asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from trivet.errors import RegistrationError
 
 from ._health import add_health, add_ready
 from ._meter import BUCKETS, checked_buckets
+from ._tasks_page import add_tasks
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -37,7 +39,8 @@ def router(*pages: Page, registry: Registry = "default", buckets: Sequence[float
         registry: prometheus_client's, whose metrics are on the page too, yours among them; `"default"`: its `REGISTRY`.
             `None`: only the application's.
         buckets: bounds of the histograms of durations, in seconds, ascending.
-        options: those of `Router`, such as `dependencies`.
+        options: those of `Router`, such as `dependencies`. `limit` is `None` unless given: the pages stand outside the
+            application's limits, for one that is full is neither dead nor to be looked at later.
 
     Raises:
         RegistrationError: there is no such page, or an option is wrong.
@@ -51,7 +54,7 @@ def router(*pages: Page, registry: Registry = "default", buckets: Sequence[float
             )
     bounds = checked_buckets(buckets)
     chosen = pages or PAGES
-    made = Router(**options)
+    made = Router(**{"limit": None, **options})
     if "metrics" in chosen:
         _add_metrics(made, bounds, registry)
     if "health" in chosen:
@@ -59,7 +62,7 @@ def router(*pages: Page, registry: Registry = "default", buckets: Sequence[float
     if "ready" in chosen:
         add_ready(made)
     if "tasks" in chosen:
-        _add_tasks(made)
+        add_tasks(made)
     return made
 
 
@@ -75,14 +78,3 @@ def _add_metrics(made: Router, bounds: Sequence[float], registry: Registry) -> N
             name=error.name,
         ) from None
     add_metrics(made, bounds, registry)
-
-
-def _add_tasks(made: Router) -> None:
-    """The page of tasks, where it is there: it is built apart."""
-    try:
-        from ._tasks_page import add_tasks  # type: ignore[import-not-found,unused-ignore]
-    except ModuleNotFoundError as error:
-        if error.name != f"{__package__}._tasks_page":
-            raise
-        return
-    add_tasks(made)

@@ -16,6 +16,7 @@ import trio
 from trivet import JSON, Event, EventSink, EventStream, File, HTTPError, Request, Response, Router, Text
 from trivet.contrib._tasktree import Node, task_of
 
+from ._applications import applications, named
 from ._lookout import Ended, View, lookout
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -136,9 +137,10 @@ def _stack_of(task: trio.lowlevel.Task) -> list[str]:
 
 async def _look(request: Request) -> View:
     watch = lookout()
-    nursery: trio.Nursery | None = request.app.tasks.nursery
-    if nursery is not None:
-        watch.names[nursery] = "app.tasks"
+    for prefix, app in applications(request.app):
+        nursery = app.tasks.nursery
+        if nursery is not None:
+            watch.names[nursery] = named("app.tasks", prefix)
     return await watch.look()
 
 
@@ -147,8 +149,9 @@ def _tasks(view: View, services: list[Service]) -> Tasks:
 
 
 def services_of(app: Any) -> list[Service]:
-    """The services of an application: names and states; what one failed with is in the log."""
+    """The services of an application and of those mounted in it: how they are; what one failed with is in the log."""
     return [
-        Service(str(service.name), str(service.state), int(service.restarts))
-        for service in getattr(app, "services", ())
+        Service(named(service.name, prefix), service.state, service.restarts)
+        for prefix, each in applications(app)
+        for service in each.services
     ]

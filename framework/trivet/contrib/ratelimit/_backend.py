@@ -14,7 +14,8 @@ class Backend(Protocol):
     """Where buckets are kept. `MemoryBackend` keeps them in this process; one behind several workers shares them.
 
     Two calls for one key must not come between each other's reading and writing: in Redis, a script or a transaction
-    around what `take` computes.
+    around what `take` computes. One that has to be connected first has an attribute `connected`: a provider, which each
+    application that has the limit enters with the scope `"app"`.
     """
 
     async def take(self, key: str, quota: Quota, now: float) -> Decision:
@@ -26,7 +27,8 @@ class Backend(Protocol):
             now: seconds on Trio's clock, which is this process's own. A shared store has a clock of its own to use.
 
         Raises:
-            Exception: the store failed; the limit's `on_failure` decides, as it does if no `Decision` is returned.
+            Exception: the store failed; the limit's `on_failure` decides, as it does if no `Decision` is returned. An
+                attribute `retry_after` of it, in seconds, is what clients are told who are refused for that.
 
         Cancellation: the request is going to be cancelled; whether the token is taken does not matter.
         """

@@ -97,7 +97,8 @@ def take(full_at: float | None, quota: Quota, now: float) -> tuple[float, Decisi
     if after > burst + slack:
         return full_at, Decision(False, 0, max(0.0, full_at - (burst - 1) * interval - now))
     full_at += interval
-    remaining = math.floor(burst - min(after, burst) + slack)
+    # Slack is more than a token where there are more of them in a second than a clock that counts from 1970 can tell.
+    remaining = min(burst - 1, math.floor(burst - min(after, burst) + slack))
     return full_at, Decision(True, remaining, max(0.0, full_at - (burst - remaining - 1) * interval - now))
 
 

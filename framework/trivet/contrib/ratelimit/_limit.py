@@ -79,13 +79,22 @@ class RateLimit(Composed[Decision | None]):
         async def limited(request: Request, key: str | None) -> Decision | None:
             return await self._check(request, key)
 
-        provider = ClientAddress() if key is None else key
-        super().__init__(limited, request=Request, key=Annotated[Any, Depends(provider)])
+        async def connected(request: Request, key: str | None, store: object) -> Decision | None:
+            return await self._check(request, key)
+
+        asked = {"request": Request, "key": Annotated[Any, Depends(ClientAddress() if key is None else key)]}
+        store = getattr(backend, "connected", None)
+        if store is None:
+            super().__init__(limited, **asked)
+        else:
+            super().__init__(connected, **asked, store=Annotated[Any, Depends(store, scope="app")])
         self.quota = Quota(name, requests, per, requests if burst is None else burst)
         self.backend: Backend = MemoryBackend() if backend is None else backend
         self._timeout = timeout
         self._admits = on_failure == "admit"
         self._policy = f'"{name}";q={requests};w={per}'
+        self._uncounted = 0
+        """Requests since the backend began to fail."""
 
     async def _check(self, request: Request, key: str | None) -> Decision | None:
         if key is None:
@@ -113,12 +122,32 @@ class RateLimit(Composed[Decision | None]):
         """What the backend says; `None`: it failed, and that admits the request."""
         try:
             with trio.fail_after(self._timeout):
-                return _checked(await self.backend.take(key, self.quota, trio.current_time()))
+                decision = _checked(await self.backend.take(key, self.quota, trio.current_time()))
         except Exception as error:
-            log.warning("the backend of the rate limit %r failed", self.quota.name, exc_info=error)
+            self._note_failure(error)
             if not self._admits:
-                raise HTTPError(503, "Requests cannot be counted now.", headers={"retry-after": "1"}) from error
+                seconds = max(1, math.ceil(getattr(error, "retry_after", 1)))
+                headers = {"retry-after": str(seconds)}
+                raise HTTPError(503, "Requests cannot be counted now.", headers=headers) from error
             return None
+        if self._uncounted:
+            self._note_recovery()
+        return decision
+
+    def _note_failure(self, error: Exception) -> None:
+        self._uncounted += 1
+        if self._uncounted == 1:  # and not for each request: an outage must not fill the log as well
+            log.warning(
+                "the backend of the rate limit %r failed; until it works again requests are %s",
+                self.quota.name,
+                "admitted" if self._admits else "refused",
+                exc_info=error,
+            )
+
+    def _note_recovery(self) -> None:
+        number, self._uncounted = self._uncounted, 0
+        fate = "admitted" if self._admits else "refused"
+        log.warning("the backend of the rate limit %r works again; %d requests were %s", self.quota.name, number, fate)
 
     def describe(self) -> Description:
         """What OpenAPI shows."""

@@ -10,9 +10,11 @@ except ImportError as error:
 
 from ._away import RedisAway as RedisAway
 from ._broadcast import RedisBroadcast as RedisBroadcast
+from ._buckets import RedisBuckets as RedisBuckets
 from ._redis import Redis as Redis
 from ._script import Script as Script
+from ._sessions import RedisSessionStore as RedisSessionStore
 
-__all__ = ["Redis", "RedisAway", "RedisBroadcast", "Script"]
+__all__ = ["Redis", "RedisAway", "RedisBroadcast", "RedisBuckets", "RedisSessionStore", "Script"]
 
 del _coredis

@@ -60,7 +60,8 @@ def parse(url: object, ssl_context: ssl.SSLContext | None) -> tuple[str, Opener]
         RegistrationError: it is none that is understood.
     """
     if not isinstance(url, str):
-        raise RegistrationError(f"a {type(url).__name__} is not the URL of a Redis.\n{_WRITE}")
+        shown = "None (is it in the environment?)" if url is None else f"a {type(url).__name__}"
+        raise RegistrationError(f"{shown} is not the URL of a Redis.\n{_WRITE}")
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
         # It is not shown: there may be a password in it.
@@ -102,7 +103,7 @@ def _by_name(host: str, port: int, context: ssl.SSLContext | None, options: dict
             sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
         return _Connection(stream, location, **options)
 
-    return f"{host}:{port}", opened
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}", opened
 
 
 def _database(parts: SplitResult) -> int:

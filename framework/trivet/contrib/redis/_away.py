@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 from trivet import HTTPError
 
@@ -67,5 +68,8 @@ def why(error: BaseException | None) -> str:
     while error is not None:
         if str(error):
             said = f"{type(error).__name__}: {error}".partition("\n")[0]
-        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+        if isinstance(error, BaseExceptionGroup):
+            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        else:
+            error = error.__cause__
     return said

@@ -93,3 +93,19 @@ def check_seconds(name: str, value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise RegistrationError(f"{name}={value!r} is not a number of seconds.\nWrite  {name}=1.0")
+
+
+def check_store(name: str, redis: object, prefix: object) -> None:
+    """Refuse what a store in Redis cannot be made of.
+
+    Raises:
+        RegistrationError: see there.
+    """
+    if not hasattr(redis, "execute") or isinstance(redis, type):
+        came = "a class" if isinstance(redis, type) else f"a {type(redis).__module__}.{type(redis).__qualname__}"
+        raise RegistrationError(
+            f"{name} takes a Redis of trivet.contrib.redis, not {came.replace('builtins.', '')}.\n"
+            f'Write  redis = Redis("redis://localhost:6379")  once, and  {name}(redis)  wherever it is to be used.'
+        )
+    if not isinstance(prefix, str):
+        raise RegistrationError(f'prefix={prefix!r} is no text.\nWrite  {name}(redis, prefix="shop:")')

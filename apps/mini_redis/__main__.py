@@ -1,0 +1,29 @@
+"""`python -m apps.mini_redis`: the server alone, without HTTP. Settings are read from the environment (README.md)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+
+import trio
+
+from .alone import serve_alone
+from .aof import Damaged
+from .settings import Settings
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; the second one does not wait for clients."""
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    try:
+        trio.run(serve_alone, Settings.read(os.environ), (signal.SIGTERM, signal.SIGINT))
+    except (ValueError, OSError, Damaged) as error:
+        print(f"mini_redis: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The append-only log: changes as the commands that repeat them, in RESP, so that a redis-server can read it too.
+
+This file owns what stands in it, and up to where it is whole. It knows no file: what is to be written is `pending`.
+
+Effects are written, not what was asked: `SET k v EX 10` becomes `SET k v PXAT` with the moment, `INCR` the value that
+it made, and a key that expires is deleted. So a log says the same whenever it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+
+from .protocol import Requests
+
+
+class Damaged(Exception):
+    """The log has something in its middle that cannot be read. A torn end is not that."""
+
+
+def written(words: Iterable[bytes]) -> bytes:
+    """A request, as clients write it."""
+    parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+class Log:
+    """What is to be written.
+
+    Attributes:
+        pending: what has not been taken.
+        position: bytes recorded since the start, taken or not.
+    """
+
+    __slots__ = ("_begun", "_database", "_together", "pending", "position")
+
+    def __init__(self) -> None:
+        self.pending: list[bytes] = []
+        self.position = 0
+        self._database = -1
+        self._together = False
+        self._begun = False
+
+    def record(self, database: int, words: tuple[bytes, ...]) -> None:
+        """Note a change."""
+        if self._together and not self._begun:
+            self._begun = True
+            self._add(b"MULTI")
+        if database != self._database:
+            self._database = database
+            self._add(b"SELECT", b"%d" % database)
+        self._add(*words)
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """Changes of which a log that was torn has all or none."""
+        self._together = True
+        try:
+            yield
+        finally:
+            if self._begun:
+                self._add(b"EXEC")
+            self._together = self._begun = False
+
+    def take(self) -> bytes:
+        """What is pending, which is the caller's now."""
+        data = b"".join(self.pending)
+        self.pending.clear()
+        return data
+
+    def _add(self, *words: bytes) -> None:
+        data = written(words)
+        self.pending.append(data)
+        self.position += len(data)
+
+
+class Reader:
+    """Changes, out of the bytes of a log.
+
+    Attributes:
+        whole: up to where it is; what stands behind that was being written when the power went.
+    """
+
+    def __init__(self) -> None:
+        self.whole = 0
+        self._position = 0
+        self._requests = Requests()
+        self._group: list[list[bytes]] | None = None
+
+    def feed(self, data: bytes) -> list[list[bytes]]:
+        """Take what stands next; return the changes that are whole.
+
+        Raises:
+            Damaged: this is no log, or one in which something was changed.
+        """
+        changes: list[list[bytes]] = []
+        for words in self._requests.feed(data):
+            self._position += len(written(words))
+            name = words[0].upper()
+            if name == b"MULTI":
+                self._group = []
+            elif name == b"EXEC":
+                changes += self._group or []
+                self._group = None
+            elif self._group is not None:
+                self._group.append(words)
+            else:
+                changes.append(words)
+            if self._group is None:
+                self.whole = self._position
+        if self._requests.error is not None:
+            raise Damaged(f"after byte {self._position}: {self._requests.error}")
+        return changes

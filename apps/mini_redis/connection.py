@@ -1,0 +1,164 @@
+"""One client over TCP: its requests are read, run, and answered; this file owns in which order bytes go out.
+
+Each connection is a task with a nursery of its own. Mostly the task is alone in it, and a batch of requests costs one
+`recv`, one `send` and one wait: whatever came at once is run at once, and its replies are sent in one piece. A second
+task comes with the first subscription: then there is something to send when nobody asks.
+
+What tokio's twin has, and this has not: a lock around the database, a channel that says "shut down" in a `select!` with
+each read, a channel whose last sender is dropped when the last handler has gone. Nothing here runs beside a command; a
+task is stopped from outside, by cancelling its nursery; and a nursery knows when it is empty.
+
+The socket is used directly, with Trio's `wait_readable`. `trio.SocketStream` would try to read first and then wait, and
+passes a checkpoint with each send; here the wait for requests is checkpoint enough.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+import trio
+
+from .dispatch import execute
+from .engine import Engine
+from .outbox import Outbox
+from .persistence import Journal
+from .protocol import Bounds, Requests
+from .session import Session
+from .settings import Settings
+
+READ: Final = 16 * 1024
+"""Bytes at a time, as in redis-server; more, and each read would take that much memory to fill a little of it."""
+
+
+class Connection:
+    """One client.
+
+    Args:
+        engine: what it asks.
+        sock: its socket, which does not block.
+        settings: how much it may.
+        journal: what must be on disk before it has a reply.
+    """
+
+    def __init__(self, engine: Engine, sock: socket.socket, settings: Settings, journal: Journal | None) -> None:
+        self._engine = engine
+        self._sock = sock
+        self._settings = settings
+        self._journal = journal
+        self._draining = False
+        self._running: list[bytes] | None = None  # the replies of the batch that is being run
+        self._outbox: Outbox | None = None
+        self._requests = Requests(Bounds(bulk=settings.bulk, request=2 * settings.bulk))
+        self._session: Session
+
+    async def run(self) -> None:
+        """Serve it until it goes.
+
+        Cancellation: the connection is closed; what has been sent of a reply may be a part of it.
+        """
+        try:
+            address, local = _name(self._sock.getpeername()), _name(self._sock.getsockname())
+            async with trio.open_nursery() as self._nursery:
+                kill = self._nursery.cancel_scope.cancel
+                self._session = Session(self._engine, self._deliver, kill, address, local)
+                try:
+                    await self._serve()
+                finally:
+                    self._session.close()
+                if self._outbox is not None:
+                    await self._outbox.empty()
+                kill()
+        except* OSError:
+            pass  # it has gone, which is its right
+        finally:
+            self._sock.close()
+
+    def drain(self) -> None:
+        """End it between two requests: what has been read is answered, and nothing more is read."""
+        self._draining = True
+        try:
+            self._sock.shutdown(socket.SHUT_RD)  # what waits for requests reads an end
+        except OSError:
+            pass  # the client was faster
+
+    async def _serve(self) -> None:
+        descriptor = self._sock.fileno()
+        while not self._draining:
+            await trio.lowlevel.wait_readable(descriptor)
+            try:
+                data = self._sock.recv(READ)
+            except BlockingIOError:
+                continue
+            if not data:
+                return
+            batch = self._requests.feed(data)
+            if batch:
+                await self._answer(batch)
+            if self._requests.error is not None:
+                await self._send(b"-ERR Protocol error: %b\r\n" % self._requests.error.encode("latin-1"))
+                return
+            if self._session.closing:
+                return
+
+    async def _answer(self, batch: list[list[bytes]]) -> None:
+        session = self._session
+        at = 0
+        while True:
+            replies: list[bytes] = []
+            self._running = replies
+            at = execute(session, batch, at, replies)
+            self._running = None
+            if self._outbox is None and session.subscribed:
+                self._begin_outbox()
+            # No `await` between the command and here: messages that follow a subscription come after its reply.
+            data = b"".join(replies)
+            if self._outbox is None:
+                await self._out(data)
+            else:
+                self._outbox.reply(data)
+                await self._outbox.room()
+            if at == len(batch) or session.closing:
+                return
+            await trio.lowlevel.checkpoint()  # the others too want to be served
+
+    def _begin_outbox(self) -> None:
+        settings = self._settings
+        self._outbox = Outbox(settings.outbox, settings.slow, self._engine.counted, self._session.kill)
+        self._nursery.start_soon(self._outbox.send_all, self._out)
+
+    def _deliver(self, data: bytes) -> None:
+        """Send a message that it has subscribed to."""
+        if self._running is not None:  # its own: between the replies, where redis-server has it
+            self._running.append(data)
+        elif self._outbox is not None:
+            self._outbox.message(data)
+
+    async def _send(self, data: bytes) -> None:
+        """Send a last word, after all others."""
+        if self._outbox is not None:
+            await self._outbox.empty()
+        await self._out(data)
+
+    async def _out(self, data: bytes) -> None:
+        """Send bytes, once all that they may speak of is as safe as was promised."""
+        if self._journal is not None and self._journal.behind:
+            await self._journal.committed()
+        sock = self._sock
+        try:
+            sent = sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return
+        with memoryview(data) as rest:
+            while sent < len(data):
+                await trio.lowlevel.wait_writable(sock)
+                try:
+                    sent += sock.send(rest[sent:])
+                except BlockingIOError:
+                    pass
+
+
+def _name(address: tuple[str, int]) -> str:
+    return f"{address[0]}:{address[1]}"

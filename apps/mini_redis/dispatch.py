@@ -1,0 +1,103 @@
+"""Requests of one client are run, one after another; this file owns which may, and what is answered where not.
+
+This is the loop that each command of each client passes through: no `await`, no task switch, one try.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import (
+    commands_connection,
+    commands_keys,
+    commands_pubsub,
+    commands_server,
+    commands_strings,
+    commands_transactions,
+)
+from .protocol import OVERHEAD
+from .replies import QUEUED, CommandError, error
+from .session import Session
+from .table import QUICK, look_up
+
+MODULES: Final = (
+    commands_connection,
+    commands_keys,
+    commands_pubsub,
+    commands_server,
+    commands_strings,
+    commands_transactions,
+)
+"""What fills the table, by being imported."""
+
+TRANSACTION: Final = 128 * 1024 * 1024
+"""Bytes of the commands between MULTI and EXEC."""
+
+LARGE: Final = 4096
+"""Bytes of a reply after which the replies so far are sent, lest a pipeline of large ones be held in memory."""
+
+
+def execute(session: Session, requests: list[list[bytes]], begin: int, replies: list[bytes]) -> int:
+    """Run requests, adding to `replies`.
+
+    Args:
+        session: who asks.
+        requests: what it asks.
+        begin: the first of them to run.
+        replies: where the replies go.
+
+    Returns:
+        How far it came: the number of requests, or less if what there is to send should be sent first, or the client
+        is to go.
+    """
+    reply = replies.append
+    quick = QUICK.get
+    at = begin
+    for words in requests[begin:] if begin else requests:
+        at += 1
+        found = quick(words[0])
+        if found is not None and session.plain and found[1] <= len(words) <= found[2]:
+            try:
+                answer = found[0](session, words)
+            except CommandError as wrong:
+                answer = error(wrong.args[0])
+            reply(answer)
+            if len(answer) > LARGE:
+                break
+        else:
+            answer = _with_care(session, words)
+            reply(answer)
+            if len(answer) > LARGE or session.closing:
+                break
+    session.commands += at - begin
+    if at > begin:
+        session.last = requests[at - 1][0].lower()[:32]
+    return at
+
+
+def _with_care(session: Session, words: list[bytes]) -> bytes:
+    try:
+        command = look_up(words)
+        if session.version == 2 and session.subscribed and not command.subscribed:
+            raise CommandError(
+                b"ERR Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in "
+                b"this context" % command.name
+            )
+    except CommandError as wrong:
+        if words[0].lower() == b"exec":
+            session.end_transaction()
+            return error(b"EXECABORT Transaction discarded because of: " + wrong.args[0].removeprefix(b"ERR "))
+        session.broken = session.queue is not None
+        return error(wrong.args[0])
+    if session.queue is not None and not command.at_once:
+        session.queued += sum(map(len, words)) + OVERHEAD * len(words)
+        if session.queued > TRANSACTION:
+            session.broken = True
+            session.queue.clear()
+            return error("ERR the transaction is too large; DISCARD it, and send it in parts")
+        session.queue.append((command, words))
+        return QUEUED
+    try:
+        return command.run(session, words)
+    except CommandError as wrong:
+        return error(wrong.args[0])

@@ -1,0 +1,98 @@
+"""What the HTTP face shows of the engine; this file owns how much, and what a slow reader of a channel misses."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import Final, Self
+
+import msgspec
+import trio
+
+from .engine import Engine
+
+SHOWN: Final = 100
+LONGEST: Final = 200
+WAITING: Final = 256
+"""Messages that may wait for one reader; the oldest go first, and are counted."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key, as it is shown."""
+
+    key: str
+    value: str
+    """Its beginning."""
+    size: int
+    until: int | None
+    """Milliseconds since 1970."""
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """What there is."""
+
+    total: int
+    keys: list[Key]
+    channels: dict[str, int]
+    """How many have subscribed to each."""
+    clients: int
+    slow: int
+    """Subscribers that were cut off, and messages that were dropped."""
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A message on a channel."""
+
+    channel: str
+    data: str
+
+
+def overview(engine: Engine) -> Overview:
+    """Database 0, the channels, the clients."""
+    store = engine.stores[0]
+    shown: list[Key] = []
+    for key in list(islice(store.present(), SHOWN)):
+        value = store.get(key)
+        if value is not None:
+            shown.append(Key(_text(key), _text(value[:LONGEST]), len(value), store.until.get(key)))
+    channels = {_text(channel): len(heard) for channel, heard in islice(engine.hub.channels.items(), SHOWN)}
+    slow = engine.counted.dropped + engine.counted.cut_off
+    return Overview(len(store), shown, channels, len(engine.clients), slow)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")
+
+
+class Feed:
+    """The messages of one channel, from the block's beginning to its end. It subscribes as a client over TCP does."""
+
+    def __init__(self, engine: Engine, channel: bytes) -> None:
+        self._engine = engine
+        self._channel = channel
+        self._waiting: deque[Said] = deque()
+        self._there = trio.Event()
+
+    def __enter__(self) -> Self:
+        self._engine.hub.subscribe(self._channel, self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._engine.hub.unsubscribe(self._channel, self)
+
+    def message(self, channel: bytes, data: bytes, pattern: bytes | None) -> None:
+        """Take a message."""
+        if len(self._waiting) == WAITING:
+            self._waiting.popleft()
+            self._engine.counted.dropped += 1
+        self._waiting.append(Said(_text(channel), _text(data)))
+        self._there.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Said:
+        while not self._waiting:
+            self._there = trio.Event()
+            await self._there.wait()
+        return self._waiting.popleft()

@@ -1,0 +1,135 @@
+"""The HTTP face: keys and channels for who has no Redis client, and a page that shows them.
+
+The TCP server is a service of the application: it is listening before the first request, is drained with the last one,
+and shares its engine with the handlers. They need no lock either, for they run in the same thread as all commands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Final, TypeAlias
+
+import trio
+from msgspec import Meta
+
+from trivet import App, Body, Depends, Event, EventSink, EventStream, File, HTTPError, Query
+from trivet.contrib.static import StaticFiles
+
+from .alone import open_server
+from .feed import Feed, Overview, Said, overview
+from .server import Server
+from .settings import Settings
+
+STATIC: Final = Path(__file__).parent / "static"
+PAGE_HEADERS: Final = {
+    # The page runs its own script and talks to its own server.
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "cache-control": "no-cache",
+}
+LOOK: Final = 0.25
+"""Seconds between two looks at what has changed. A look costs nothing beside telling the page of each of 100,000
+changes a second would."""
+
+
+@asynccontextmanager
+async def open_redis() -> AsyncGenerator[Server]:
+    """The server, which listens once its service runs."""
+    async with open_server(Settings.read(os.environ)) as server:
+        yield server
+
+
+Redis: TypeAlias = Annotated[Server, Depends(open_redis, scope="app")]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=1024)]
+Value: TypeAlias = Annotated[bytes, Body()]
+
+app = App()
+
+
+# A log that cannot be written cannot be written a second later either, and what it has promised is broken: so the
+# application ends with this service, and whoever has started it finds out.
+@app.service(restart="never", drain_timeout=30)
+async def tcp(redis: Redis, task_status: trio.TaskStatus[int]) -> None:
+    """Speak RESP."""
+    await redis.serve(app.draining, task_status=task_status)
+
+
+@app.get("/keys")
+async def keys(redis: Redis) -> Overview:
+    """The keys of database 0, a hundred at most, and the channels."""
+    return overview(redis.engine)
+
+
+@app.get("/keys/{key}", responses={404: "There is no such key."})
+async def read(key: Name, redis: Redis) -> bytes:
+    """A value. What it is made of, nobody knows: bytes."""
+    value = redis.engine.stores[0].get(key.encode())
+    if value is None:
+        raise HTTPError(404, "There is no such key.")
+    await redis.settled()
+    return value
+
+
+@app.put("/keys/{key}", status=204)
+async def write(
+    key: Name, value: Value, redis: Redis, ttl: Annotated[float | None, Query(), Meta(gt=0, le=10**9)] = None
+) -> None:
+    """Set a value, for `ttl` seconds or for ever."""
+    store = redis.engine.stores[0]
+    store.put(key.encode(), value, None if ttl is None else store.clock() + round(ttl * 1000))
+    await redis.settled()
+
+
+@app.delete("/keys/{key}", status=204, responses={404: "There is no such key."})
+async def delete(key: Name, redis: Redis) -> None:
+    """Delete a key."""
+    if not redis.engine.stores[0].remove(key.encode()):
+        raise HTTPError(404, "There is no such key.")
+    await redis.settled()
+
+
+@app.post("/channels/{channel}")
+async def publish(channel: Name, message: Value, redis: Redis) -> dict[str, int]:
+    """Say something; answers how many heard it."""
+    redis.engine.counted.published += 1
+    return {"heard": redis.engine.hub.publish(channel.encode(), message)}
+
+
+@app.get("/channels/{channel}/events")
+async def subscribe(channel: Name, redis: Redis) -> EventStream:
+    """What is said there, from now on."""
+
+    async def feed(sink: EventSink) -> None:
+        with Feed(redis.engine, channel.encode()) as said:
+            await sink.send(Event(Said(channel, ""), event="subscribed"))
+            async for message in said:
+                await sink.send(Event(message, event="message"))
+
+    return EventStream(feed)
+
+
+@app.get("/events")
+async def watch(redis: Redis) -> EventStream:
+    """Keys and channels, whenever they have changed."""
+
+    async def feed(sink: EventSink) -> None:
+        shown: Overview | None = None
+        while True:
+            now = overview(redis.engine)
+            if now != shown:
+                await sink.send(Event(now))
+                shown = now
+            await trio.sleep(LOOK)
+
+    return EventStream(feed)
+
+
+@app.get("/", include_in_schema=False)
+async def page() -> File:
+    """The page for people."""
+    return File(STATIC / "page.html", headers=PAGE_HEADERS)
+
+
+app.mount("/static", StaticFiles(STATIC, cache_control="no-cache"))

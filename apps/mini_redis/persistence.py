@@ -1,0 +1,169 @@
+"""The log on disk; this file owns when it is written and synced, and who waits for that.
+
+One task writes. While it waits for the disk, others go on recording, and all that has come together meanwhile is its
+next write: with `always`, fifty clients share one fsync, though none has its reply before its own change is safe. That
+is group commit, and it needs nothing but a list that is taken whole.
+
+Disks block, so writing is done in a worker thread: one at a time, which keeps the order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from math import inf
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from .aof import Damaged, Log, Reader
+from .dispatch import execute
+from .engine import Engine
+from .session import Session
+from .settings import Fsync
+
+PIECE: Final = 1024 * 1024
+BACKLOG: Final = 64 * 1024 * 1024
+"""Bytes that may wait for the disk before clients do too, whatever the policy."""
+
+
+class Journal:
+    """A log that is open. Use `open_journal`.
+
+    Args:
+        log: what is recorded.
+        descriptor: the file.
+        fsync: when it is synced.
+    """
+
+    def __init__(self, log: Log, descriptor: int, fsync: Fsync) -> None:
+        self._log = log
+        self._descriptor = descriptor
+        self._fsync = fsync
+        self._safe = 0  # up to here
+        self._broken = False
+        self._allowed = 0 if fsync == "always" else BACKLOG
+        self._wanted = trio.Event()
+        self._written = trio.Event()
+
+    @property
+    def behind(self) -> bool:
+        """Whether a reply must wait, also one to who only reads: what it has read may not be safe yet."""
+        return self._log.position - self._safe > self._allowed
+
+    async def committed(self) -> None:
+        """Wait until what has been recorded so far is as safe as the policy says."""
+        target = self._log.position - self._allowed
+        self._wanted.set()
+        while self._safe < target:
+            await self._written.wait()
+
+    async def run(self) -> None:
+        """Write, for ever; the body of a task.
+
+        Raises:
+            OSError: the disk does not take it. There is no way to go on: what was promised cannot be kept.
+        """
+        while True:
+            with trio.move_on_after(inf if self._fsync == "always" else 1.0):
+                await self._wanted.wait()
+            self._wanted = trio.Event()
+            if self._log.pending:
+                # A thread cannot be cancelled: this waits for it, also when this task is to end.
+                await trio.to_thread.run_sync(self._write, self._log.take(), self._fsync != "no")
+                self._safe = self._log.position - sum(map(len, self._log.pending))
+                self._written.set()
+                self._written = trio.Event()
+
+    def close(self) -> None:
+        """Write what is left. This blocks: it is the end, and nobody else wants to run."""
+        try:
+            if not self._broken:  # what comes behind a gap could not be read
+                self._write(self._log.take(), sync=True)
+        finally:
+            os.close(self._descriptor)
+
+    def _write(self, data: bytes, sync: bool) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+            if sync:
+                os.fdatasync(self._descriptor)
+        except OSError:
+            self._broken = True
+            raise
+
+
+def open_journal(path: Path, fsync: Fsync, engine: Engine) -> Journal:
+    """Read a log into an engine, which from then on records to it. This blocks.
+
+    Raises:
+        Damaged: it cannot be read.
+        BlockingIOError: another server has it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        whole = _replay(path, descriptor, engine)
+        # What was torn was never acknowledged. Behind it, what is written from now on could not be read.
+        os.ftruncate(descriptor, whole)
+        os.fsync(descriptor)
+        _sync_directory(path.parent)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    log = Log()
+    engine.record_to(log)
+    return Journal(log, descriptor, fsync)
+
+
+def _replay(path: Path, descriptor: int, engine: Engine) -> int:
+    """Repeat all changes; returns where the last whole one ends."""
+    reader = Reader()
+    clocks = [store.clock for store in engine.stores]
+    for store in engine.stores:
+        # While it is read, nothing expires: a key that did has been deleted by the log, where that belongs.
+        store.clock = _never
+    session = Session(engine, _ignore, _nothing, "log", "log")
+    try:
+        while data := os.read(descriptor, PIECE):
+            changes = reader.feed(data)
+            replies: list[bytes] = []
+            at = 0
+            while at < len(changes):
+                at = execute(session, changes, at, replies)
+            if wrong := next((reply for reply in replies if reply.startswith(b"-")), None):
+                raise Damaged(wrong.decode(errors="replace").strip())
+    except Damaged as damage:
+        raise Damaged(
+            f"The log {path} cannot be read: {damage}. Up to byte {reader.whole} it is whole; to go on with that, and "
+            f"without the rest:  truncate --size={reader.whole} {path}"
+        ) from None
+    finally:
+        session.close()
+        engine.counted.connections -= 1
+        for store, clock in zip(engine.stores, clocks, strict=True):
+            store.clock = clock
+    return reader.whole
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _never() -> int:
+    return 0
+
+
+def _ignore(data: bytes) -> None:
+    pass
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,77 @@
+"""What can be set about the server, and how it is read from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from .outbox import Slow
+
+Fsync: TypeAlias = Literal["always", "everysec", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings."""
+
+    host: str = "127.0.0.1"
+    port: int = 6380
+    """0: a free one."""
+    connections: int = 1000
+    """At a time; who comes then waits in the kernel's queue."""
+    bulk: int = 64 * 1024 * 1024
+    """Bytes of a value that a client may send."""
+    outbox: int = 1024 * 1024
+    """Bytes that may wait for a subscriber."""
+    slow: Slow = "disconnect"
+    """What is done with a subscriber for whom more would."""
+    drain: float = 5.0
+    """Seconds that clients have, at the end, to take the replies to what they asked."""
+    log: Path | None = None
+    """The append-only log; `None`: all is forgotten."""
+    fsync: Fsync = "everysec"
+    """When it is safe: `always` before a reply, `everysec` a second later, `no` when the kernel likes."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """The settings of an environment: `MINI_REDIS_BIND`, `_CONNECTIONS`, `_SLOW`, `_LOG`, `_FSYNC`.
+
+        Raises:
+            ValueError: one of them is none of what it may be.
+        """
+        default = cls()
+        host, _, port = environment.get("MINI_REDIS_BIND", f"{default.host}:{default.port}").rpartition(":")
+        log = environment.get("MINI_REDIS_LOG")
+        return cls(
+            host=host,
+            port=int(port),
+            connections=int(environment.get("MINI_REDIS_CONNECTIONS", default.connections)),
+            slow=_one_of("MINI_REDIS_SLOW", environment, get_args(Slow), default.slow),  # type: ignore[arg-type]
+            log=Path(log) if log else None,
+            fsync=_one_of("MINI_REDIS_FSYNC", environment, get_args(Fsync), default.fsync),  # type: ignore[arg-type]
+        )
+
+    @property
+    def shown(self) -> dict[bytes, bytes]:
+        """What CONFIG GET says, by redis-server's names."""
+        return {
+            b"appendfsync": self.fsync.encode(),
+            b"appendonly": b"yes" if self.log else b"no",
+            b"bind": self.host.encode(),
+            b"databases": b"16",
+            b"maxclients": b"%d" % self.connections,
+            b"maxmemory": b"0",
+            b"port": b"%d" % self.port,
+            b"proto-max-bulk-len": b"%d" % self.bulk,
+            b"save": b"",
+            b"timeout": b"0",
+        }
+
+
+def _one_of(name: str, environment: Mapping[str, str], known: tuple[str, ...], default: str) -> str:
+    text = environment.get(name, default)
+    if text not in known:
+        raise ValueError(f"{name}={text} is none of {', '.join(known)}; write for example  {name}={known[0]}")
+    return text

@@ -1,0 +1,111 @@
+// Shows keys and channels, as one event stream tells of them; a channel that is listened to has a stream of its own.
+"use strict";
+
+const RETRY = 2000; // milliseconds until a stream is opened again that the browser has given up
+const KEPT = 50; // messages
+
+const get = (id) => document.getElementById(id);
+let away = false; // the server
+let heard = null; // the stream of the channel
+
+get("set").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { key, value, ttl } = event.target.elements;
+  const query = ttl.value ? `?ttl=${encodeURIComponent(ttl.value)}` : "";
+  const answer = await ask(`keys/${encodeURIComponent(key.value)}${query}`, { method: "PUT", body: value.value });
+  if (answer) say(answer.ok ? `${key.value} is set.` : `Not set: status ${answer.status}.`, !answer.ok);
+});
+
+get("hear").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const channel = event.target.elements.channel.value;
+  heard?.close();
+  heard = new EventSource(`channels/${encodeURIComponent(channel)}/events`);
+  heard.addEventListener("subscribed", () => say(`Listening to ${channel}.`));
+  heard.addEventListener("message", ({ data }) => {
+    const line = document.createElement("li");
+    line.textContent = JSON.parse(data).data;
+    get("messages").prepend(line);
+    get("messages").children[KEPT]?.remove();
+  });
+});
+addEventListener("pagehide", () => heard?.close());
+follow();
+setInterval(tick, 1000);
+
+function follow() {
+  const source = new EventSource("events");
+  source.addEventListener("message", ({ data }) => {
+    show(JSON.parse(data));
+    if (away) say("The server is back.");
+    away = false;
+  });
+  source.addEventListener("error", () => {
+    if (!away) say("The server is away; this page looks for it.", true);
+    away = true;
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY);
+  });
+}
+
+function show({ total, keys, channels, clients, slow }) {
+  for (const [id, number] of Object.entries({ total, clients, slow })) get(id).textContent = number;
+  const lines = new Map([...get("keys").children].map((line) => [line.dataset.key, line]));
+  for (const each of keys) {
+    const line = lines.get(each.key) ?? newLine(each.key);
+    lines.delete(each.key);
+    line.children[1].textContent = each.value + (each.size > 200 ? "…" : "");
+    line.children[2].dataset.until = each.until ?? "";
+  }
+  for (const line of lines.values()) line.remove();
+  get("more").hidden = total <= keys.length;
+  get("channels").replaceChildren(...Object.entries(channels).map(([name, count]) => {
+    const line = document.createElement("li");
+    line.textContent = `${name}: ${count} subscribed`;
+    return line;
+  }));
+  tick();
+}
+
+function newLine(key) {
+  const line = get("keys").insertRow();
+  line.dataset.key = key;
+  const name = document.createElement("th");
+  name.scope = "row";
+  name.textContent = key;
+  line.append(name);
+  line.insertCell();
+  line.insertCell();
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Delete";
+  button.setAttribute("aria-label", `Delete ${key}`);
+  button.addEventListener("click", async () => {
+    const answer = await ask(`keys/${encodeURIComponent(key)}`, { method: "DELETE" });
+    if (answer) say(answer.ok ? `${key} is deleted.` : `${key} was gone.`);
+    get("key").focus();
+  });
+  line.insertCell().append(button);
+  return line;
+}
+
+/** How long each key has, once a second: the server says when it ends, not each second that it has less. */
+function tick() {
+  for (const cell of document.querySelectorAll("[data-until]")) {
+    const { until } = cell.dataset;
+    cell.textContent = until ? `in ${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s` : "never";
+  }
+}
+
+async function ask(url, options) {
+  try {
+    return await fetch(url, options);
+  } catch {
+    say("The server does not answer.", true);
+    return null;
+  }
+}
+
+function say(text, bad = false) {
+  get("news").textContent = text;
+  get("news").classList.toggle("bad", bad);
+}

@@ -1,0 +1,124 @@
+"""The HTTP face, beside clients over TCP, of one engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from apps.conftest import Run
+from apps.mini_redis import main
+from apps.mini_redis.alone import open_server
+from apps.mini_redis.conftest import Wire
+from apps.mini_redis.server import Server
+from apps.mini_redis.settings import Settings
+from apps.tour.devtools import browsing, contrast, palettes
+from tests.harness import free_port
+from tests.harness.tools import require
+from trivet.testing import TestClient
+
+pytestmark = pytest.mark.live
+STATIC = Path(__file__).parent / "static"
+
+
+@asynccontextmanager
+async def site() -> AsyncGenerator[tuple[TestClient, Server]]:
+    servers: list[Server] = []
+
+    @asynccontextmanager
+    async def open_redis() -> AsyncGenerator[Server]:
+        async with open_server(Settings(port=0, drain=0.5)) as server:
+            servers.append(server)
+            yield server
+
+    with main.app.override(main.open_redis, open_redis):
+        async with TestClient(main.app) as client:
+            yield client, servers[0]
+
+
+async def test_keys_over_http_are_those_over_tcp() -> None:
+    """Set here, read there, and back; bytes are bytes, and a key may be any text."""
+    async with site() as (client, server):
+        assert (await client.get("/keys/a")).status_code == 404
+        assert (await client.put("/keys/a?ttl=100", content=b"\x00\xff")).status_code == 204
+
+        def there() -> list[Any]:
+            with Wire(server.port) as wire:
+                return [wire.ask("GET", "a"), wire.ask("TTL", "a"), wire.ask("SET", "caf\u00e9/x", "tcp")]
+
+        value, ttl, done = await trio.to_thread.run_sync(there)
+        assert (value, done) == (b"\x00\xff", b"OK")
+        assert 98 <= ttl <= 100
+        response = await client.get("/keys/caf%C3%A9%2Fx")
+        assert (response.status_code, response.content) == (200, b"tcp")
+        assert response.headers["content-type"] == "application/octet-stream"
+        listed = (await client.get("/keys")).json()
+        assert {each["key"]: each["size"] for each in listed["keys"]} == {"a": 2, "caf\u00e9/x": 3}
+        assert (await client.delete("/keys/a")).status_code == 204
+        assert (await client.delete("/keys/a")).status_code == 404
+        assert (await client.put("/keys/a?ttl=0", content=b"")).status_code == 422
+
+
+async def test_a_channel_is_heard_as_events() -> None:
+    """What is published over either; and whoever leaves is no longer subscribed."""
+    async with site() as (client, server):
+        async with client.events("/channels/news/events") as events:
+            assert (await anext(events)).event == "subscribed"
+            assert (await client.post("/channels/news", content=b"one")).json() == {"heard": 1}
+            assert (await anext(events)).json() == {"channel": "news", "data": "one"}
+
+            def say() -> Any:
+                with Wire(server.port) as wire:
+                    return wire.ask("PUBLISH", "news", "two")
+
+            assert await trio.to_thread.run_sync(say) == 1
+            assert (await anext(events)).json()["data"] == "two"
+        assert (await client.post("/channels/news", content=b"one")).json() == {"heard": 0}
+
+
+async def test_the_page_is_told_of_changes() -> None:
+    """Of what there is now, then whenever it differs."""
+    async with site() as (client, _), client.events("/events") as events:
+        assert (await anext(events)).json()["total"] == 0
+        await client.put("/keys/a", content=b"x" * 500)
+        (key,) = (await anext(events)).json()["keys"]
+        assert (key["size"], len(key["value"]), key["until"]) == (500, 200, None)
+
+
+def test_contrast() -> None:
+    """Text can be read in both colour schemes: at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
+    for palette in palettes(STATIC / "page.css"):
+        for ink, paper in [*product(("text", "quiet", "accent", "bad"), ("ground", "panel")), ("on-accent", "accent")]:
+            assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
+
+
+@pytest.mark.slow
+async def test_in_a_browser(run: Run) -> None:
+    """Keys come and go on the page, as they do over TCP."""
+    chromium = require("chromium")
+    port = free_port()
+    async with run("apps.mini_redis:app", environment={"MINI_REDIS_BIND": f"127.0.0.1:{port}"}) as server:
+        base = "http://{}:{}/".format(*server.address)
+        async with browsing(chromium, base) as page:
+            await page.set_display(width=360, height=740, scheme="dark")
+            with Wire(port) as wire:
+                assert wire.ask("SET", "from tcp", "1", "EX", "100") == b"OK"
+                await page.wait_for("document.getElementById('keys').innerText.includes('from tcp')")
+                await page.evaluate(
+                    "get('key').value = 'from page'; get('value').value = 'x'; get('set').requestSubmit(); 1"
+                )
+                await page.wait_for("document.querySelectorAll('#keys tr').length === 2")
+                assert wire.ask("GET", "from page") == b"x"
+                await page.evaluate("get('channel').value = 'news'; get('hear').requestSubmit(); 1")
+                await page.wait_for("document.getElementById('channels').innerText.includes('news: 1')")
+                wire.ask("PUBLISH", "news", "hello")
+                await page.wait_for("document.getElementById('messages').innerText.includes('hello')")
+                await page.evaluate("document.querySelector('#keys button').click()")
+                await page.wait_for("document.querySelectorAll('#keys tr').length === 1")
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert page.problems == []

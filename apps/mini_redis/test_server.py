@@ -1,0 +1,304 @@
+"""The server over sockets, in this process: order, limits, slow subscribers, and how it ends."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from apps.mini_redis.alone import open_server
+from apps.mini_redis.aof import written
+from apps.mini_redis.connection import Connection
+from apps.mini_redis.server import Server
+from apps.mini_redis.settings import Settings
+from apps.mini_redis.values import Error, Push, Values
+
+pytestmark = pytest.mark.live
+
+HERE = Settings(port=0, drain=1.0)
+
+
+class Client:
+    """A connection."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._values = Values()
+        self._waiting: list[Any] = []
+
+    async def send(self, *lines: str | list[bytes]) -> None:
+        requests = [line.encode().split() if isinstance(line, str) else line for line in lines]
+        await self.stream.send_all(b"".join(map(written, requests)))
+
+    async def read(self) -> Any:
+        with trio.fail_after(10):
+            while not self._waiting:
+                data = await self.stream.receive_some()
+                if not data:
+                    raise EOFError
+                self._waiting += self._values.feed(bytes(data))
+        return self._waiting.pop(0)
+
+    async def ask(self, *lines: str) -> Any:
+        """The reply to the last of these."""
+        await self.send(*lines)
+        return [await self.read() for _ in lines][-1]
+
+
+class Site:
+    """A server that runs, and its clients."""
+
+    def __init__(self, server: Server, nursery: trio.Nursery) -> None:
+        self.server = server
+        self.draining = trio.Event()
+        self._nursery = nursery
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[Client]:
+        stream = await trio.open_tcp_stream("127.0.0.1", self.server.port)
+        async with stream:
+            yield Client(stream)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 - what the kernel has to bring first, no event of ours tells
+        await trio.sleep(0.005)
+
+
+@asynccontextmanager
+async def site(settings: Settings = HERE) -> AsyncGenerator[Site]:
+    with trio.fail_after(20):
+        async with open_server(settings) as server, trio.open_nursery() as nursery:
+            made = Site(server, nursery)
+            await nursery.start(server.serve, made.draining)
+            yield made
+            made.draining.set()
+    assert not server.connections
+    assert not server.engine.clients
+    assert not server.engine.hub.channels
+
+
+async def test_a_pipeline_is_answered_in_one_piece() -> None:
+    """A hundred requests that come at once are one write, in their order; one that comes in bytes is one too."""
+    async with site() as s, s.client() as client:
+        await client.send(*["INCR n"] * 100)
+        assert [await client.read() for _ in range(100)] == list(range(1, 101))
+        for byte in written([b"GET", b"n"]):
+            await client.stream.send_all(bytes((byte,)))
+        assert await client.read() == b"100"
+        big = b"x" * 300_000
+        await client.send([b"SET", b"big", big], *["GET big"] * 20, "PING")
+        assert [await client.read() for _ in range(22)] == [b"OK", *[big] * 20, b"PONG"]
+
+
+async def test_the_replies_of_a_batch_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one for each command: a system call costs more than a command."""
+    sent: list[int] = []
+    original = Connection._out
+
+    async def out(self: Connection, data: bytes) -> None:
+        sent.append(data.count(b"\r\n"))
+        await original(self, data)
+
+    monkeypatch.setattr(Connection, "_out", out)
+    async with site() as s, s.client() as client:
+        await client.send(*["PING"] * 64)
+        for _ in range(64):
+            await client.read()
+        assert sent == [64]
+
+
+async def test_messages_come_after_the_subscription_and_in_order() -> None:
+    """By channel and by pattern; in RESP3 beside replies, a client's own too; and whoever leaves hears no more."""
+    async with site() as s, s.client() as a, s.client() as b:
+        assert await a.ask("SUBSCRIBE news") == [b"subscribe", b"news", 1]
+        await b.ask("HELLO 3")
+        await b.send("PSUBSCRIBE n?ws", "PUBLISH news one")
+        assert [await b.read() for _ in range(3)] == [
+            Push((b"psubscribe", b"n?ws", 1)),
+            Push((b"pmessage", b"n?ws", b"news", b"one")),
+            2,
+        ]
+        assert await a.read() == [b"message", b"news", b"one"]
+        refused = await a.ask("GET x")
+        assert isinstance(refused, Error)
+        assert refused.startswith(b"ERR Can't execute 'get': only")
+        assert await a.ask("PING") == [b"pong", b""]
+        assert await a.ask("UNSUBSCRIBE") == [b"unsubscribe", b"news", 0]
+        assert await b.ask("PUNSUBSCRIBE") == Push((b"punsubscribe", b"n?ws", 0))
+        assert await b.ask("PUBLISH news two") == 0
+        assert await a.ask("GET x") is None
+
+
+@pytest.mark.parametrize("slow", ["disconnect", "drop"])
+async def test_a_slow_subscriber_costs_the_others_nothing(slow: Any) -> None:
+    """It is cut off, or misses messages; either is counted, once for what it is."""
+    settings = replace(HERE, slow=slow, outbox=100_000)
+    async with site(settings) as s, s.client() as sleeper, s.client() as listener, s.client() as speaker:
+        for client in (sleeper, listener):
+            await client.ask("SUBSCRIBE news")
+        counted = s.server.engine.counted
+        heard = 0
+        for _ in range(2000):  # the kernel takes some megabytes first
+            heard = await speaker.ask(f"PUBLISH news {'x' * 20_000}")
+            assert (await listener.read())[0] == b"message"
+            if counted.cut_off or counted.dropped:
+                break
+        info = await speaker.ask("INFO stats")
+        if slow == "disconnect":
+            assert (counted.cut_off, counted.dropped) == (1, 0)
+            assert b"pubsub_slow_disconnected:1\r\n" in info
+            assert await speaker.ask("PUBLISH news last") == 1
+        else:
+            assert (counted.cut_off, counted.dropped, heard) == (0, 1, 2)
+            assert b"pubsub_dropped_messages:1\r\n" in info
+            assert await speaker.ask("PUBLISH news last") == 2
+        assert (await listener.read())[2] == b"last"
+
+
+async def test_who_finds_no_place_waits_for_one() -> None:
+    """It is not turned away: it is in the kernel's queue until somebody leaves."""
+    async with site(replace(HERE, connections=1)) as s, s.client() as second_in_line:
+        assert await second_in_line.ask("PING") == b"PONG"
+        async with s.client() as waiting:
+            await waiting.send("PING")
+            await wait_all_tasks_blocked(0.02)
+            assert len(s.server.connections) == 1
+            await second_in_line.ask("QUIT")
+            assert await waiting.read() == b"PONG"
+
+
+async def test_clients_are_listed_and_killed() -> None:
+    """By id, by address; whoever kills himself has his reply first."""
+    async with site() as s, s.client() as a, s.client() as b, s.client() as c:
+        assert await a.ask("CLIENT SETNAME ada") == b"OK"
+        number = await b.ask("CLIENT ID")
+        assert (await a.ask("CLIENT LIST")).count(b"\n") == len(s.server.engine.clients)
+        assert b" name=ada " in await a.ask("CLIENT INFO")
+        assert await a.ask(f"CLIENT KILL ID {number}") == 1
+        with pytest.raises((EOFError, trio.BrokenResourceError)):
+            await b.ask("PING")
+        host, port = c.stream.socket.getsockname()
+        assert await c.ask("PING") == b"PONG"
+        assert await a.ask(f"CLIENT KILL {host}:{port}") == b"OK"
+        missing = await a.ask(f"CLIENT KILL {host}:{port}", f"CLIENT KILL {host}:{port}")
+        assert missing == b"ERR No such client"
+        me = await a.ask("CLIENT ID")
+        assert await a.ask(f"CLIENT KILL ID {me} SKIPME no") == 1
+        with pytest.raises((EOFError, trio.BrokenResourceError)):
+            await a.ask("PING")
+
+
+async def test_a_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is queued for EXEC is memory that nobody else would count; one that is refused changes nothing."""
+    monkeypatch.setattr("apps.mini_redis.dispatch.TRANSACTION", 1000)
+    async with site() as s, s.client() as client:
+        assert (await client.ask("MULTI", "SET a 1", f"SET b {'x' * 900}")).startswith(b"ERR the transaction is too")
+        assert (await client.ask("EXEC")).startswith(b"EXECABORT")
+        assert await client.ask("GET a") is None
+        assert await client.ask("MULTI", "SET a 1", "EXEC") == [b"OK"]
+
+
+async def test_keys_expire_though_nobody_looks() -> None:
+    """One task waits for the next end, and is woken for one that is earlier."""
+    async with site() as s, s.client() as client:
+        await client.ask("SET a 1 PX 100000", "SET b 1 PX 30", "SET c 1 PX 60")
+        store = s.server.engine.stores[0]
+        with trio.fail_after(5):
+            await until(lambda: len(store) == 1)
+        assert store.expired == 2
+
+
+async def test_the_drain_ends_clients_between_two_requests() -> None:
+    """What was asked is answered; whoever has asked half, and whoever listens, is let go at once."""
+    async with site(replace(HERE, drain=60)) as s, s.client() as idle, s.client() as half, s.client() as listener:
+        assert await idle.ask("PING") == b"PONG"
+        await half.ask("PING")
+        await half.stream.send_all(b"*2\r\n$3\r\nGET\r\n$1")
+        await listener.ask("SUBSCRIBE news")
+        await wait_all_tasks_blocked()
+        s.draining.set()
+        for client in (idle, half, listener):
+            with pytest.raises(EOFError):
+                await client.read()
+        with pytest.raises(OSError, match="connect"):
+            async with s.client():
+                pass
+
+
+async def test_the_drain_has_a_deadline() -> None:
+    """Who does not take the replies is not waited for longer than that."""
+    async with site(replace(HERE, drain=0.1)) as s:
+        sock = socket.create_connection(("127.0.0.1", s.server.port))
+        sock.setblocking(False)
+        with sock, trio.move_on_after(5):
+            sock.send(written([b"SET", b"k", b"x" * 60_000]))
+            engine = s.server.engine
+            await until(lambda: engine.stores[0].get(b"k") is not None)
+            for _ in range(50):
+                sock.send(written([b"GET", b"k"]) * 40)
+                await wait_all_tasks_blocked()
+            s.draining.set()
+            await until(lambda: not s.server.connections)
+        assert not s.server.connections
+
+
+async def test_one_fsync_for_many_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk is busy with one change, the others gather; nobody is answered before his own is safe."""
+    synced: list[int] = []
+    path = tmp_path / "log"
+    gate = trio.Event()
+
+    async def run_sync(write: Any, *args: Any) -> None:
+        await gate.wait()
+        write(*args)
+        synced.append(path.stat().st_size)
+
+    async with site(replace(HERE, log=path, fsync="always")) as s:
+        monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
+        clients: list[Client] = []
+        for number in range(20):
+            stream = await trio.open_tcp_stream("127.0.0.1", s.server.port)
+            clients.append(Client(stream))
+            await clients[-1].send(f"SET k{number} v")
+        with trio.fail_after(5):
+            await until(lambda: len(s.server.engine.stores[0]) == 20)
+        reader = Client(await trio.open_tcp_stream("127.0.0.1", s.server.port))
+        await reader.send("GET k3")
+        await wait_all_tasks_blocked(0.02)
+        assert not synced
+        gate.set()
+        for client in clients:
+            assert await client.read() == b"OK"
+        assert await reader.read() == b"v"
+        assert len(synced) == 2
+        for client in (*clients, reader):
+            await client.stream.aclose()
+    assert path.read_bytes().count(b"SET") == 20
+
+
+async def test_a_disk_that_fails_ends_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is told that a change is safe which is not."""
+
+    def fail(descriptor: int, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    async def try_it() -> None:
+        async with site(replace(HERE, log=tmp_path / "log", fsync="always")) as s, s.client() as client:
+            with monkeypatch.context() as patch:
+                patch.setattr("os.write", fail)
+                with pytest.raises((EOFError, trio.BrokenResourceError)):
+                    await client.ask("SET a 1")
+            s.server.engine.stores[0].put(b"late", b"1")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await try_it()
+    assert caught.group_contains(OSError, match="No space")
+    assert (tmp_path / "log").read_bytes() == b""  # not what came later either: behind a gap nobody could read it

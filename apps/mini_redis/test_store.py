@@ -1,0 +1,265 @@
+"""The store against a simple model, with a clock that is set; and the log, from which it comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from apps.mini_redis.aof import Damaged, Log, Reader, written
+from apps.mini_redis.dispatch import execute
+from apps.mini_redis.engine import Engine
+from apps.mini_redis.glob import compiled
+from apps.mini_redis.persistence import open_journal
+from apps.mini_redis.session import Session
+from apps.mini_redis.store import SLACK, Store
+
+KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
+
+
+class Machine(RuleBasedStateMachine):
+    """Keys come, change, expire, go; the model is a dict that is searched. Each change is repeated from the log."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = 1_000
+        self.store = Store(0, lambda: self.now)
+        self.model: dict[bytes, tuple[bytes, int | None]] = {}
+        self.log = Log()
+        self.store.record = self.log.record
+        self.written = b""
+
+    def _alive(self) -> dict[bytes, tuple[bytes, int | None]]:
+        self.model = {key: pair for key, pair in self.model.items() if pair[1] is None or pair[1] > self.now}
+        return self.model
+
+    @rule(key=KEYS, value=st.binary(max_size=3), ttl=st.none() | st.integers(1, 50))
+    def put(self, key: bytes, value: bytes, ttl: int | None) -> None:
+        until = None if ttl is None else self.now + ttl
+        self.store.put(key, value, until)
+        self.model[key] = value, until
+
+    @rule(key=KEYS, more=st.binary(max_size=2))
+    def append(self, key: bytes, more: bytes) -> None:
+        old, until = self._alive().get(key, (b"", None))
+        assert self.store.append(key, more) == len(old + more)
+        self.model[key] = old + more, until
+
+    @rule(key=KEYS)
+    def remove(self, key: bytes) -> None:
+        assert self.store.remove(key) == (self._alive().pop(key, None) is not None)
+
+    @rule(key=KEYS, ttl=st.integers(-5, 50))
+    def expire(self, key: bytes, ttl: int) -> None:
+        if self.store.get(key) is not None:
+            self.store.expire(key, self.now + ttl)
+            self.model[key] = self._alive()[key][0], self.now + ttl
+
+    @rule(key=KEYS)
+    def persist(self, key: bytes) -> None:
+        old = self._alive().get(key)
+        assert self.store.persist(key) == (old is not None and old[1] is not None)
+        if old is not None:
+            self.model[key] = old[0], None
+
+    @rule(by=st.integers(1, 30))
+    def wait(self, by: int) -> None:
+        self.now += by
+
+    @rule()
+    def purge(self) -> None:
+        self.store.purge(1000)
+        assert len(self.store) == len(self._alive())
+        end = self.store.next_end()
+        ends = [until for _, until in self.model.values() if until is not None]
+        assert end == (min(ends) if ends else None)
+
+    @rule()
+    def clear(self) -> None:
+        self.store.clear()
+        self.model.clear()
+
+    @rule(count=st.integers(1, 3))
+    def scan(self, count: int) -> None:
+        cursor, seen = 0, set[bytes]()
+        while True:
+            cursor, keys = self.store.scan(cursor, count)
+            seen.update(keys)
+            if not cursor:
+                break
+        assert seen == set(self._alive())
+
+    @invariant()
+    def they_agree(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        assert set(self.store.present()) == set(self._alive())
+        assert len(self.store._heap) <= 2 * len(self.store.until) + SLACK + 1
+
+    def teardown(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        self.store.purge(1000)
+        engine = Engine(lambda: 0)
+        session = Session(engine, lambda data: None, lambda: None, "", "")
+        changes = Reader().feed(self.log.take())
+        assert execute(session, changes, 0, []) == len(changes)
+        again = engine.stores[0]
+        assert {key: (again.get(key), again.until.get(key)) for key in again.present()} == self._alive()
+
+
+Machine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestStore = Machine.TestCase
+
+
+def test_a_scan_sees_all_that_is_there_all_the_time() -> None:
+    """However much comes and goes between two of its parts, and though the roll is cleaned up meanwhile."""
+    store = Store(0, lambda: 0)
+    stay = {b"stay %d" % number for number in range(50)}
+    for key in stay:
+        store.put(key, b"")
+    cursor, seen, turn = 0, set[bytes](), 0
+    while True:
+        cursor, keys = store.scan(cursor, 7)
+        seen.update(keys)
+        if not cursor:
+            break
+        for number in range(100) if turn < 5 else ():
+            store.put(b"%d %d" % (turn, number), b"")
+            store.remove(b"%d %d" % (turn, number))
+        turn += 1
+    assert seen >= stay
+    assert len(store._roll._keys) <= 2 * len(store) + SLACK + 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        (b"*", [b"x"], [b""]),
+        (b"a?c", [b"abc", b"a\nc"], [b"ac", b"abbc"]),
+        (b"[^a-c]x", [b"dx"], [b"ax", b"x"]),
+        (b"[c-a]", [b"b"], [b"d"]),
+        (b"a\\*", [b"a*"], [b"ab"]),
+        (b"*a*a*a*a*a*a*a*a*b", [b"a" * 8 + b"b"], [b"a" * 3000]),
+    ],
+)
+def test_patterns(pattern: bytes, yes: list[bytes], no: list[bytes]) -> None:
+    """Stars, marks, classes and escapes; without taking exponential time."""
+    matches = compiled(pattern)
+    assert [key for key in (*yes, *no) if matches(key)] == yes
+
+
+def test_ends_that_are_put_off_leave_no_rubbish() -> None:
+    """A key whose end is set a thousand times, as a session's is, is in the heap a few times."""
+    store = Store(0, lambda: 0)
+    for end in range(1, 1000):
+        store.put(b"session", b"", end)
+        assert len(store._heap) <= 2 + SLACK + 1
+    assert store.next_end() == 999
+
+
+@pytest.mark.parametrize(("before", "after", "done"), [(20, 0, True), (0, 20, False), (0, 5, True)])
+def test_what_expires_is_changed_for_who_watches(before: int, after: int, done: bool) -> None:
+    """If it expires while it is watched; not if that was before, though nobody had noticed."""
+    now = 1_000
+    session = Session(Engine(lambda: now), lambda data: None, lambda: None, "", "")
+    _run(session, "SET a 1 PX 10")
+    now += before
+    _run(session, "WATCH a", "MULTI", "PING")
+    now += after
+    replies: list[bytes] = []
+    execute(session, [[b"EXEC"]], 0, replies)
+    assert replies == [b"*1\r\n+PONG\r\n" if done else b"*-1\r\n"]
+
+
+# ---- the log
+
+
+def _engine(now: int = 1_000) -> tuple[Engine, Session]:
+    engine = Engine(lambda: now)
+    return engine, Session(engine, lambda data: None, lambda: None, "", "")
+
+
+def _skip(descriptor: int) -> None:
+    pass
+
+
+def _run(session: Session, *commands: str) -> None:
+    requests = [line.encode().split() for line in commands]
+    assert execute(session, requests, 0, []) == len(requests)
+
+
+def test_a_log_that_was_torn_is_whole_up_to_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every byte: of a transaction all or nothing is there, and what is written next can be read."""
+    for sync in ("fsync", "fdatasync"):
+        monkeypatch.setattr(f"os.{sync}", _skip)  # six hundred times
+    engine, session = _engine()
+    path = tmp_path / "log"
+    journal = open_journal(path, "no", engine)
+    _run(
+        session, "SET a 1", "MULTI", "SET b 2", "SELECT 3", "SET c 3", "EXEC", "INCR a", "SET d 4 PX 500", "APPEND d 5"
+    )
+    journal.close()
+    whole = path.read_bytes()
+    states = set[tuple[bytes | None, ...]]()
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        again, other = _engine()
+        journal = open_journal(path, "no", again)
+        zero, three = again.stores[0], again.stores[3]
+        state = (zero.get(b"a"), zero.get(b"b"), three.get(b"c"), three.get(b"a"), three.get(b"d"))
+        states.add(state)
+        _run(other, "SET z 9")
+        journal.close()
+        third, _ = _engine()
+        open_journal(path, "no", third).close()
+        assert third.stores[0].get(b"z") == b"9"
+        assert third.stores[0].get(b"a") == state[0]
+    assert states == {
+        (None, None, None, None, None),
+        (b"1", None, None, None, None),
+        (b"1", b"2", b"3", None, None),
+        (b"1", b"2", b"3", b"1", None),
+        (b"1", b"2", b"3", b"1", b"4"),
+        (b"1", b"2", b"3", b"1", b"45"),
+    }
+
+
+def test_what_expired_stays_expired(tmp_path: Path) -> None:
+    """Also when it is set again afterwards, and what was over while nobody ran is gone."""
+    path = tmp_path / "log"
+    now = 1_000
+    engine = Engine(lambda: now)
+    session = Session(engine, lambda data: None, lambda: None, "", "")
+    journal = open_journal(path, "no", engine)
+    _run(session, "SET a old PX 10", "SET b old PX 10", "APPEND b er", "SET c old PX 5000")
+    now = 2_000
+    _run(session, "APPEND a new", "INCR n")
+    journal.close()
+    now = 9_000
+    again = Engine(lambda: now)
+    open_journal(path, "no", again).close()
+    assert [again.stores[0].get(key) for key in (b"a", b"b", b"c", b"n")] == [b"new", None, None, b"1"]
+
+
+@pytest.mark.parametrize("data", [b"*x\r\n", b"*1\r\n$3\r\nSET\r\n", written([b"NOSUCH"]), b"*1\r\n$1\r\nabc\r\n"])
+def test_a_log_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
+    """With what can be done about it; nothing is thrown away."""
+    path = tmp_path / "log"
+    path.write_bytes(written([b"SET", b"a", b"1"]) + data + written([b"SET", b"b", b"2"]))
+    before = path.read_bytes()
+    with pytest.raises(Damaged, match=r"truncate --size=\d+ "):
+        open_journal(path, "no", _engine()[0])
+    assert path.read_bytes() == before
+
+
+def test_a_log_has_one_writer(tmp_path: Path) -> None:
+    """A second server with it does not start."""
+    journal = open_journal(tmp_path / "log", "no", _engine()[0])
+    with pytest.raises(BlockingIOError):
+        open_journal(tmp_path / "log", "no", _engine()[0])
+    journal.close()
+    open_journal(tmp_path / "log", "no", _engine()[0]).close()

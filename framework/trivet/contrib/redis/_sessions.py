@@ -1,0 +1,67 @@
+"""`RedisSessionStore`: what `trivet.contrib.sessions` keeps on the server, in Redis, where all workers find it.
+
+This file owns the names of the keys. Each method is one command, which Redis carries out as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ._checks import check_store
+from ._redis import Redis
+
+
+class RedisSessionStore:
+    """Keeps sessions in Redis: one for all workers and machines, which outlives them.
+
+    It is a `trivet.contrib.sessions.SessionStore`. What has expired is gone by itself. While Redis is away nobody's
+    session is known: requests that need one are answered with 503, and not as if nobody were logged in.
+
+    Sessions are to be kept until they expire: Redis should have a `maxmemory-policy` of `noeviction`, or enough memory,
+    and `appendonly yes` if they are to outlive a restart of Redis.
+
+    Args:
+        redis: where; the application enters it.
+        prefix: what the names of all keys begin with.
+
+    Raises:
+        RegistrationError: an argument is not what it should be.
+    """
+
+    def __init__(self, redis: Redis, *, prefix: str = "session:") -> None:
+        check_store("RedisSessionStore", redis, prefix)
+        self.connected = redis
+        """What has to be entered."""
+        self._redis = redis
+        self._prefix = prefix
+
+    async def get(self, key: str) -> bytes | None:
+        """What is kept under `key`, or `None`.
+
+        Raises:
+            RedisAway: Redis is away, or did not answer in time.
+        """
+        found: bytes | None = await self._redis.execute("GET", self._prefix + key)
+        return found
+
+    async def set(self, key: str, value: bytes, ttl: float, *, replace: bool = False) -> bool:
+        """Keep `value` under `key` for `ttl` seconds; with `replace` only if there is something already.
+
+        Returns:
+            Whether it is kept.
+
+        Raises:
+            RedisAway: Redis is away, or did not answer in time: it may be kept or not.
+            coredis.exceptions.RedisError: it refused, for want of memory for example.
+        """
+        only = ("XX",) if replace else ()
+        milliseconds = max(1, math.ceil(ttl * 1000))
+        return await self._redis.execute("SET", self._prefix + key, value, "PX", milliseconds, *only) is not None
+
+    async def delete(self, key: str) -> None:
+        """Forget what is under `key`, if there is anything.
+
+        Raises:
+            RedisAway: Redis is away, or did not answer in time: it may be forgotten or not.
+        """
+        await self._redis.execute("DEL", self._prefix + key)
