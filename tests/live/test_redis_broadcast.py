@@ -35,7 +35,9 @@ async def process(
 ) -> AsyncGenerator[Broadcast]:
     """What one process has."""
     redis = Redis(server.url, command_timeout=5.0, connect_timeout=5.0, backoff=0.01, max_backoff=0.1)
-    async with Broadcast(history=history, buffer=buffer, backend=RedisBroadcast(redis, "t", **options)) as broadcast:
+    async with Broadcast(
+        history=history, buffer=buffer, backend=RedisBroadcast(redis, prefix="t:", **options)
+    ) as broadcast:
         yield broadcast
 
 
@@ -454,7 +456,7 @@ async def test_a_process_that_was_taken_for_dead_comes_back(server: RedisServer)
         await at_once(
             server,
             ["ZADD", "t:alive", "1", name],
-            ["EVAL", REAP.text, "2", "t:alive", f"t:of:{name}", name, "t", "9", ""],
+            ["EVAL", REAP.text, "2", "t:alive", f"t:of:{name}", name, "t:", "9", ""],
         )
         assert await taken(subscription, 2) == ["-Ann", "+Ann"]
 

@@ -259,10 +259,11 @@ def test_only_the_last_of_several_replies_counts() -> None:
 
 
 WRONG: dict[str, Callable[[], object]] = {
-    "redis": lambda: RedisBroadcast("redis://localhost", "chat"),  # type: ignore[arg-type]
-    "name": lambda: RedisBroadcast(Redis("redis://localhost"), ""),
-    "member_ttl": lambda: RedisBroadcast(Redis("redis://localhost"), "chat", member_ttl=0),
-    "when_away": lambda: RedisBroadcast(Redis("redis://localhost"), "chat", when_away="drop"),  # type: ignore[arg-type]
+    "redis": lambda: RedisBroadcast("redis://localhost", prefix="chat:"),  # type: ignore[arg-type]
+    "prefix": lambda: RedisBroadcast(Redis("redis://localhost"), prefix=""),
+    "redis_class": lambda: RedisBroadcast(Redis, prefix="chat:"),  # type: ignore[arg-type]
+    "member_ttl": lambda: RedisBroadcast(Redis("redis://localhost"), prefix="chat:", member_ttl=0),
+    "when_away": lambda: RedisBroadcast(Redis("redis://localhost"), prefix="chat:", when_away="drop"),  # type: ignore[arg-type]
     "class": lambda: Broadcast(backend=RedisBroadcast),  # type: ignore[arg-type]
 }
 

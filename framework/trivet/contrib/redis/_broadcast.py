@@ -30,7 +30,7 @@ EXACT: Final = 100
 
 
 class RedisBroadcast:
-    """For `Broadcast(backend=RedisBroadcast(redis, name))`: what one process publishes, all get.
+    """For `Broadcast(backend=RedisBroadcast(redis, prefix="chat:"))`: what one process publishes, all get.
 
     Each process has one connection for all it subscribes to, and gives what comes to its own subscribers as it would
     without. When the connection is lost it is made again, and subscribers go on where they were: with what was kept
@@ -38,8 +38,8 @@ class RedisBroadcast:
 
     Args:
         redis: where. It is entered for as long as the broadcast is.
-        name: what its keys and channels begin with. Another `Broadcast` needs another name; another application,
-            too, even one with another database of the same Redis, since channels have none.
+        prefix: what the names of all keys and channels begin with. Another `Broadcast` needs another one; another
+            application, too, even with another database of the same Redis, since channels have none.
         member_ttl: seconds after which the members of a process that has died are gone.
         keep: seconds that messages are kept after the topic's last one, where nobody is there.
         when_away: what becomes of what is published while Redis cannot be reached: `"error"` raises `RedisAway`;
@@ -53,17 +53,17 @@ class RedisBroadcast:
     def __init__(
         self,
         redis: Redis,
-        name: str,
         *,
+        prefix: str,
         member_ttl: float = 30.0,
         keep: float = 86400.0,
         when_away: WhenAway = "error",
     ) -> None:
-        _check(redis, name, when_away)
+        _check(redis, prefix, when_away)
         check_seconds("member_ttl", member_ttl)
         check_seconds("keep", keep)
         self._redis = redis
-        self._names = Names(name)
+        self._names = Names(prefix)
         self._member_ttl = member_ttl
         self._keep = keep
         self._local = when_away == "local"
@@ -167,16 +167,17 @@ class RedisBroadcast:
         return [Member(data, ident) for _, ident, data in read.who]
 
 
-def _check(redis: object, name: object, when_away: object) -> None:
+def _check(redis: object, prefix: object, when_away: object) -> None:
     if not isinstance(redis, Redis):
+        came = f"the class {redis.__name__}" if isinstance(redis, type) else f"a {type(redis).__name__}"
         raise RegistrationError(
-            f"RedisBroadcast({redis!r}, ...) has no Redis to go through.\n"
-            'Write  RedisBroadcast(Redis("redis://localhost"), "chat")'
+            f"RedisBroadcast takes a Redis of trivet.contrib.redis, not {came}.\n"
+            'Write  RedisBroadcast(Redis("redis://localhost:6379"), prefix="chat:")'
         )
-    if not isinstance(name, str) or not name:
+    if not isinstance(prefix, str) or not prefix:
         raise RegistrationError(
-            f"name={name!r} is not what keys could begin with: it is text, and not empty.\n"
-            'Write  RedisBroadcast(redis, "chat")'
+            f"prefix={prefix!r} is not what names could begin with: it is text, and not empty.\n"
+            'Write  RedisBroadcast(redis, prefix="chat:")'
         )
     if when_away not in get_args(WhenAway):
         raise RegistrationError(

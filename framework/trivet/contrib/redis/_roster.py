@@ -70,16 +70,16 @@ if ARGV[4] == '' and before and tonumber(before) > now then return 0 end
 local found = redis.call('HSCAN', KEYS[2], 0, 'COUNT', ARGV[3])[2]
 for i = 1, #found, 2 do
   local id, topic = found[i], found[i + 1]
-  redis.call('HDEL', ARGV[2] .. ':who:' .. topic, id)
+  redis.call('HDEL', ARGV[2] .. 'who:' .. topic, id)
   redis.call('HDEL', KEYS[2], id)
-  redis.call('PUBLISH', ARGV[2] .. ':topic:' .. topic, '-' .. ARGV[1] .. ' ' .. id)
+  redis.call('PUBLISH', ARGV[2] .. 'topic:' .. topic, '-' .. ARGV[1] .. ' ' .. id)
 end
 local left = redis.call('HLEN', KEYS[2])
 if left == 0 then redis.call('ZREM', KEYS[1], ARGV[1]) end
 return left
 """
 )
-"""Take away members of a dead process: the processes, its members; which, the names' beginning, how many at once, and
+"""Take away members of a dead process: the processes, its members; which, the prefix, how many at once, and
 whether it says itself that it is leaving. Returns how many are left."""
 
 
@@ -164,7 +164,7 @@ class Roster:
 
     async def _reap(self, process: str, leaving: bytes) -> None:
         keys = [self._names.alive, self._names.of(process)]
-        while await self._redis.run(REAP, keys, [process, self._names.name, AT_ONCE, leaving]):
+        while await self._redis.run(REAP, keys, [process, self._names.prefix, AT_ONCE, leaving]):
             pass
 
     async def _tell(self, ids: list[str]) -> None:

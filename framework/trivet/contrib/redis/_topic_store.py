@@ -2,12 +2,12 @@
 
 This file owns those. It sends nothing, and knows no subscriber.
 
-    NAME:topic:TOPIC    stream    the last messages, each with the id of the one before it; its last id outlives them
-    NAME:topic:TOPIC    channel   what is told to all processes that have subscribers of the topic
-    NAME:who:TOPIC      hash      member's id -> its process, and what it says of itself
-    NAME:of:PROCESS     hash      member's id -> its topic
-    NAME:alive          sorted set of processes, by when they count as dead unless they have said otherwise
-    NAME:idle           channel   nothing is told on it
+    PREFIX topic:TOPIC    stream    the last messages, each with the id of the one before it; its last id outlives them
+    PREFIX topic:TOPIC    channel   what is told to all processes that have subscribers of the topic
+    PREFIX who:TOPIC      hash      member's id -> its process, and what it says of itself
+    PREFIX of:PROCESS     hash      member's id -> its topic
+    PREFIX alive          sorted set of processes, by when they count as dead unless they have said otherwise
+    PREFIX idle           channel   nothing is told on it
 
 Ids
 ---
@@ -175,15 +175,15 @@ class Names:
     """The names of keys and channels.
 
     Args:
-        name: what they begin with.
+        prefix: what they begin with.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name.encode()
-        self.alive = self.name + b":alive"
-        self.idle = self.name + b":idle"
-        self._topic = self.name + b":topic:"
-        self._who = self.name + b":who:"
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix.encode()
+        self.alive = self.prefix + b"alive"
+        self.idle = self.prefix + b"idle"
+        self._topic = self.prefix + b"topic:"
+        self._who = self.prefix + b"who:"
 
     @staticmethod
     def encoded(topic: str) -> bytes:
@@ -200,4 +200,4 @@ class Names:
 
     def of(self, process: str) -> bytes:
         """Of a process' members."""
-        return self.name + b":of:" + process.encode()
+        return self.prefix + b"of:" + process.encode()
