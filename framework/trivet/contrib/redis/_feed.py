@@ -16,11 +16,11 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterable, Sequence
-from contextlib import aclosing
 from itertools import islice
 from typing import Any, Final, Protocol
 
 import trio
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, WouldBlock
 from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError as Lost
 
@@ -33,6 +33,8 @@ LOOK_EVERY: Final = 5.0
 LATE: Final = 5.0
 AT_ONCE: Final = 500
 """Channels in one command."""
+IN_A_ROW: Final = 100
+"""Messages before others have their turn."""
 
 
 class Listener(Protocol):
@@ -117,17 +119,32 @@ class Feed:
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(look)
-                try:
-                    async with aclosing(connection.push_messages) as pushes:
-                        async for push in pushes:
-                            self._take(push)
-                except Lost as lost:
-                    error = why(lost)
+                await self._hear(connection)
+                error = why(connection._last_error)
                 nursery.cancel_scope.cancel()
         finally:
             self._connection = None
             self._listener.deaf()
         return error
+
+    async def _hear(self, connection: BaseConnection) -> None:
+        """Take what is told; returns when the connection is lost.
+
+        What has come together is taken at once: with a pass through the scheduler for each message, as `push_messages`
+        has it, every subscriber would be woken for every message, and while they all have their turn more would come
+        in than are taken.
+        """
+        pushes = connection._push_message_buffer_out
+        try:
+            while True:
+                self._take(await pushes.receive())
+                try:
+                    for _ in range(IN_A_ROW):
+                        self._take(pushes.receive_nowait())
+                except WouldBlock:
+                    pass
+        except (EndOfStream, ClosedResourceError, BrokenResourceError):
+            return
 
     async def _look(self, connection: BaseConnection) -> None:
         """Return when it has gone, or what is heard comes too late."""
