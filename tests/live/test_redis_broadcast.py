@@ -5,8 +5,10 @@ Each `Broadcast` with a backend of its own stands for a process.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -420,6 +422,33 @@ async def test_a_process_that_dies_leaves_nobody_behind(server: RedisServer) -> 
         assert await names(late) == []
         assert await server.ask("EXISTS t:who:a") == b":0\r\n"
         assert await server.ask("ZCARD t:alive") == b":2\r\n"
+
+
+VICTIM = """
+import sys, trio
+from trivet.contrib.broadcast import Broadcast
+from trivet.contrib.redis import Redis, RedisBroadcast
+
+async def main():
+    backend = RedisBroadcast(Redis(sys.argv[1]), prefix="t:", member_ttl=0.5)
+    async with Broadcast(backend=backend) as broadcast, broadcast.subscribe("a", member="Bob"):
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+async def test_a_process_that_is_killed_leaves_nobody_behind(server: RedisServer) -> None:
+    """By the system, with no time for anything."""
+    async with (
+        process(server, member_ttl=0.5) as one,
+        one.subscribe("a", presence=True) as subscription,
+        trio.open_nursery() as nursery,
+    ):
+        victim = await nursery.start(partial(trio.run_process, check=False), [sys.executable, "-c", VICTIM, server.url])
+        assert await taken(subscription, 1) == ["+Bob"]
+        victim.kill()
+        assert await taken(subscription, 1) == ["-Bob"]
 
 
 async def test_nobody_waits_for_the_dead_to_be_taken_away(server: RedisServer) -> None:
