@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Annotated, Any
@@ -37,7 +38,13 @@ async def server() -> AsyncGenerator[RedisServer]:
 
 def connecting(server: RedisServer, **options: Any) -> Redis:
     """A Redis that takes its time before it gives up, but not before it tries again."""
-    given: dict[str, Any] = {"command_timeout": SLOW, "connect_timeout": SLOW, "backoff": 0.01, **options}
+    given: dict[str, Any] = {
+        "command_timeout": SLOW,
+        "connect_timeout": SLOW,
+        "backoff": 0.01,
+        "max_backoff": 0.05,
+        **options,
+    }
     return Redis(server.url, **given)
 
 
@@ -149,6 +156,51 @@ async def test_a_server_that_hangs_is_noticed_although_nobody_waits_for_it(serve
         await until(lambda: redis.up)
 
 
+async def test_a_process_that_was_busy_does_not_take_the_server_for_away(server: RedisServer) -> None:
+    """When nothing could be read for longer than a command has, the reply is read first, and the clock second."""
+    async with connecting(server, command_timeout=0.2) as redis:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(redis.execute, "DEBUG", "SLEEP", 0.05)
+            await trio.testing.wait_all_tasks_blocked()
+            time.sleep(0.25)  # noqa: ASYNC251 - that is the point
+        assert redis.losses == 0
+
+
+async def test_a_replica_is_left_for_whoever_took_its_place(server: RedisServer) -> None:
+    """After a failover the server that we are connected to refuses writes: the name has to be looked up again."""
+    async with connecting(server) as redis:
+        assert await server.ask("REPLICAOF 127.0.0.1 1") == b"+OK\r\n"
+        with pytest.raises(RedisAway, match="read only replica"):
+            await redis.execute("SET", "a", 1)
+        assert await server.ask("REPLICAOF NO ONE") == b"+OK\r\n"
+        await until(lambda: redis.up and redis.losses == 1)
+        assert await redis.execute("SET", "a", 1) == b"OK"
+
+
+async def test_it_is_left_in_any_order(server: RedisServer) -> None:
+    """Of two tasks the one that entered first may leave first: the other one has a connection again at once."""
+    redis = connecting(server)
+
+    async def enter(leave: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        async with redis:
+            task_status.started()
+            await leave.wait()
+
+    async with trio.open_nursery() as nursery:
+        events = [trio.Event(), trio.Event()]
+        for event in events:
+            await nursery.start(enter, event)
+        assert await redis.execute("PING") == b"PONG"
+        since = redis.since
+        events[0].set()
+        await until(lambda: redis.up and redis.since != since)
+        assert await redis.execute("PING") == b"PONG"
+        events[1].set()
+    assert not redis.up
+    with pytest.raises(RuntimeError, match="is not entered"):
+        await redis.execute("PING")
+
+
 async def test_a_killed_server_is_found_again(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """Who waits for a reply is told, who comes meanwhile is told at once, and the log has one line for each change."""
     caplog.set_level(logging.INFO, "trivet")
@@ -186,7 +238,7 @@ async def test_it_may_be_away_at_the_start(server: RedisServer) -> None:
     with pytest.raises(RedisAway, match="Connection refused"):
         async with connecting(server, required=True):
             pass
-    async with connecting(server, max_backoff=0.02) as redis:
+    async with connecting(server) as redis:
         assert not redis.up
         with pytest.raises(RedisAway):
             await redis.execute("PING")

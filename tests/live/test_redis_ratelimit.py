@@ -167,7 +167,7 @@ async def test_applications_share_their_buckets(server: RedisServer) -> None:
 
 async def test_a_limit_of_a_redis_that_is_away(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """Requests are admitted, or refused with 503, as `on_failure` says, without waiting; then it counts again."""
-    redis = connecting(server, max_backoff=0.02)
+    redis = connecting(server)
     async with (
         TestClient(limited(redis)) as lax,
         TestClient(limited(redis, name="strict", on_failure="refuse")) as strict,

@@ -27,6 +27,7 @@ from trivet.contrib.concurrency import (
     partial_at,
 )
 from trivet.contrib.ratelimit import Backend, ClientAddress, Decision, MemoryBackend, Quota, RateLimit
+from trivet.contrib.redis import Redis, RedisBuckets, RedisSessionStore, Script
 from trivet.contrib.security import (
     APIKey,
     Basic,
@@ -100,7 +101,7 @@ async def token(form: Annotated[PasswordForm, Form()]) -> JSON[Token]:
     return token_response("a")
 
 
-class Redis:
+class Own:
     async def take(self, key: str, quota: Quota, now: float) -> Decision:
         return Decision(True, 1, 0.0)
 
@@ -123,15 +124,33 @@ async def by_number() -> int:
 
 
 backend: Backend = MemoryBackend()
-RateLimit(1, per=2, key=by_user, backend=Redis(), on_failure="refuse")
+RateLimit(1, per=2, key=by_user, backend=Own(), on_failure="refuse")
 RateLimit(1, per=2, key=by_path, backend=backend)
 RateLimit(1, per=2, key=ClientAddress())
+RateLimit(1, per=2, backend=RedisBuckets(Redis("redis://localhost", required=True), prefix="shop:"))
 RateLimit(1, per=2, backend=Half())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 RateLimit(1, per=2, key=by_number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def check_limit() -> None:
     assert_type(await RateLimit(1, per=2)(), Decision | None)
+
+
+redis = Redis("redis://localhost")
+
+
+@app.get("/visits")
+async def visits(redis: Annotated[Redis, Depends(redis, scope="app")]) -> bool:
+    assert_type(redis.error, str | None)
+    await redis.execute("SET", "a", 1, "PX", b"10")
+    await redis.execute("SET", "a", None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await redis.run(Script("return ARGV[1]"), ["key", b"key"], [1.5])
+    async with redis.dedicated() as connection:
+        connection.send_command(b"SUBSCRIBE", b"news")
+    async with redis as entered:
+        assert_type(entered, Redis)
+    assert_type(await RedisSessionStore(redis).get("a"), bytes | None)
+    return redis.up
 
 
 class Line(msgspec.Struct):

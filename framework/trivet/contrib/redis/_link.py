@@ -17,7 +17,7 @@ from typing import Any
 import trio
 from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError as Lost
-from coredis.exceptions import ResponseError
+from coredis.exceptions import ReadOnlyError, RedisError
 
 from ._away import RedisAway, why
 
@@ -58,31 +58,38 @@ class Link:
 
         Cancellation: the reply is read and thrown away.
         """
-        deadline = trio.current_time() + self._timeout
         request: Any = None
         try:
             request = self.connection.create_request(name, *arguments, decode=False)
-            with trio.CancelScope(deadline=deadline):
-                return await request
+            return await self._reply(request, name)
+        except ReadOnlyError as error:
+            # A failover has made a replica of it. The name leads to whoever took its place, once we connect again.
+            self.close(why(error))
+            raise RedisAway(self._place, self.reason) from error
         except Lost as error:  # or it is there, but is still loading its data
-            await trio.lowlevel.checkpoint_if_cancelled()
-            raise RedisAway(self._place, self.reason or why(error)) from error
+            lost = error
         except trio.Cancelled:
             # Somebody has to notice if no answer ever comes: callers with less time than a command has may all leave
             # before it is over.
             if request is not None and not self.ended.is_set():
-                self._nursery.start_soon(self._await_in_its_place, request, name, deadline)
+                self._nursery.start_soon(self._await_in_its_place, request, name)
             raise
+        await trio.lowlevel.checkpoint_if_cancelled()
+        raise RedisAway(self._place, self.reason or why(lost)) from lost
+
+    async def _reply(self, request: Any, name: bytes) -> Any:
+        # In two halves: if this process itself was busy all the time, the reply may lie there unread, and is had as
+        # soon as others have their turn.
+        for _ in range(2):
+            with trio.move_on_after(self._timeout / 2):
+                return await request
         raise self._overdue(name)
 
-    async def _await_in_its_place(self, request: Any, name: bytes, deadline: float) -> None:
-        with trio.CancelScope(deadline=deadline):
-            try:
-                await request
-            except Exception:  # noqa: BLE001 - nobody is interested any more
-                pass
-            return
-        self._overdue(name)
+    async def _await_in_its_place(self, request: Any, name: bytes) -> None:
+        try:
+            await self._reply(request, name)
+        except Exception:  # noqa: BLE001 - nobody is interested any more
+            pass
 
     def _overdue(self, name: bytes) -> RedisAway:
         """There was no reply in time: give the connection up, since whatever follows would wait behind it."""
@@ -103,5 +110,5 @@ class Link:
                 return
             try:
                 await self.ask(b"PING", ())
-            except (RedisAway, ResponseError):  # the latter is an answer, too: to users that may not PING, for example
+            except (RedisAway, RedisError):  # the latter is an answer, too: to users that may not PING, for example
                 pass

@@ -82,8 +82,10 @@ class Redis:
         self._backoff = backoff
         self._max_backoff = max(backoff, max_backoff)
         self._required = required
-        self._entered: list[AbstractAsyncContextManager[Any]] = []
-        self._nursery: trio.Nursery | None = None
+        self._contexts: dict[trio.lowlevel.Task, list[AbstractAsyncContextManager[Any]]] = {}
+        """What `async with` has entered, by task: in each they are left in the reverse order, in all of them in any."""
+        self._nurseries: list[trio.Nursery] = []
+        """One for each time that this is entered; what keeps the connection is in the first one."""
         self._link: Link | None = None
         self._again_at = 0.0
         self.since: float | None = None
@@ -155,7 +157,7 @@ class Redis:
         Cancellation: it is closed, nothing is waited for.
         """
         self._check_entered()
-        link = await self._connect()
+        link = await self._connect(self._nurseries[0])
         try:
             yield link.connection
         finally:
@@ -164,80 +166,91 @@ class Redis:
     @asynccontextmanager
     async def __call__(self) -> AsyncGenerator[Self]:
         """The provider."""
-        if self._nursery is not None:
-            yield self  # whoever entered first has it
-            return
         error: BaseException | None = None
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nurseries.append(nursery)
             try:
-                await nursery.start(self._keep_connected)
+                if nursery is self._nurseries[0]:
+                    await nursery.start(self._keep_connected, nursery, self._required)
                 yield self
             except trio.Cancelled:
                 raise
             except BaseException as caught:  # noqa: BLE001 - raised below, outside of the nursery and its groups
                 error = caught
             finally:
-                self._nursery = self._link = None
-                nursery.cancel_scope.cancel()
+                self._leave(nursery)
         if error is not None:
             try:
                 raise error
             finally:
                 del error  # a traceback's frame that holds its own exception is a cycle
 
+    def _leave(self, nursery: trio.Nursery) -> None:
+        first = nursery is self._nurseries[0]
+        self._nurseries.remove(nursery)
+        nursery.cancel_scope.cancel()
+        if first:
+            self._link = None
+            if self._nurseries:  # they were not left in the order in which they were entered: the next one has it now
+                successor = self._nurseries[0]
+                successor.start_soon(self._keep_connected, successor, False)
+
     async def __aenter__(self) -> Self:
         context = self()
         await context.__aenter__()
-        self._entered.append(context)
+        self._contexts.setdefault(trio.lowlevel.current_task(), []).append(context)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        context = self._entered.pop()
+        task = trio.lowlevel.current_task()
+        context = self._contexts[task].pop()
+        if not self._contexts[task]:
+            del self._contexts[task]
         return await context.__aexit__(kind, error, trace)  # noqa: ASYNC102 - nothing in it waits
 
-    async def _connect(self) -> Link:
-        nursery = self._nursery
-        assert nursery is not None
+    async def _connect(self, nursery: trio.Nursery) -> Link:
+        failure: Exception | None = None
         with trio.move_on_after(self._connect_timeout) as scope:
             try:
                 link = Link(await self._open(), self.place, self._command_timeout, nursery)
                 await nursery.start(link.run)
                 return link
-            except Exception as error:
-                # coredis raises one of its own instead of `Cancelled` when it is cancelled while it says hello.
-                if not scope.cancel_called:
-                    await trio.lowlevel.checkpoint_if_cancelled()
-                    raise RedisAway(self.place, why(error)) from error
+            except Exception as error:  # noqa: BLE001 - it is the cause of ours
+                failure = error
+        # coredis raises an error of its own, and not `Cancelled`, if it is cancelled while it says hello.
         await trio.lowlevel.checkpoint_if_cancelled()
-        raise RedisAway(self.place, f"no connection in {self._connect_timeout:g} s")
+        over = f"no connection in {self._connect_timeout:g} s"
+        raise RedisAway(self.place, over if failure is None or scope.cancel_called else why(failure)) from failure
 
-    async def _keep_connected(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _keep_connected(
+        self, nursery: trio.Nursery, required: bool, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         backoff = Backoff(self._backoff, self._max_backoff, random.random)
         self.since, self.error = trio.current_time(), "not connected yet"
         first = True
         while True:
             try:
-                link = await self._connect()
+                link = await self._connect(nursery)
             except RedisAway as error:
-                if first and self._required:
+                if first and required:
                     raise
                 self._note_away(error.why, first)
+                if first:
+                    task_status.started()
             else:
                 self._note_up(link, first)
-            if first:
-                task_status.started()
-                first = False
-            if self._link is not None:
-                since = trio.current_time()
-                await self._link.watch(PING_EVERY)
-                self.losses += 1
-                self._note_away(self._link.reason, True)
-                self._link = None
-                if trio.current_time() - since > self._max_backoff:
+                if first:
+                    task_status.started()
+                await link.watch(PING_EVERY)
+                if link is not self._link:
+                    return  # it has been left meanwhile
+                if trio.current_time() - (self.since or 0) > self._max_backoff:
                     backoff.reset()
+                self.losses += 1
+                self._note_away(link.reason, True)
+            first = False
             pause = backoff.pause()
             self._again_at = trio.current_time() + pause
             await trio.sleep(pause)
@@ -249,13 +262,13 @@ class Redis:
         self._link, self.since, self.error = link, now, None
 
     def _note_away(self, reason: str, changed: bool) -> None:
-        self.error = reason
+        self._link, self.error = None, reason
         if changed:  # an outage is one line in the log, however many attempts there are
             self.since = trio.current_time()
             log.warning("Redis at %s is away: %s", self.place, reason)
 
     def _check_entered(self) -> None:
-        if self._nursery is None:
+        if not self._nurseries:
             raise RuntimeError(
                 f"the Redis at {self.place} is not entered.\n"
                 "Let a dependency enter it for the application's life:\n\n"
