@@ -49,7 +49,7 @@ class Listener(Protocol):
         ...
 
     def deaf(self) -> None:
-        """The connection is lost: nothing is heard, until the channels are subscribed to again."""
+        """The connection is lost, or there is none: nothing is heard until the channels are subscribed to again."""
         ...
 
 
@@ -99,6 +99,7 @@ class Feed:
             except RedisAway as away:
                 error = away.why
             self.error = error
+            self._listener.deaf()
             await trio.sleep(backoff.pause())
 
     async def _listen(self, connection: BaseConnection) -> str:
@@ -124,7 +125,6 @@ class Feed:
                 nursery.cancel_scope.cancel()
         finally:
             self._connection = None
-            self._listener.deaf()
         return error
 
     async def _hear(self, connection: BaseConnection) -> None:

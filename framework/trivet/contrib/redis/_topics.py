@@ -112,14 +112,14 @@ class Topics:
         if watched is None:
             watched = self._watched[channel] = Watched(topic)
             self.feed.add(channel)
-        if not watched.ready.is_set():
-            if self.feed.error is not None:
-                raise RedisAway(self._redis.place, self.feed.error)
-            with trio.move_on_after(WAIT):
+        with trio.move_on_after(WAIT):
+            while not watched.ready.is_set():
+                if self.feed.error is not None:
+                    break
                 await watched.ready.wait()
+            else:
                 return watched
-            raise RedisAway(self._redis.place, self.feed.error or watched.error)
-        return watched
+        raise RedisAway(self._redis.place, self.feed.error or watched.error)
 
     def unwatch(self, topic: str) -> None:
         """Nobody is there any more who would listen."""
@@ -176,8 +176,8 @@ class Topics:
         for watched in self._watched.values():
             watched.chain.tear()
             watched.turn += 1
-            if watched.ready.is_set():
-                watched.ready = trio.Event()
+            waited_for, watched.ready = watched.ready, trio.Event()
+            waited_for.set()  # for it was in vain
         self._deaf()
 
     # ----
