@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from trivet import App, Depends, Event, EventSink, EventStream, File, Request, WebSocket
-from trivet.contrib.broadcast import SlowSubscriber
+from trivet import App, Depends, Event, EventSink, EventStream, File, HTTPError, Request, WebSocket
+from trivet.contrib.broadcast import Message, SlowSubscriber, Subscription
 from trivet.contrib.static import StaticFiles
 
 from .limits import Limits, Name, Room
@@ -47,12 +48,12 @@ async def rooms_of(request: Request) -> Rooms:
 AllRooms: TypeAlias = Annotated[Rooms, Depends(rooms_of)]
 
 
-def create_app(limits: Limits) -> App:
-    """Make the app."""
+def create_app(limits: Limits, redis_url: str | None = None) -> App:
+    """Make the app. With a Redis, it shares its rooms with all that have the same one."""
 
     @asynccontextmanager
     async def lifespan(app: App) -> AsyncGenerator[dict[str, Any]]:
-        async with open_rooms(limits) as rooms:
+        async with open_rooms(limits, redis_url) as rooms:
             yield {"rooms": rooms}
 
     site = App(lifespan=lifespan)
@@ -66,7 +67,7 @@ def create_app(limits: Limits) -> App:
     @site.get("/rooms")
     async def list_rooms(rooms: AllRooms) -> list[RoomInfo]:
         """The rooms that have people in them."""
-        return [RoomInfo(name, people) for name, people in sorted(rooms.people().items())]
+        return [RoomInfo(name, people) for name, people in sorted((await rooms.people()).items())]
 
     @site.websocket("/rooms/{room}")
     async def visit(ws: WebSocket, room: Room, name: Name, rooms: AllRooms, after: LastId | None = None) -> None:
@@ -89,10 +90,12 @@ def create_app(limits: Limits) -> App:
             try:
                 async with rooms.listen(room, sink.last_event_id) as news:
                     if news.gap:
-                        await sink.send(Event("something may be missing here", event="gap"))
+                        await tell_gap(sink, news)
                     async for line in news:
+                        if news.gap:
+                            await tell_gap(sink, news)
                         await sink.send(Event(line.data, id=line.id))
-            except SlowSubscriber:
+            except (SlowSubscriber, HTTPError):
                 pass  # the stream ends, and the browser comes back for the rest
 
         return EventStream(feed)
@@ -106,4 +109,10 @@ def create_app(limits: Limits) -> App:
     return site
 
 
-app = create_app(Limits())
+async def tell_gap(sink: EventSink, news: Subscription[Message]) -> None:
+    """Tell it once."""
+    news.gap = False
+    await sink.send(Event("something may be missing here", event="gap"))
+
+
+app = create_app(Limits(), os.environ.get("CHAT_REDIS_URL"))

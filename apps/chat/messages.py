@@ -107,6 +107,10 @@ class Here(ToPageBase, frozen=True):
     people: list[Member]
 
 
+class Gap(ToPageBase, frozen=True):
+    """Something may be missing between what the page has and what it gets from now on."""
+
+
 class Types(ToPageBase, frozen=True):
     """Somebody types, or has stopped that."""
 

@@ -12,10 +12,11 @@ from typing import Final
 
 import msgspec
 
-from trivet.contrib.broadcast import Broadcast, Joined, Left, MemoryBackend, Message, Present, Subscription
+from trivet.contrib.broadcast import Broadcast, Joined, Left, Message, Present, Subscription
 
 from .limits import Limits
 from .messages import Line, Person, Types
+from .place import Here, open_place
 
 RECENT: Final = 50
 """Lines for who comes for the first time."""
@@ -29,7 +30,7 @@ class RoomFull(Exception):
 
 
 class Rooms:
-    """All rooms of this server.
+    """All rooms of this server, or of all that share a place.
 
     Two ways out, since what is lost matters differently:
 
@@ -37,21 +38,22 @@ class Rooms:
     - `signs`: that somebody types. The newest replaces the others, so the oldest is dropped, and nobody goes for it.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, place: Here) -> None:
         self.limits = limits
+        self.place = place
         self.lines = Broadcast(
             history=limits.history,
             buffer=limits.waiting,
             slow="disconnect",
-            backend=MemoryBackend(max_topics=limits.rooms),
+            backend=place.lines,
         )
-        self.signs = Broadcast(buffer=8, slow="drop_oldest")
+        self.signs = Broadcast(buffer=8, slow="drop_oldest", backend=place.signs)
         self._people = Counter[str]()
         self._said = OrderedDict[tuple[str, str], None]()
 
-    def people(self) -> dict[str, int]:
-        """How many are in each room that has any."""
-        return dict(self._people)
+    async def people(self) -> dict[str, int]:
+        """How many are in each room that has any of this server."""
+        return {room: len(await self.lines.members(room)) for room in list(self._people)}
 
     @contextmanager
     def seat(self, room: str) -> Generator[None]:
@@ -86,13 +88,18 @@ class Rooms:
         """Say it once: one whose connection broke before the answer came says it again.
 
         Cancellation: it was said to everybody, or to nobody and may be said again.
+
+        Raises:
+            HTTPError: what the rooms are kept in is away; the same.
         """
         once = (room, line.key)
         if once in self._said:
             return
         self._said[once] = None
         try:
-            await self.lines.publish(room, line)
+            if not await self.place.was_said(room, line.key):
+                await self.lines.publish(room, line)
+                await self.place.note_said(room, line.key)
         except BaseException:
             del self._said[once]
             raise
@@ -105,8 +112,9 @@ class Rooms:
 
 
 @asynccontextmanager
-async def open_rooms(limits: Limits) -> AsyncGenerator[Rooms]:
+async def open_rooms(limits: Limits, redis_url: str | None = None) -> AsyncGenerator[Rooms]:
     """The rooms, for as long as the application runs; then what waits is still read, and iterations end."""
-    rooms = Rooms(limits)
-    async with rooms.signs, rooms.lines:
-        yield rooms
+    async with open_place(limits, redis_url) as place:
+        rooms = Rooms(limits, place)
+        async with rooms.signs, rooms.lines:
+            yield rooms

@@ -16,6 +16,7 @@ from apps.chat.limits import Limits
 from apps.chat.rooms import Rooms, open_rooms
 from apps.tour.devtools import Page, browsing, contrast, palettes
 from tests.harness import run_server, serving
+from tests.harness.redis_server import redis_server
 from tests.harness.tools import require
 
 STATIC = Path(__file__).parent / "static"
@@ -73,8 +74,8 @@ async def test_a_crowd_comes_and_goes_at_once(tmp_path: Path, monkeypatch: pytes
     opened = list[Rooms]()
 
     @asynccontextmanager
-    async def open_known(limits: Limits) -> AsyncGenerator[Rooms]:
-        async with open_rooms(limits) as rooms:
+    async def open_known(limits: Limits, redis_url: str | None) -> AsyncGenerator[Rooms]:
+        async with open_rooms(limits, redis_url) as rooms:
             opened.append(rooms)
             yield rooms
 
@@ -107,6 +108,45 @@ async def test_a_crowd_comes_and_goes_at_once(tmp_path: Path, monkeypatch: pytes
             assert len(await ada.evaluate(remarks)) == 3  # Bob has come, gone, and come
             assert await bob.evaluate(remarks) == []
             assert ada.problems == bob.problems == []
+
+
+@pytest.mark.live
+@pytest.mark.slow
+async def test_two_windows_at_two_servers(tmp_path: Path) -> None:
+    """They talk by way of a Redis; when it is started again they are still connected, and see that it has forgotten."""
+    chromium = require("chromium")
+    async with (
+        redis_server() as redis,
+        serving("trivet", main.create_app(Limits(), redis.url)) as one,
+        serving("trivet", main.create_app(Limits(), redis.url)) as other,
+        browsing(chromium, f"{one.base_url}#tea") as ada,
+        browsing(chromium, f"{other.base_url}#tea") as bob,
+    ):
+        assert one.base_url != other.base_url
+        await ada.set_display(width=1000, height=800, scheme="light")
+        await bob.set_display(width=360, height=740, scheme="dark")
+        await _enter(ada, "Ada")
+        await _enter(bob, "Bob")
+        for page in (ada, bob):
+            await _sees(page, ["Ada", "Bob"])
+        await _say(ada, "one")
+        await bob.wait_for(f"{TEXTS}.join() === 'one'")
+        redis.kill()
+        await _say(bob, "two")
+        await bob.wait_for("document.getElementById('news').textContent.includes('The rooms are away')")
+        await bob.screenshot(tmp_path / "away-dark.png")
+        await redis.start()
+        for _ in range(20):  # what was refused is in the field again
+            await _say(bob, "")
+            with trio.move_on_after(1):
+                await ada.wait_for(f"{TEXTS}.join() === 'one,two'")
+                break
+        for page in (ada, bob):
+            await page.wait_for(f"{TEXTS}.join() === 'one,two'")
+            assert MISSING in await page.evaluate("document.body.innerText")
+            await _sees(page, ["Ada", "Bob"])
+        await ada.screenshot(tmp_path / "back-light.png")
+        assert ada.problems == bob.problems == []
 
 
 @asynccontextmanager

@@ -12,11 +12,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from apps.chat import main
 from apps.chat import rooms as rooms_module
 from apps.chat.limits import Limits
 from apps.chat.main import create_app
 from apps.chat.messages import Line
-from apps.chat.rooms import open_rooms
+from apps.chat.rooms import Rooms, open_rooms
 from apps.chat.visit import BEAT, SILENT, TYPING, Visit
 from trivet import App
 from trivet.testing import TestClient, TestWebSocket, WebSocketRefused
@@ -135,6 +136,43 @@ async def test_who_comes_back_has_missed_nothing(autojump_clock: MockClock) -> N
                 await bob.wait_returned()
             await trio.sleep(2)  # for Ada's allowance
     assert texts == [str(number) for number in range(7)]
+
+
+async def test_who_stays_while_something_is_lost_is_told(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time, once: before what is said next, or with the next sign of life."""
+    opened_rooms: list[Rooms] = []
+
+    @asynccontextmanager
+    async def open_known(limits: Limits, redis_url: str | None) -> AsyncGenerator[Rooms]:
+        async with open_rooms(limits, redis_url) as rooms:
+            opened_rooms.append(rooms)
+            yield rooms
+
+    monkeypatch.setattr(main, "open_rooms", open_known)
+    async with (
+        opened() as client,
+        visit(client, "Ada") as (ada, _),
+        client.events("/rooms/tea/events") as events,
+        visit(client, "Bob", after="of another server-1") as (bob, welcome),
+    ):
+        assert welcome["gap"]
+        await got(ada, "came")
+        hub = opened_rooms[0].lines._hub
+        for text in ("one", "two"):
+            await say(bob, text)
+            assert await said(ada) == await said(bob) == (await anext(events)).json()["text"] == text
+        hub.gap("tea")
+        await say(bob, "three")
+        for ws in (ada, bob):
+            await got(ws, "gap")
+            assert await said(ws) == "three"
+        assert (await anext(events)).event == "gap"
+        assert (await anext(events)).json()["text"] == "three"
+        hub.gap("tea")
+        await got(ada, "gap")
+        await got(ada, "beat")
 
 
 @pytest.mark.parametrize("after", ["of another server-1", "0"])

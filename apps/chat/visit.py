@@ -23,13 +23,13 @@ from typing import Final
 import msgspec
 import trio
 
-from trivet import WebSocket
+from trivet import HTTPError, WebSocket
 from trivet.contrib import broadcast
 from trivet.contrib.broadcast import Joined, Left, Message, Present, Subscription
 from trivet.errors import InvalidMessage
 
 from .limits import Allowance, checked
-from .messages import Beat, Beats, Came, FromPage, Here, Line, Member, Refused, Said, Say, Typing, Welcome, Went
+from .messages import Beat, Beats, Came, FromPage, Gap, Here, Line, Member, Refused, Said, Say, Typing, Welcome, Went
 from .rooms import Rooms
 
 BEAT: Final = 20.0
@@ -88,14 +88,15 @@ class Visit:
         ):
             await self.welcome(news)
             async with trio.open_nursery() as nursery:
-                for task in (self.read, partial(self.write, news), partial(self.show, signs), self.beat):
+                for task in (self.read, partial(self.write, news), partial(self.show, signs), partial(self.beat, news)):
                     nursery.start_soon(_until_first, nursery.cancel_scope, task)
 
     async def welcome(self, news: Subscription[Message | Joined | Left | Present]) -> None:
         """Tell who is there. Whoever comes and goes from now on waits in `news`."""
         assert news.member is not None
         self.you = news.member.id
-        await self.ws.send_json(Welcome(self.you, _shown(news.members), news.gap, BEAT, self.rooms.limits.text))
+        gap, news.gap = news.gap, False
+        await self.ws.send_json(Welcome(self.you, _shown(news.members), gap, BEAT, self.rooms.limits.text))
 
     # ---- the four
 
@@ -129,6 +130,7 @@ class Visit:
     async def write(self, news: Subscription[Message | Joined | Left | Present]) -> None:
         """Send what is said, and who comes and goes: in the order in which it happens."""
         async for item in news:
+            await self.tell_gap(news)
             match item:
                 case Message():
                     await self.ws.send_json(Said(item.id, msgspec.Raw(item.data)))
@@ -139,15 +141,22 @@ class Visit:
                 case Present(members):
                     await self.ws.send_json(Here(_shown(members)))
 
+    async def tell_gap(self, news: Subscription[Message | Joined | Left | Present]) -> None:
+        """Send that something may be missing, each time that what the rooms are kept in has lost something."""
+        if news.gap:
+            news.gap = False
+            await self.ws.send_json(Gap())
+
     async def show(self, signs: Subscription[Message]) -> None:
         """Send who types: what was published is what is sent."""
         async for sign in signs:
             await self.ws.send(sign.data)
 
-    async def beat(self) -> None:
+    async def beat(self, news: Subscription[Message | Joined | Left | Present]) -> None:
         """Send a sign of life from time to time, until the page answers none."""
         while trio.current_time() - self.heard < SILENT:
             await trio.sleep(BEAT)
+            await self.tell_gap(news)
             await self.ws.send(_BEAT)
         await self.ws.close(NOT_HEARD, "nothing was heard of this page")
 
@@ -162,7 +171,10 @@ class Visit:
                 except ValueError as error:
                     await self.refuse(message, str(error))
                     return
-                await self.rooms.say(self.room, Line(self.you, self.name, key, text, datetime.now(UTC)))
+                try:
+                    await self.rooms.say(self.room, Line(self.you, self.name, key, text, datetime.now(UTC)))
+                except HTTPError:
+                    await self.refuse(message, "The rooms are away; try again in a moment.")
                 await self.types(False)
             case Typing():
                 await self.types(True)

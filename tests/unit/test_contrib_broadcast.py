@@ -798,6 +798,20 @@ def test_what_is_wrong_is_refused_when_it_is_made(name: str, golden: Golden) -> 
     golden(f"contrib/broadcast_{name}", str(caught.value))
 
 
+@pytest.mark.parametrize("name", ["iterated", "awaited"])
+async def test_a_subscriber_that_is_not_entered_says_what_to_write(name: str, golden: Golden) -> None:
+    """Instead of naming a method that it does not have."""
+    async with Broadcast() as broadcast:
+        with pytest.raises(TypeError) as caught:  # noqa: PT012
+            if name == "iterated":
+                async for _ in broadcast.subscribe("a"):  # type: ignore[attr-defined]
+                    pass
+            else:
+                await broadcast.subscribe("a")  # type: ignore[misc]
+        assert broadcast.counters.subscribers == 0
+    golden(f"contrib/broadcast_{name}", str(caught.value))
+
+
 async def test_what_is_wrong_of_a_subscription_is_refused() -> None:
     """By the same words, when it is subscribed."""
     async with Broadcast() as broadcast:
@@ -810,3 +824,26 @@ async def test_what_is_wrong_of_a_subscription_is_refused() -> None:
         for slow in get_args(Slow):
             async with broadcast.subscribe("a", slow=slow, buffer=1, history=0):
                 pass
+
+
+async def test_who_puts_instead_of_delivering_waits_for_nobody(autojump_clock: MockClock) -> None:
+    """The one reader of a backend: whoever blocks has the same time, while others get theirs."""
+    async with (
+        Broadcast(slow="block", buffer=1, block_timeout=5) as broadcast,
+        broadcast.subscribe("a") as quick,
+        trio.open_nursery() as nursery,
+    ):
+        hub = broadcast._hub
+        with pytest.raises(SlowSubscriber):  # noqa: PT012
+            async with broadcast.subscribe("a"):
+                assert hub.put(Message("0", "a", None, None)) is None
+                assert await waiting(quick) == ["0"]
+                wait = hub.put(Message("1", "a", None, None))
+                assert wait is not None
+                assert await waiting(quick) == ["1"]
+                start = trio.current_time()
+                nursery.start_soon(wait)
+                await trio.sleep_forever()
+        assert trio.current_time() - start == pytest.approx(5)
+        assert hub.put(Message("2", "a", None, None)) is None
+        assert hub.put(Message("3", "b", None, None)) is None

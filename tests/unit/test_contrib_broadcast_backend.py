@@ -299,6 +299,18 @@ async def test_a_backend_may_go_on_alone(autojump_clock: MockClock) -> None:
         assert await taken(there) == ["1", "3"]
 
 
+async def test_who_catches_up_gets_what_has_no_place(autojump_clock: MockClock) -> None:
+    """It was not among what was kept; nobody else will tell of it."""
+    store = Store()
+    async with Broadcast(backend=Remote(store, local_when_away=True)) as broadcast:
+        store.append("a", "0")
+        async with broadcast.subscribe("a") as subscription:
+            assert broadcast._hub.rooms["a"].catching_up
+            store.up = False
+            await broadcast.publish("a", "alone")
+            assert await taken(subscription) == ["alone"]
+
+
 async def test_members_of_other_processes_are_seen(autojump_clock: MockClock) -> None:
     """As they come and go, by who subscribes and by who asks; one's own are seen once."""
     store = Store()

@@ -59,7 +59,7 @@ function enter() {
   door.hidden = true;
   inside.hidden = false;
   tellLink("Connecting …");
-  wire = new Wire(room, name, { welcome, said, refused, came, went, here, types, away, over: leave });
+  wire = new Wire(room, name, { welcome, said, refused, came, went, here, gap, types, away, over: leave });
   text.focus();
 }
 
@@ -85,7 +85,7 @@ function welcome(message) {
   text.maxLength = message.longest;
   here(message);
   tellLink(`You are here as ${isolated(wire.name)}.`);
-  if (known && message.gap) remark("Something may be missing here.");
+  if (known && message.gap) gap();
   known = true;
   // What was said before we came is there to be read, and need not be read out.
   log.ariaBusy = "true";
@@ -133,6 +133,10 @@ function here(message) {
   for (const { id, person } of message.people) people.set(id, person.name);
   for (const id of typing.keys()) types({ id, on: false });
   showPeople();
+}
+
+function gap() {
+  remark("Something may be missing here.");
 }
 
 function types({ id, on }) {

@@ -5,14 +5,14 @@ This file owns the protocol only.
                      publish, watch, join                  XADD, XRANGE, ...
     Broadcast  ------------------------------>  Backend  <------------------>  what is shared, if anything
     and Hub    <------------------------------
-                     deliver, joined, gap
+                     put, joined, gap
 
 The hub has the subscribers of this process; the backend numbers messages, keeps the last ones of each topic, and hears
 what others publish. A backend behind which there is a network fits like this (Redis, say):
 
 - `publish` appends to a stream of the topic, which gives the id, and returns. What was appended comes back to each
-  process through its one reader, which hands it to `Hub.deliver` in the stream's order, its own messages too; so that
-  all processes see one order.
+  process through its one reader, which hands it to `Hub.put` in the stream's order, its own messages too; so that all
+  processes see one order.
 - The reader lives in the nursery that `connected` opens. When the connection breaks it connects again and goes on
   behind the last id of each topic; where the store does not have that any more, it says `Hub.gap`.
 - `watch` and the reader need no lock between them: the hub drops what it gets twice, by `Message.position`.
@@ -24,7 +24,7 @@ what others publish. A backend behind which there is a network fits like this (R
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -52,6 +52,17 @@ class Hub(Protocol):
         All queues have it before this waits; it does so only for subscribers whose policy is `"block"`.
 
         Cancellation: they have it nevertheless.
+        """
+        ...
+
+    def put(self, message: Message) -> Callable[[], Awaitable[None]] | None:
+        """Give a message to its topic's subscribers as `deliver` does, and wait for nobody.
+
+        For the one reader of all topics: what it gives is in order, and no topic waits for another one's subscribers.
+
+        Returns:
+            What is left to do if there are subscribers with `"block"` whose queues are full, for a task of its own: it
+            returns when they have made room, or had to go. `None`: nothing.
         """
         ...
 

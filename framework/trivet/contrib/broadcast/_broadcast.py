@@ -19,6 +19,7 @@ from ._checks import check_after, check_backend, check_count, check_seconds, che
 from ._hub import LocalHub
 from ._memory import MemoryBackend
 from ._message import Joined, Left, Member, Message, Present, encoded
+from ._subscribing import Subscribing
 from ._subscription import Counters, Slow, SlowSubscriber, Subscription
 
 
@@ -197,7 +198,7 @@ class Broadcast:
         else:
             check_slow(slow, ValueError)
         person = None if member is None else Member(encoded(member), secrets.token_hex(8))
-        return self._subscribed(topic, after, history, person, presence, buffer, slow)
+        return Subscribing(self._subscribed(topic, after, history, person, presence, buffer, slow))
 
     @asynccontextmanager
     async def _subscribed(

@@ -6,7 +6,8 @@ but subscribers whose policy wants that. It does not know where messages come fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, final
 
 import trio
@@ -67,23 +68,39 @@ class LocalHub:
 
     async def deliver(self, message: Message) -> None:
         """See `Hub.deliver`."""
+        full = self._fan_out(message)
+        if full:
+            await self._wait_for(self._wanted(full))
+
+    def put(self, message: Message) -> Callable[[], Awaitable[None]] | None:
+        """See `Hub.put`."""
+        full = self._fan_out(message)
+        return partial(self._wait_for, self._wanted(full)) if full else None
+
+    def _fan_out(self, message: Message) -> list[Subscription[Any]]:
+        """Put it into all queues; returns whom a publisher should wait for."""
         room = self.rooms.get(message.topic)
         if room is None:
-            return
-        if message.position is not None:
+            return []
+        if message.position is None:
+            gone, full = fan_out(room, message)  # nobody can have been given it
+        else:
             if message.position <= room.position:
-                return  # a backend that has connected again starts where it is sure of
+                return []  # a backend that has connected again starts where it is sure of
             if room.catching_up:
                 room.caught_up(message.position)
             room.position = message.position
-        gone, full = fan_out(room.live, message)
+            gone, full = fan_out(room.live, message)
         if gone:
             self._expel(gone)
-        if full:
-            await self._wait_for(full)
+        return full
 
-    async def _wait_for(self, full: list[Subscription[Any]]) -> None:
-        wanted = [(each, each._taken + len(each._queue) - each._bound) for each in full]
+    @staticmethod
+    def _wanted(full: list[Subscription[Any]]) -> list[tuple[Subscription[Any], int]]:
+        """How many each has to have taken, from the messages that it has now."""
+        return [(each, each._taken + len(each._queue) - each._bound) for each in full]
+
+    async def _wait_for(self, wanted: list[tuple[Subscription[Any], int]]) -> None:
         with trio.move_on_after(self._block_timeout):
             for subscription, count in wanted:
                 await subscription._wait_taken(count)

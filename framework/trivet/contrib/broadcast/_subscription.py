@@ -87,7 +87,7 @@ class Subscription(Generic[T_co]):
         """How many messages it did not get because it was slow."""
         self.gap = False
         """Whether messages may be missing that no policy has dropped: what it asked to resume from was not kept any
-        more, or the backend has lost some."""
+        more, or the backend has lost some. Whoever has told of it may set it to `False`, to see the next one."""
         self.member: Member | None = None
         """What others see of it."""
         self.members: Mapping[str, Member] = members
