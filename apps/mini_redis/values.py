@@ -74,7 +74,7 @@ def encode(value: Value) -> bytes:
 
 
 def _encode_items(value: Value) -> bytes:
-    kind = KINDS.get(type(value))
+    kind = KINDS.get(value.__class__)
     if kind is None:
         raise TypeError(f"RESP has no value for a {type(value).__name__}")
     items: list[Value] = [each for pair in value.items() for each in pair] if kind == b"%" else list(value)
