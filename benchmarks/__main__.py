@@ -280,6 +280,8 @@ def _gate_lines(run: Run, by_rate: bool) -> Iterator[str]:
     yield ""
     yield from gates.table("Promised of a room of WebSockets", gates.of_room(run.rooms), by_rate=True)
     yield ""
+    yield from gates.table("Promised of the Redis to learn from", gates.of_redis(run.redis), by_rate=True)
+    yield ""
     yield from gates.table("Aimed for", gates.aims(typed, by_rate), by_rate)
 
 

@@ -15,6 +15,7 @@ from .asleep import Asleep
 from .comparison import Samples
 from .peers import ASLEEP_BASE, PEERS
 from .report import rows
+from .resp import Ratio
 from .room import Room
 
 CELL: Final = "typed@32"
@@ -161,6 +162,12 @@ def of_room(figures: Sequence[Room]) -> list[Gate]:
         Gate(f"deliveries in a room, of {fastest}", 1.0, rate, cpu),
         Gate(f"memory of a WebSocket in a room, of {smallest}", 1.0, memory, most=True),
     ]
+
+
+def of_redis(figures: Sequence[Ratio]) -> list[Gate]:
+    """What a Redis in Python must reach of the one in C, pipelined. INCR is shown, and not promised."""
+    ratios = {each.command: each.ratio for each in figures if each.pipeline == 16}
+    return [Gate(f"mini_redis, {name} with P=16, of redis-server", 0.25, ratios.get(name)) for name in ("GET", "SET")]
 
 
 def table(title: str, gates: Sequence[Gate], by_rate: bool) -> Iterator[str]:

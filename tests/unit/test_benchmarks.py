@@ -21,6 +21,8 @@ from benchmarks.generator import Broken, Sample, parse_head
 from benchmarks.peers import ASLEEP_BASE, BASE, PEERS, STOCK_BASE, STOCK_PEERS, Peer
 from benchmarks.processes import cpu_time, family, resident
 from benchmarks.report import rows, table
+from benchmarks.resp import Ratio
+from benchmarks.resp import table as redis_table
 from benchmarks.results import write
 from benchmarks.room import Room
 from benchmarks.room import table as room_table
@@ -299,6 +301,18 @@ def test_a_room_is_judged_by_the_best_other_in_each_respect(
     assert [gate.verdict for gate in gates.of_room(figures)] == verdicts
     assert [gate.verdict for gate in gates.of_room([])] == ["not measured"] * 2
     assert len(list(room_table(figures, "fast"))) == 8
+
+
+@pytest.mark.parametrize(("ratios", "verdict"), [((0.2, 0.3, 0.25), "pass"), ((0.2, 0.9, 0.24), "FAIL")])
+def test_the_redis_is_judged_by_the_median_of_its_pipelines(ratios: tuple[float, ...], verdict: str) -> None:
+    """GET and SET with sixteen requests on their way; what is slower without, and INCR, are shown and not judged."""
+    figures = [
+        Ratio("GET", 16, 3.0, 10.0, ratios),
+        Ratio("GET", 1, 1.0, 10.0, (0.1,)),
+        Ratio("INCR", 16, 1.0, 10.0, (0.1,)),
+    ]
+    assert [gate.verdict for gate in gates.of_redis(figures)] == [verdict, "not measured"]
+    assert len(list(redis_table(figures))) == 7
 
 
 # The page ---------------------------------------------------------------------------------------------------------
