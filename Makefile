@@ -18,6 +18,7 @@ ASYNC_OURS := ASYNC100,ASYNC111,ASYNC120,ASYNC122,ASYNC102,ASYNC103,ASYNC104,ASY
 # then runs in a scope that the floor of `_scope` has shielded. `beside_quart` and `without` show what happens without.
 KEEPERS := /(_answer|_bounds|_dependency|_endpoint|_instant|_leaving|_lifespan|_middleware|_resolve|_respond|_scope|_services|_tasks|_threads|_ws_serve)\.py|/cli/run\.py|/contrib/_response\.py|/server/|/testing/|/beside_quart/|/tour/without\.py|/test_
 OURS := ^(framework|apps)/
+ASYNC_FILES := grep -rlE --include='*.py' '\<(async|await|trio)\>' $(SOURCES)
 ASYNC := xargs -n 30 -P $(CORES) $(BIN)/flake8-async
 
 .PHONY: demo test check lint async mypy pyright bench peers docs clean
@@ -35,11 +36,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 # By its own command: flake8 itself refuses codes of more than three letters. It is the slowest of the checks, and looks at
-# each file by itself: so all cores take files, some at a time, and no file twice.
+# each file by itself: so all cores take files, some at a time, and no file twice, nor one in which nothing is awaited.
 async: $(READY)
-	find $(SOURCES) -name '*.py' | grep -vE '$(OURS)' | $(ASYNC) --enable $(ASYNC_EVERYWHERE)
-	find $(SOURCES) -name '*.py' | grep -E '$(OURS)' | grep -E '$(KEEPERS)' | $(ASYNC) --enable $(ASYNC_EVERYWHERE)
-	find $(SOURCES) -name '*.py' | grep -E '$(OURS)' | grep -vE '$(KEEPERS)' | $(ASYNC) --enable $(ASYNC_EVERYWHERE),$(ASYNC_OURS)
+	$(ASYNC_FILES) | grep -vE '$(OURS)' | $(ASYNC) --enable $(ASYNC_EVERYWHERE)
+	$(ASYNC_FILES) | grep -E '$(OURS)' | grep -E '$(KEEPERS)' | $(ASYNC) --enable $(ASYNC_EVERYWHERE)
+	$(ASYNC_FILES) | grep -E '$(OURS)' | grep -vE '$(KEEPERS)' | $(ASYNC) --enable $(ASYNC_EVERYWHERE),$(ASYNC_OURS)
 
 mypy: $(READY)
 	$(BIN)/mypy
