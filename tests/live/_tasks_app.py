@@ -6,7 +6,7 @@ import time
 
 import trio
 
-from trivet import App, Router, WebSocket
+from trivet import App, Limit, Router, WebSocket
 from trivet.contrib.observe._tasks_page import add_tasks
 
 app = App(timeout=40)
@@ -36,6 +36,13 @@ async def water_plants() -> None:
     """Something that takes a while."""
     with trio.move_on_after(15):
         await trio.sleep_forever()
+
+
+@app.get("/queue", limit=Limit(1, queue=1, wait=2))
+async def queue() -> str:
+    """One at a time; another one may wait for its turn, and not for long."""
+    await trio.sleep(60)
+    return "done"
 
 
 @app.post("/later")

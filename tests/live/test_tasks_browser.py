@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from itertools import product
 from pathlib import Path
 
@@ -61,6 +62,39 @@ async def test_in_a_browser(tmp_path: Path) -> None:
         assert page.problems == []
         base = f"http://127.0.0.1:{server.address[1]}"
         assert [url for url in page.requested if not url.startswith(f"{base}/ops/tasks")] == [f"{base}/later"]
+
+
+@pytest.mark.slow
+async def test_two_who_look() -> None:
+    """Both see who is turned away from a queue, and what a drain stops while it waits for others, but not for them."""
+    chromium = require("chromium")
+
+    def ended(name: str, how: str) -> str:
+        has = f"['{name}', '{how}'].every(text => line.innerText.includes(text))"
+        return f"[...document.querySelectorAll('#ended li')].some(line => {has})"
+
+    async with run_server("trivet", "tests.live._tasks_app:app", "--drain-timeout", "50") as server:
+        url = f"http://127.0.0.1:{server.address[1]}/ops/tasks"
+        async with server.client() as client, browsing(chromium, url) as one, browsing(chromium, url) as other:
+            for page in (one, other):
+                await page.wait_for("document.getElementById('summary').textContent.includes('task')")
+            async with client.open("GET", "/queue") as first, client.open("GET", "/queue"):
+                for page in (one, other):
+                    await page.wait_for("document.body.innerText.includes('waits for a place of its limit')")
+                for page in (one, other):
+                    await page.wait_for(ended("GET /queue", "turned away"))
+                async with client.websocket("/chat/room") as ws:
+                    await ws.send("hello")
+                    for page in (one, other):
+                        await page.wait_for("document.body.innerText.includes('WebSocket /chat/{room}')")
+                    server.send_signal(signal.SIGTERM)
+                    for page in (one, other):
+                        await page.wait_for(ended("WebSocket /chat/{room}", "the server is stopping"))
+                        assert await page.evaluate("document.querySelectorAll('li.request:not(.gone)').length") == 1
+                first.leave()
+            for page in (one, other):
+                await page.wait_for("document.body.innerText.includes('The server is away')")
+        assert await server.wait() == 0
 
 
 async def _fits(page: Page, directory: Path) -> None:

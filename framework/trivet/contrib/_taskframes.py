@@ -31,6 +31,11 @@ HOLDERS: Final[Mapping[tuple[str, str], str]] = {
 IN_ONE_STEP: Final = ("trivet._instant", "instant")
 """The function that answers a request which never waits: there is no task for it, and as a rule no `Request`."""
 
+QUEUE: Final = ("trivet._limiting", "_park")
+"""The function in which a request waits for a place of a limit, just above Trio's."""
+
+A_PLACE: Final = "a place of its limit"
+
 LOOKING: Final = "trivet.contrib.observe"
 """Whose handlers only look at others."""
 
@@ -155,7 +160,7 @@ def place_of(frames: list[FrameType]) -> Place:
         begun = _module(frames[0]) if frames else ""
         return Place(_waiting_in(frames), None, True, begun.partition(".")[0] != "trio" and begun != KEPT)
     frame = frames[inner]
-    waits = None if inner + 1 == len(frames) else _called(frames[inner + 1])
+    waits = None if inner + 1 == len(frames) else A_PLACE if _queues(frames) else _called(frames[inner + 1])
     return Place(waits, f"{_module(frame)}.{_function(frame)}:{frame.f_lineno}", False, False)
 
 
@@ -165,10 +170,16 @@ def _is_applications(filename: str) -> bool:
 
 def _waiting_in(frames: list[FrameType]) -> str | None:
     """For tasks of the server's own: what it called of Trio."""
+    if _queues(frames):
+        return A_PLACE
     for frame in frames[1:]:
         if _module(frame).startswith("trio."):
             return _called(frame)
     return _called(frames[-1]) if frames else None
+
+
+def _queues(frames: list[FrameType]) -> bool:
+    return any(frame.f_code.co_name == QUEUE[1] and _module(frame) == QUEUE[0] for frame in frames[-3:])
 
 
 def _called(frame: FrameType) -> str:

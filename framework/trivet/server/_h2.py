@@ -151,6 +151,7 @@ class HTTP2(Sending):
         stream = (WebSocketStream if websocket else RequestStream)(self.wire, self, stream_id)
         if isinstance(stream, RequestStream):
             stream.inbox.taken = partial(self._application_read, stream_id)
+            stream.inbox.given_up = partial(self._acknowledge, stream_id)  # sent with what ends the stream
         else:
             stream.inbox.taken = partial(self._messages_read, stream_id)
         self.streams[stream_id] = stream

@@ -113,18 +113,34 @@ class Inbox:
 class BodyInbox(Inbox):
     """The body of one HTTP request. What has arrived since the last `receive` comes as one message."""
 
-    __slots__ = ("_chunks", "_complete", "_complete_taken", "_size", "before_wait", "taken")
+    __slots__ = (
+        "_chunks", "_complete", "_complete_taken", "_given_up", "_size", "_untold", "before_wait", "given_up", "taken",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
         self._chunks: list[bytes] = []
         self._size = 0
+        self._untold = 0  # bytes that were taken, and of which `taken` is still to be told
+        self._given_up = False  # `given_up` was told of what is left
         self._complete = False
         self._complete_taken = False
         self.before_wait: Callable[[], Awaitable[None]] | None = None
         """Awaited once, when the application first waits for the body: the moment to answer `100-continue`."""
         self.taken: Callable[[int], Awaitable[None]] | None = None
         """Awaited with the number of bytes each time the application has read some: HTTP/2's window opens then."""
+        self.given_up: Callable[[int], object] | None = None
+        """Called with the number of bytes that it has not read by the end: else the window that all streams of the
+        connection share would stay closed by so many, for ever."""
+
+    def end(self, message: Message) -> None:
+        """See `Inbox.end`."""
+        super().end(message)
+        if self.given_up is not None:
+            self._given_up = True
+            if self._size:
+                self.given_up(self._size)
+            self.given_up = None
 
     @property
     def full(self) -> bool:
@@ -150,8 +166,10 @@ class BodyInbox(Inbox):
             before_wait, self.before_wait = self.before_wait, None
             await before_wait()
         message = await super().receive()
-        if self.taken is not None and message["type"] == "http.request" and message["body"]:
-            await self.taken(len(message["body"]))
+        if self._untold:
+            read, self._untold = self._untold, 0
+            if self.taken is not None:
+                await self.taken(read)
         return message
 
     def _empty(self) -> bool:
@@ -167,6 +185,7 @@ class BodyInbox(Inbox):
             return None
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks = []
+        self._untold = 0 if self._given_up else self._size
         self._size = 0
         self._complete_taken = self._complete
         return {"type": "http.request", "body": body, "more_body": not self._complete}

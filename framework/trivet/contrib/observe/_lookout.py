@@ -57,6 +57,8 @@ class View(msgspec.Struct, frozen=True):
     """In this run."""
     looked: int
     """How many of them were looked at."""
+    others: int
+    """Requests and WebSockets among these, less those that only look."""
     tree: Node
     ended: list[Ended]
     """The last first."""
@@ -130,7 +132,8 @@ class Lookout:
             self._note_ended(seen, now)
         ended = list(reversed(self._ended))
         tasks = trio.lowlevel.current_statistics().tasks_living
-        return View(now, tasks, looked, tree, ended, msgspec.json.encode((tree, ended)))
+        others = sum(not looks(request) for request in seen)
+        return View(now, tasks, looked, others, tree, ended, msgspec.json.encode((tree, ended)))
 
     def _note_ended(self, seen: Requests, now: float) -> None:
         for request, node in self._seen.items():

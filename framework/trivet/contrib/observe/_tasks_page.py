@@ -96,7 +96,10 @@ async def tasks_json(request: Request) -> JSON[Tasks]:
 
 
 async def events(request: Request) -> EventStream:
-    """What there is, again and again, as long as it changes."""
+    """What there is, again and again, as long as it changes.
+
+    While the server drains it shows what that waits for, and what has become of the others, and then ends.
+    """
 
     async def feed(sink: EventSink) -> None:
         shown: object = None
@@ -109,9 +112,11 @@ async def events(request: Request) -> EventStream:
                 if seen != shown:
                     await sink.send(Event(_tasks(view, services), event="tasks"))
                     shown = seen
+                if request.draining.is_set() and not view.others:
+                    return
                 await trio.sleep_until(watch.next)
 
-    return EventStream(feed)
+    return EventStream(feed, on_drain="finish")
 
 
 async def stack(task: int) -> Text:
