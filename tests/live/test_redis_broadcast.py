@@ -90,9 +90,15 @@ def appending(value: str, history: int) -> list[str | bytes]:
     return ["EVAL", APPEND.text, "1", "t:topic:a", value, "=", str(history), "60000"]
 
 
+def behind(broadcast: Broadcast) -> RedisBroadcast:
+    """What is behind it."""
+    assert isinstance(broadcast._backend, RedisBroadcast)
+    return broadcast._backend
+
+
 def listening(broadcast: Broadcast) -> bool:
     """Whether all that is published to the topic now is heard."""
-    return broadcast._backend._topics._watched[b"t:topic:a"].ready.is_set()  # type: ignore[attr-defined, no-any-return]
+    return behind(broadcast)._topics._watched[b"t:topic:a"].ready.is_set()
 
 
 async def names(broadcast: Broadcast) -> list[str]:
@@ -114,7 +120,7 @@ async def until_names(broadcast: Broadcast, expected: list[str]) -> None:
 
 async def cut_off(server: RedisServer, broadcast: Broadcast, *commands: list[str | bytes]) -> None:
     """Take its subscriptions from it, let something happen before it can subscribe anew, and wait until it has."""
-    topics = broadcast._backend._topics  # type: ignore[attr-defined]
+    topics = behind(broadcast)._topics
     turn = topics._watched[b"t:topic:a"].turn
     await at_once(server, CUT, *commands)
     await until(lambda: topics._watched[b"t:topic:a"].turn > turn + 1 and listening(broadcast))
@@ -161,7 +167,7 @@ async def test_history_is_shared(server: RedisServer) -> None:
                 assert await taken(lost, 3) == ["2", "3", "4"]
                 assert lost.gap
                 await one.publish("b", "x")
-        assert await one._backend._redis.execute("PTTL", "t:topic:a") > 80_000_000  # type: ignore[attr-defined]
+        assert await behind(one)._redis.execute("PTTL", "t:topic:a") > 80_000_000
 
 
 async def test_between_what_was_kept_and_what_is_published_is_no_gap(server: RedisServer) -> None:
@@ -229,7 +235,7 @@ async def test_a_redis_that_is_killed_and_comes_back_empty(server: RedisServer) 
                 await one.publish("a", "lost")
             with pytest.raises(RedisAway):
                 await one.members("nobody is here")
-            await until(lambda: other._backend._topics.feed.error)  # type: ignore[attr-defined]
+            await until(lambda: behind(other)._topics.feed.error)
             with pytest.raises(RedisAway):
                 async with other.subscribe("a"):
                     raise AssertionError("it began")
@@ -316,7 +322,7 @@ async def test_who_goes_on_alone_is_told_of_a_gap_afterwards(server: RedisServer
     """`when_away="local"`: what is published meanwhile reaches this process, and who knows what others have said."""
     async with process(server, when_away="local") as one, one.subscribe("a") as subscription:
         server.kill()
-        await until(lambda: not listening(one) and not one._backend._redis.up)  # type: ignore[attr-defined]
+        await until(lambda: not listening(one) and not behind(one)._redis.up)
         message = await one.publish("a", "alone")
         assert message.id is None
         assert await taken(subscription, 1) == ["alone"]
@@ -353,7 +359,54 @@ async def test_a_topic_is_left_with_its_last_subscriber(server: RedisServer) -> 
             scope.cancel()
             async with one.subscribe("a"):
                 raise AssertionError("it began")
-        assert one._backend._topics._watched == {}  # type: ignore[attr-defined]
+        assert behind(one)._topics._watched == {}
+
+
+async def test_what_others_write_there_does_no_harm(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """It is left out, and said once."""
+    async with process(server, history=5) as one, one.subscribe("a") as subscription:
+        for payload in ("", "hello", "=x y z", "=1-1", "+", "+f", "=1-1 0-0 \xff".encode("latin-1")) * 2:
+            await at_once(server, ["PUBLISH", "t:topic:a", payload])
+        await one.publish("a", "x")
+        assert await taken(subscription, 1) == ["x"]
+        assert len(caplog.records) == 1
+        await at_once(
+            server,
+            ["DEL", "t:topic:a"],
+            ["SET", "t:topic:a", "1"],
+            ["PUBLISH", "t:topic:a", "=9999999999999-0 9999999999998-0 y"],
+        )
+        await until(lambda: "wrong kind" in caplog.text)
+        await at_once(server, ["DEL", "t:topic:a"], ["XADD", "t:topic:a", "*", "f", "v"])
+        await until(lambda: "not one of ours" in caplog.records[-1].message and "read" in caplog.records[-1].message)
+        await at_once(server, ["DEL", "t:topic:a"])
+        await until(lambda: listening(one) and behind(one)._topics._watched[b"t:topic:a"].chain.whole)
+        await published(one, "y")
+        assert await taken(subscription, 1) == ["y"]
+        assert subscription.gap
+
+
+async def test_a_user_who_may_not_subscribe_is_named(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """As what it is, and not as a network that is silent."""
+    await server.ask("ACL SETUSER default resetchannels")
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(_feed, "LATE", 0.2)
+    try:
+        async with process(server) as one:
+            await until(lambda: "NOPERM" in caplog.text or "permissions" in caplog.text)
+            with pytest.raises(RedisAway, match="permission"):
+                async with one.subscribe("a"):
+                    raise AssertionError("it began")
+    finally:
+        monkey.undo()
+    assert len([record for record in caplog.records if "permission" in record.message]) == 1
+
+
+async def test_an_error_of_the_application_is_its_own(server: RedisServer) -> None:
+    """It comes out as it was raised, not as a group of one."""
+    with pytest.raises(ZeroDivisionError):
+        async with process(server):
+            raise ZeroDivisionError
 
 
 async def test_members_of_other_processes_are_seen(server: RedisServer) -> None:
@@ -376,9 +429,8 @@ async def test_a_process_that_ends_takes_its_members_along(server: RedisServer) 
 
     async def crowd(broadcast: Broadcast) -> None:
         async with AsyncExitStack() as stack:
-            for number in range(300):
-                last = await stack.enter_async_context(broadcast.subscribe("a", member=number))
-            assert [message async for message in last] == []
+            every = [await stack.enter_async_context(broadcast.subscribe("a", member=number)) for number in range(300)]
+            assert [message async for message in every[-1]] == []
 
     async with process(server) as one, one.subscribe("a", presence=True, buffer=1) as subscription:
         async with trio.open_nursery() as nursery:
@@ -464,7 +516,7 @@ async def test_nobody_waits_for_the_dead_to_be_taken_away(server: RedisServer) -
 async def test_what_redis_has_of_ones_own_members_is_not_asked_for(server: RedisServer) -> None:
     """A process knows better who of them is there."""
     async with process(server) as one, one.subscribe("a", presence=True) as subscription:
-        name = one._backend._roster._process  # type: ignore[attr-defined]
+        name = behind(one)._roster._process
         await cut_off(server, one, ["HSET", "t:who:a", "0123", name + "Ghost"])
         await at_once(server, ["PUBLISH", "t:topic:a", f"+{name} 4567 Ghost"])
         await one.publish("a", "x")
@@ -481,7 +533,7 @@ async def test_a_process_that_was_taken_for_dead_comes_back(server: RedisServer)
         one.subscribe("a", member="Ann"),
     ):
         assert await taken(subscription, 1) == ["+Ann"]
-        name = one._backend._roster._process  # type: ignore[attr-defined]
+        name = behind(one)._roster._process
         await at_once(
             server,
             ["ZADD", "t:alive", "1", name],
