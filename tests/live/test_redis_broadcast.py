@@ -203,6 +203,49 @@ async def test_what_was_said_while_nothing_was_heard_comes_late(server: RedisSer
         assert not subscription.gap
 
 
+async def test_whoever_is_cut_off_how_often_all_see_the_same(server: RedisServer) -> None:
+    """Two processes publish, and lose this connection and that one: everything that Redis has kept, once, in order."""
+    async with process(server, history=5000) as one, process(server, history=5000) as two:
+        seen: list[list[str | None]] = [[], [], []]
+
+        async def listen(
+            broadcast: Broadcast, into: list[str | None], *, task_status: trio.TaskStatus[Subscription[Any]]
+        ) -> None:
+            async with broadcast.subscribe("a", buffer=10_000) as subscription:
+                task_status.started(subscription)
+                while True:
+                    into.append((await subscription.receive()).id)
+
+        async def speak(broadcast: Broadcast, name: str) -> None:
+            for number in range(100):
+                try:
+                    await broadcast.publish("a", f"{name} {number}")
+                except RedisAway:
+                    pass  # it was said or not
+                await trio.sleep(0.002)
+
+        async with trio.open_nursery() as nursery:
+            where = [one, two, two]
+            listening_ = [await nursery.start(listen, *each) for each in zip(where, seen, strict=True)]
+            async with trio.open_nursery() as speakers:
+                for number in range(3):
+                    speakers.start_soon(speak, where[number], str(number))
+                for number in range(12):
+                    await trio.sleep(0.03)
+                    kind = "normal" if number % 3 == 2 else "pubsub"
+                    await at_once(server, ["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"])
+            await until(lambda: listening(one) and listening(two))
+            await published(two, "end")
+            redis = behind(one)._redis
+            await until(lambda: redis.up)
+            kept = [ident.decode() for ident, _ in await redis.execute("XRANGE", "t:topic:a", "-", "+")]
+            await until(lambda: all(each[-1:] == kept[-1:] for each in seen))
+            nursery.cancel_scope.cancel()
+        assert seen == [kept] * 3
+        assert len(kept) > 100
+        assert [each.gap for each in listening_] == [False] * 3
+
+
 @pytest.mark.parametrize("history", [0, 2])
 async def test_what_is_missing_then_is_told(server: RedisServer, history: int) -> None:
     """Where nothing is kept, or not enough; but not where nothing was said."""
