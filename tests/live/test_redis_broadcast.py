@@ -170,6 +170,38 @@ async def test_history_is_shared(server: RedisServer) -> None:
         assert await behind(one)._redis.execute("PTTL", "t:topic:a") > 80_000_000
 
 
+async def test_a_long_history_is_trimmed_in_blocks(server: RedisServer) -> None:
+    """Redis keeps some more than asked for; who comes late gets as many as were asked for, who comes back all."""
+    async with process(server, history=100) as one:
+        async with trio.open_nursery() as nursery:
+            for number in range(350):
+                nursery.start_soon(one.publish, "a", number)
+        kept = [ident.decode() for ident, _ in await behind(one)._redis.execute("XRANGE", "t:topic:a", "-", "+")]
+        assert 100 <= len(kept) < 300
+        async with one.subscribe("a", history=1000) as late, one.subscribe("a", after=kept[0]) as back:
+            found = [(await late.receive()).id for _ in range(100)]
+            assert found == kept[-100:]
+            assert [(await back.receive()).id for _ in kept[1:]] == kept[1:]
+            assert not back.gap
+
+
+async def test_a_topic_is_kept_while_somebody_is_there(server: RedisServer) -> None:
+    """However long nothing is said; else the next message would follow nothing, which is a gap."""
+    async with process(server, keep=1.5) as one, one.subscribe("a"):
+        await one.publish("b", "nobody is there")
+
+        async def left(topic: str) -> int:
+            return int((await server.ask(f"PTTL t:topic:{topic}"))[1:])
+
+        here, there = await left("a"), await left("b")
+        with trio.fail_after(SECONDS):
+            while (now := await left("a")) <= here:
+                here = now
+                await trio.sleep(0.02)
+        assert await left("b") < there
+        assert now <= 1500
+
+
 async def test_between_what_was_kept_and_what_is_published_is_no_gap(server: RedisServer) -> None:
     """Nor a repetition, whoever subscribes when."""
     every = [str(number) for number in range(200)]
