@@ -90,9 +90,15 @@ def appending(value: str, history: int) -> list[str | bytes]:
     return ["EVAL", APPEND.text, "1", "t:topic:a", value, "=", str(history), "60000"]
 
 
+def behind(broadcast: Broadcast) -> RedisBroadcast:
+    """What is behind it."""
+    assert isinstance(broadcast._backend, RedisBroadcast)
+    return broadcast._backend
+
+
 def listening(broadcast: Broadcast) -> bool:
     """Whether all that is published to the topic now is heard."""
-    return broadcast._backend._topics._watched[b"t:topic:a"].ready.is_set()  # type: ignore[attr-defined, no-any-return]
+    return behind(broadcast)._topics._watched[b"t:topic:a"].ready.is_set()
 
 
 async def names(broadcast: Broadcast) -> list[str]:
@@ -114,7 +120,7 @@ async def until_names(broadcast: Broadcast, expected: list[str]) -> None:
 
 async def cut_off(server: RedisServer, broadcast: Broadcast, *commands: list[str | bytes]) -> None:
     """Take its subscriptions from it, let something happen before it can subscribe anew, and wait until it has."""
-    topics = broadcast._backend._topics  # type: ignore[attr-defined]
+    topics = behind(broadcast)._topics
     turn = topics._watched[b"t:topic:a"].turn
     await at_once(server, CUT, *commands)
     await until(lambda: topics._watched[b"t:topic:a"].turn > turn + 1 and listening(broadcast))
@@ -161,7 +167,39 @@ async def test_history_is_shared(server: RedisServer) -> None:
                 assert await taken(lost, 3) == ["2", "3", "4"]
                 assert lost.gap
                 await one.publish("b", "x")
-        assert await one._backend._redis.execute("PTTL", "t:topic:a") > 80_000_000  # type: ignore[attr-defined]
+        assert await behind(one)._redis.execute("PTTL", "t:topic:a") > 80_000_000
+
+
+async def test_a_long_history_is_trimmed_in_blocks(server: RedisServer) -> None:
+    """Redis keeps some more than asked for; who comes late gets as many as were asked for, who comes back all."""
+    async with process(server, history=100) as one:
+        async with trio.open_nursery() as nursery:
+            for number in range(350):
+                nursery.start_soon(one.publish, "a", number)
+        kept = [ident.decode() for ident, _ in await behind(one)._redis.execute("XRANGE", "t:topic:a", "-", "+")]
+        assert 100 <= len(kept) < 300
+        async with one.subscribe("a", history=1000) as late, one.subscribe("a", after=kept[0]) as back:
+            found = [(await late.receive()).id for _ in range(100)]
+            assert found == kept[-100:]
+            assert [(await back.receive()).id for _ in kept[1:]] == kept[1:]
+            assert not back.gap
+
+
+async def test_a_topic_is_kept_while_somebody_is_there(server: RedisServer) -> None:
+    """However long nothing is said; else the next message would follow nothing, which is a gap."""
+    async with process(server, keep=1.5) as one, one.subscribe("a"):
+        await one.publish("b", "nobody is there")
+
+        async def left(topic: str) -> int:
+            return int((await server.ask(f"PTTL t:topic:{topic}"))[1:])
+
+        here, there = await left("a"), await left("b")
+        with trio.fail_after(SECONDS):
+            while (now := await left("a")) <= here:
+                here = now
+                await trio.sleep(0.02)
+        assert await left("b") < there
+        assert now <= 1500
 
 
 async def test_between_what_was_kept_and_what_is_published_is_no_gap(server: RedisServer) -> None:
@@ -197,6 +235,49 @@ async def test_what_was_said_while_nothing_was_heard_comes_late(server: RedisSer
         assert not subscription.gap
 
 
+async def test_whoever_is_cut_off_how_often_all_see_the_same(server: RedisServer) -> None:
+    """Two processes publish, and lose this connection and that one: everything that Redis has kept, once, in order."""
+    async with process(server, history=5000) as one, process(server, history=5000) as two:
+        seen: list[list[str | None]] = [[], [], []]
+
+        async def listen(
+            broadcast: Broadcast, into: list[str | None], *, task_status: trio.TaskStatus[Subscription[Any]]
+        ) -> None:
+            async with broadcast.subscribe("a", buffer=10_000) as subscription:
+                task_status.started(subscription)
+                while True:
+                    into.append((await subscription.receive()).id)
+
+        async def speak(broadcast: Broadcast, name: str) -> None:
+            for number in range(100):
+                try:
+                    await broadcast.publish("a", f"{name} {number}")
+                except RedisAway:
+                    pass  # it was said or not
+                await trio.sleep(0.002)
+
+        async with trio.open_nursery() as nursery:
+            where = [one, two, two]
+            listening_ = [await nursery.start(listen, *each) for each in zip(where, seen, strict=True)]
+            async with trio.open_nursery() as speakers:
+                for number in range(3):
+                    speakers.start_soon(speak, where[number], str(number))
+                for number in range(12):
+                    await trio.sleep(0.03)
+                    kind = "normal" if number % 3 == 2 else "pubsub"
+                    await at_once(server, ["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"])
+            await until(lambda: listening(one) and listening(two))
+            await published(two, "end")
+            redis = behind(one)._redis
+            await until(lambda: redis.up)
+            kept = [ident.decode() for ident, _ in await redis.execute("XRANGE", "t:topic:a", "-", "+")]
+            await until(lambda: all(each[-1:] == kept[-1:] for each in seen))
+            nursery.cancel_scope.cancel()
+        assert seen == [kept] * 3
+        assert len(kept) > 100
+        assert [each.gap for each in listening_] == [False] * 3
+
+
 @pytest.mark.parametrize("history", [0, 2])
 async def test_what_is_missing_then_is_told(server: RedisServer, history: int) -> None:
     """Where nothing is kept, or not enough; but not where nothing was said."""
@@ -229,7 +310,7 @@ async def test_a_redis_that_is_killed_and_comes_back_empty(server: RedisServer) 
                 await one.publish("a", "lost")
             with pytest.raises(RedisAway):
                 await one.members("nobody is here")
-            await until(lambda: other._backend._topics.feed.error)  # type: ignore[attr-defined]
+            await until(lambda: behind(other)._topics.feed.error)
             with pytest.raises(RedisAway):
                 async with other.subscribe("a"):
                     raise AssertionError("it began")
@@ -316,7 +397,7 @@ async def test_who_goes_on_alone_is_told_of_a_gap_afterwards(server: RedisServer
     """`when_away="local"`: what is published meanwhile reaches this process, and who knows what others have said."""
     async with process(server, when_away="local") as one, one.subscribe("a") as subscription:
         server.kill()
-        await until(lambda: not listening(one) and not one._backend._redis.up)  # type: ignore[attr-defined]
+        await until(lambda: not listening(one) and not behind(one)._redis.up)
         message = await one.publish("a", "alone")
         assert message.id is None
         assert await taken(subscription, 1) == ["alone"]
@@ -353,7 +434,54 @@ async def test_a_topic_is_left_with_its_last_subscriber(server: RedisServer) -> 
             scope.cancel()
             async with one.subscribe("a"):
                 raise AssertionError("it began")
-        assert one._backend._topics._watched == {}  # type: ignore[attr-defined]
+        assert behind(one)._topics._watched == {}
+
+
+async def test_what_others_write_there_does_no_harm(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """It is left out, and said once."""
+    async with process(server, history=5) as one, one.subscribe("a") as subscription:
+        for payload in ("", "hello", "=x y z", "=1-1", "+", "+f", "=1-1 0-0 \xff".encode("latin-1")) * 2:
+            await at_once(server, ["PUBLISH", "t:topic:a", payload])
+        await one.publish("a", "x")
+        assert await taken(subscription, 1) == ["x"]
+        assert len(caplog.records) == 1
+        await at_once(
+            server,
+            ["DEL", "t:topic:a"],
+            ["SET", "t:topic:a", "1"],
+            ["PUBLISH", "t:topic:a", "=9999999999999-0 9999999999998-0 y"],
+        )
+        await until(lambda: "wrong kind" in caplog.text)
+        await at_once(server, ["DEL", "t:topic:a"], ["XADD", "t:topic:a", "*", "f", "v"])
+        await until(lambda: "not one of ours" in caplog.records[-1].message and "read" in caplog.records[-1].message)
+        await at_once(server, ["DEL", "t:topic:a"])
+        await until(lambda: listening(one) and behind(one)._topics._watched[b"t:topic:a"].chain.whole)
+        await published(one, "y")
+        assert await taken(subscription, 1) == ["y"]
+        assert subscription.gap
+
+
+async def test_a_user_who_may_not_subscribe_is_named(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """As what it is, and not as a network that is silent."""
+    await server.ask("ACL SETUSER default resetchannels")
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(_feed, "LATE", 0.2)
+    try:
+        async with process(server) as one:
+            await until(lambda: "NOPERM" in caplog.text or "permissions" in caplog.text)
+            with pytest.raises(RedisAway, match="permission"):
+                async with one.subscribe("a"):
+                    raise AssertionError("it began")
+    finally:
+        monkey.undo()
+    assert len([record for record in caplog.records if "permission" in record.message]) == 1
+
+
+async def test_an_error_of_the_application_is_its_own(server: RedisServer) -> None:
+    """It comes out as it was raised, not as a group of one."""
+    with pytest.raises(ZeroDivisionError):
+        async with process(server):
+            raise ZeroDivisionError
 
 
 async def test_members_of_other_processes_are_seen(server: RedisServer) -> None:
@@ -376,9 +504,8 @@ async def test_a_process_that_ends_takes_its_members_along(server: RedisServer) 
 
     async def crowd(broadcast: Broadcast) -> None:
         async with AsyncExitStack() as stack:
-            for number in range(300):
-                last = await stack.enter_async_context(broadcast.subscribe("a", member=number))
-            assert [message async for message in last] == []
+            every = [await stack.enter_async_context(broadcast.subscribe("a", member=number)) for number in range(300)]
+            assert [message async for message in every[-1]] == []
 
     async with process(server) as one, one.subscribe("a", presence=True, buffer=1) as subscription:
         async with trio.open_nursery() as nursery:
@@ -464,7 +591,7 @@ async def test_nobody_waits_for_the_dead_to_be_taken_away(server: RedisServer) -
 async def test_what_redis_has_of_ones_own_members_is_not_asked_for(server: RedisServer) -> None:
     """A process knows better who of them is there."""
     async with process(server) as one, one.subscribe("a", presence=True) as subscription:
-        name = one._backend._roster._process  # type: ignore[attr-defined]
+        name = behind(one)._roster._process
         await cut_off(server, one, ["HSET", "t:who:a", "0123", name + "Ghost"])
         await at_once(server, ["PUBLISH", "t:topic:a", f"+{name} 4567 Ghost"])
         await one.publish("a", "x")
@@ -481,7 +608,7 @@ async def test_a_process_that_was_taken_for_dead_comes_back(server: RedisServer)
         one.subscribe("a", member="Ann"),
     ):
         assert await taken(subscription, 1) == ["+Ann"]
-        name = one._backend._roster._process  # type: ignore[attr-defined]
+        name = behind(one)._roster._process
         await at_once(
             server,
             ["ZADD", "t:alive", "1", name],

@@ -833,7 +833,7 @@ async def test_who_puts_instead_of_delivering_waits_for_nobody(autojump_clock: M
         broadcast.subscribe("a") as quick,
         trio.open_nursery() as nursery,
     ):
-        hub = broadcast._hub
+        hub, start = broadcast._hub, 0.0
         with pytest.raises(SlowSubscriber):  # noqa: PT012
             async with broadcast.subscribe("a"):
                 assert hub.put(Message("0", "a", None, None)) is None

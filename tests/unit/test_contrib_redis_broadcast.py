@@ -74,7 +74,9 @@ def test_nothing_comes_twice_or_out_of_order_and_what_is_missing_is_known(keep: 
         assert reading is not None
         first = chain.last is None
         gap = gap or (reading[2] and not first)
-        for row in chain.read(reading[0], reading[1]):
+        rows, lost = chain.read(reading[0], reading[1])
+        gap = gap or lost
+        for row in rows:
             give(row)
         reading = None
 
@@ -83,6 +85,7 @@ def test_nothing_comes_twice_or_out_of_order_and_what_is_missing_is_known(keep: 
         if chain.last is None:
             begun = log.clock
         log.begin()
+        assert chain.ask() == chain.last
         return (log.last, *log.behind(log.last if chain.last is None else chain.last))
 
     for event in [*events, "tear", "snapshot", "hear all", "read", "read"]:
@@ -126,11 +129,11 @@ def test_what_was_given_already_breaks_nothing() -> None:
     chain = Chain()
     assert not chain.heard(row(5, 4))
     assert not chain.heard(row(6, 5))
-    assert chain.read(5, []) == [row(6, 5)]
+    assert chain.read(5, []) == ([row(6, 5)], False)
     assert not chain.heard(row(6, 5))
     assert chain.whole
     chain.tear()
-    assert chain.read(7, [row(6, 5), row(7, 6)]) == [row(7, 6)]
+    assert chain.read(7, [row(6, 5), row(7, 6)]) == ([row(7, 6)], False)
     assert chain.heard(row(9, 7))
 
 
@@ -140,9 +143,21 @@ def test_what_follows_another_message_is_not_given_yet() -> None:
     chain.read(5, [])
     assert not chain.heard(row(7, 6))
     assert not chain.whole
+    assert chain.ask() == 5
     assert not chain.heard(row(8, 7))
-    assert chain.read(7, [row(6, 5), row(7, 6)]) == [row(6, 5), row(7, 6), row(8, 7)]
+    assert chain.read(7, [row(6, 5), row(7, 6)]) == ([row(6, 5), row(7, 6), row(8, 7)], False)
     assert chain.whole
+
+
+def test_what_redis_has_told_and_lost_is_not_waited_for() -> None:
+    """It was heard before Redis was asked, and Redis does not have it: it was another one that has died."""
+    chain = Chain()
+    chain.read(5, [])
+    assert not chain.heard(row(9, 8))
+    chain.ask()
+    assert chain.read(5, []) == ([], True)
+    assert chain.whole
+    assert chain.heard(row(6, 5))
 
 
 def test_positions_grow_where_ids_do_not() -> None:
@@ -151,7 +166,7 @@ def test_positions_grow_where_ids_do_not() -> None:
     chain.read(100, [])
     places = [chain.place(100)]
     chain.tear()
-    assert chain.read(40, []) == []
+    assert chain.read(40, []) == ([], False)
     assert chain.heard(row(41, 40))
     places.append(chain.place(41))
     chain.tear()
@@ -167,10 +182,10 @@ def test_what_is_held_is_bounded() -> None:
     for row in rows:
         assert not chain.heard(row)
     assert len(chain._held) == HELD
-    assert chain.read(0, []) == rows[:HELD]
+    assert chain.read(0, []) == (rows[:HELD], False)
     assert not chain.heard(rows[HELD + 5])
     assert not chain.whole
-    assert chain.read(HELD + 9, rows) == rows[HELD:]
+    assert chain.read(HELD + 9, rows) == (rows[HELD:], False)
     assert chain.whole
 
 

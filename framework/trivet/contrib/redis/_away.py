@@ -5,6 +5,7 @@ This file owns both. It knows no connection.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import cast
@@ -60,6 +61,30 @@ class Backoff:
     def reset(self) -> None:
         """Begin anew: it has gone well."""
         self._failed = 0
+
+
+class Complaints:
+    """What goes wrong again and again is one line in the log, until it goes well or something else is wrong.
+
+    Args:
+        log: where to.
+        place: of the Redis.
+    """
+
+    def __init__(self, log: logging.Logger, place: str) -> None:
+        self._log = log
+        self._place = place
+        self._last = ""
+
+    def say(self, level: int, what: str) -> None:
+        """Say it, unless it was the last that was said."""
+        if what != self._last:
+            self._last = what
+            self._log.log(level, "Redis at %s: %s", self._place, what)
+
+    def reset(self) -> None:
+        """It has gone well."""
+        self._last = ""
 
 
 def why(error: BaseException | None) -> str:

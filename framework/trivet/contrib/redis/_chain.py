@@ -23,7 +23,7 @@ HELD: Final = 10_000
 class Chain:
     """Of one topic. It begins broken."""
 
-    __slots__ = ("_held", "_shift", "last", "whole")
+    __slots__ = ("_asked", "_held", "_shift", "last", "whole")
 
     def __init__(self) -> None:
         self.last: int | None = None
@@ -32,6 +32,8 @@ class Chain:
         """Whether the next message is given as soon as it is heard."""
         self._shift = 0
         self._held: list[Row] = []
+        self._asked = 0
+        """How many of them were heard before it was asked for what is read next."""
 
     def place(self, position: int) -> int:
         """A position in Redis as one that subscribers' hub counts by: those never go back, as Redis' own may when it
@@ -58,20 +60,28 @@ class Chain:
         self.last = row.position
         return True
 
-    def read(self, last: int, rows: Iterable[Row]) -> Sequence[Row]:
-        """Take what was read behind `self.last`, and what has been heard meanwhile.
+    def ask(self) -> int | None:
+        """Note that it is going to be read. Returns behind which position: `None` for the first time."""
+        self._asked = len(self._held)
+        return self.last
+
+    def read(self, last: int, rows: Iterable[Row]) -> tuple[Sequence[Row], bool]:
+        """Take what was read since it was asked for, and what has been heard meanwhile.
 
         Args:
             last: the topic's last position in Redis at that moment.
-            rows: in their order; they may begin before it.
+            rows: behind `self.last`, in their order; they may begin before it.
 
         Returns:
-            What is to be given. If a message is still missing then, it is not whole, and has to be read again.
+            What is to be given, and whether something was heard before that is not there: Redis has lost it. If a
+            message is still missing then, it is not whole, and has to be read again.
         """
         before = self.last
         found = [] if before is None else [row for row in rows if row.position > before]
         if before is not None and last < before:
             self._shift += before - last
         self.last, self.whole = last, True
-        held, self._held = self._held, []
-        return found + [row for row in held if self.heard(row)]
+        asked, meanwhile = self._held[: self._asked], self._held[self._asked :]
+        self._held, self._asked = [], 0
+        lost = any(row.position > last for row in asked)
+        return found + [row for row in meanwhile if self.heard(row)], lost

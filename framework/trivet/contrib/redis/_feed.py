@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
+import anyio
 import trio
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, WouldBlock
 from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError as Lost
 
-from ._away import Backoff, RedisAway, why
+from ._away import Backoff, Complaints, RedisAway, why
 from ._redis import Redis
 
 log = logging.getLogger("trivet.contrib.redis")
@@ -33,8 +34,8 @@ LOOK_EVERY: Final = 5.0
 LATE: Final = 5.0
 AT_ONCE: Final = 500
 """Channels in one command."""
-IN_A_ROW: Final = 100
-"""Messages before others have their turn."""
+IN_A_ROW: Final = 0.02
+"""Seconds before others have their turn."""
 
 
 class Listener(Protocol):
@@ -88,17 +89,18 @@ class Feed:
 
     async def run(self) -> None:
         """Listen, for ever."""
-        backoff = Backoff(0.1, 5.0, random.random)
+        backoff, complaints = Backoff(0.1, 5.0, random.random), Complaints(log, self._redis.place)
         while True:
             try:
                 async with self._redis.dedicated() as connection:
                     since = trio.current_time()
-                    error = await self._listen(connection)
-                if trio.current_time() - since > LOOK_EVERY:
+                    self.error = await self._listen(connection)
+                complaints.say(logging.WARNING, f"a connection of subscribers is lost: {self.error}")
+                if trio.current_time() - since > 2 * (LOOK_EVERY + LATE):
                     backoff.reset()
+                    complaints.reset()
             except RedisAway as away:
-                error = away.why
-            self.error = error
+                self.error = away.why
             self._listener.deaf()
             await trio.sleep(backoff.pause())
 
@@ -115,8 +117,7 @@ class Feed:
                 async def look() -> None:
                     nonlocal error
                     await self._look(connection)
-                    error = f"nothing was heard for {LATE:g} s, or too much"
-                    log.warning("a connection of subscribers to Redis at %s is given up: %s", self._redis.place, error)
+                    error = _refusal(connection) or f"nothing was heard for {LATE:g} s, or too much"
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(look)
@@ -138,12 +139,13 @@ class Feed:
         try:
             while True:
                 self._take(await pushes.receive())
+                until = time.perf_counter() + IN_A_ROW
                 try:
-                    for _ in range(IN_A_ROW):
+                    while time.perf_counter() < until:
                         self._take(pushes.receive_nowait())
-                except WouldBlock:
+                except anyio.WouldBlock:
                     pass
-        except (EndOfStream, ClosedResourceError, BrokenResourceError):
+        except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
             return
 
     async def _look(self, connection: BaseConnection) -> None:
@@ -177,6 +179,15 @@ class Feed:
                 self._asked[channel] = left
             elif channel in self._wanted:
                 self._listener.subscribed(channel)
+
+
+def _refusal(connection: BaseConnection) -> str:
+    """What Redis has answered instead of subscribing, to a user who may not, say; or nothing."""
+    try:
+        answer = connection._streamed_message_buffer_out.receive_nowait()
+    except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
+        return ""
+    return why(answer) if isinstance(answer, BaseException) else ""
 
 
 def _send(connection: BaseConnection, command: bytes, channels: Sequence[bytes]) -> None:

@@ -20,7 +20,7 @@ from coredis.exceptions import RedisError
 
 from trivet.contrib.broadcast import Member
 
-from ._away import Backoff, RedisAway
+from ._away import Backoff, Complaints, RedisAway
 from ._redis import Redis
 from ._script import Script
 from ._topic_store import NOW, Names
@@ -129,7 +129,7 @@ class Roster:
 
     async def run(self) -> None:
         """Tell, for ever."""
-        backoff = Backoff(0.1, 5.0, random.random)
+        backoff, complaints = Backoff(0.1, 5.0, random.random), Complaints(log, self._redis.place)
         while True:
             self._wake = trio.Event()
             try:
@@ -139,9 +139,10 @@ class Roster:
                 while self._changed:
                     await self._tell(list(islice(self._changed, AT_ONCE)))
                 backoff.reset()
+                complaints.reset()
             except (RedisAway, RedisError) as error:
                 if not isinstance(error, RedisAway):
-                    log.error("members could not be told to Redis at %s: %s", self._redis.place, error)
+                    complaints.say(logging.ERROR, f"members could not be told of: {error}")
                 await trio.sleep(backoff.pause())
                 continue
             with trio.move_on_at(self._beat_at):

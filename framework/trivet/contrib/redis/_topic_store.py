@@ -149,20 +149,34 @@ def usable(text: str) -> bool:
 
 
 def read_message(payload: bytes) -> Row:
-    """A message as it was told."""
+    """A message as it was told.
+
+    Raises:
+        ValueError: it is something else.
+    """
     ident, before, data = payload[1:].split(b" ", 2)
     return Row(ident.decode(), position(ident), position(before), data.decode())
 
 
 def read_member(payload: bytes) -> tuple[str, str, str]:
-    """One who has come or gone, as it was told: its process, its id, and what it says of itself."""
+    """One who has come or gone, as it was told: its process, its id, and what it says of itself.
+
+    Raises:
+        ValueError: it is something else.
+    """
     process, ident, *data = payload[1:].split(b" ", 2)
     return process.decode(), ident.decode(), data[0].decode() if data else ""
 
 
 def read_reply(reply: Any) -> Read:
-    """What the script `READ` has returned."""
+    """What the script `READ` has returned.
+
+    Raises:
+        ValueError: somebody else has written there.
+    """
     last, gap, found, who = reply
+    if any(len(fields) != 4 for _, fields in found):
+        raise ValueError("a message there is not one of ours")
     rows = [Row(ident.decode(), position(ident), position(fields[3]), fields[1].decode()) for ident, fields in found]
     members = [
         (value[:16].decode(), ident.decode(), value[16:].decode())

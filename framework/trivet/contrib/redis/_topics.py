@@ -19,7 +19,7 @@ from coredis.exceptions import RedisError
 
 from trivet.contrib.broadcast import Hub, Member, Message
 
-from ._away import Backoff, RedisAway
+from ._away import Backoff, Complaints, RedisAway
 from ._chain import Chain
 from ._feed import Feed
 from ._redis import Redis
@@ -96,6 +96,7 @@ class Topics:
         self._local = local
         self._deaf = deaf
         self._watched: dict[bytes, Watched] = {}
+        self._complaints = Complaints(log, redis.place)
         self._room = trio.Semaphore(AT_A_TIME)
         self.feed = Feed(redis, self, names.idle)
 
@@ -150,6 +151,12 @@ class Topics:
         watched = self._watched.get(channel)
         if watched is None:
             return
+        try:
+            self._heard(watched, payload)
+        except ValueError:  # anybody may PUBLISH there
+            self._complaints.say(logging.ERROR, f"something was told on {channel!r} that is not one of ours")
+
+    def _heard(self, watched: Watched, payload: bytes) -> None:
         kind = payload[:1]
         if kind == b"=":
             row = read_message(payload)
@@ -158,7 +165,7 @@ class Topics:
                 self._give(watched, row)
             elif whole and not watched.chain.whole:
                 self._read_soon(watched)
-        elif kind in b"+-":
+        elif kind in (b"+", b"-"):
             process, ident, data = read_member(payload)
             if process == self._process:
                 pass  # the hub has its own
@@ -203,15 +210,16 @@ class Topics:
             try:
                 async with self._room:
                     watched.gone = set()
-                    last = watched.chain.last
+                    last = watched.chain.ask()
                     after = b"" if last is None else id_of(last)
                     read = await self.read(watched.topic, after, keep=self._kept)
-            except (RedisAway, RedisError) as error:
+            except (RedisAway, RedisError, ValueError) as error:
                 if not isinstance(error, RedisAway):
-                    log.error("a topic could not be read from Redis at %s: %s", self._redis.place, error)
+                    self._complaints.say(logging.ERROR, f"a topic could not be read: {error}")
                 watched.error = str(error)
                 await trio.sleep(backoff.pause())
                 continue
+            self._complaints.reset()
             if watched.turn == turn:
                 self._take(watched, read)
                 if watched.chain.whole:
@@ -233,9 +241,10 @@ class Topics:
 
     def _take(self, watched: Watched, read: Read) -> None:
         again = watched.chain.last is not None
-        if read.gap or (again and self._local):
+        rows, lost = watched.chain.read(read.last, read.rows)
+        if read.gap or lost or (again and self._local):
             self._hub.gap(watched.topic)
-        for row in watched.chain.read(read.last, read.rows):
+        for row in rows:
             self._give(watched, row)
         gone = watched.gone or ()
         for process, ident, data in read.who:
