@@ -207,7 +207,8 @@ def test_contrib_is_written_with_what_everybody_can_import(path: Path) -> None:
     for what Redis is put behind."""
     own = f"{PACKAGE.name}.{'.'.join(path.relative_to(PACKAGE).parts[:2])}"
     shared = {
-        f"{PACKAGE.name}.contrib.{name}" for name in ("_composed", "_tasktree", "_taskframes", "_response", "_tokens")
+        f"{PACKAGE.name}.contrib.{name}"
+        for name in ("_composed", "_tasktree", "_taskframes", "_response", "_tokens", "_outage", "_meant")
     }
     public = {PACKAGE.name, f"{PACKAGE.name}.errors", f"{PACKAGE.name}.asgi"} | LENT.get(path.stem, set())
     if own == f"{PACKAGE.name}.contrib.redis":

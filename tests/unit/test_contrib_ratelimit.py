@@ -16,6 +16,7 @@ from tests.harness import Golden
 from trivet import Request
 from trivet._describe import description_of
 from trivet.contrib.ratelimit import ClientAddress, Decision, MemoryBackend, Quota, RateLimit, take
+from trivet.contrib.redis import Redis, RedisBuckets
 from trivet.errors import RegistrationError
 
 QUOTAS = st.builds(
@@ -268,6 +269,10 @@ WRONG: dict[str, Callable[[], object]] = {
     "name": lambda: RateLimit(10, per=60, name='the "best"'),
     "on_failure": lambda: RateLimit(10, per=60, on_failure="open"),  # type: ignore[arg-type]
     "timeout": lambda: RateLimit(10, per=60, timeout=0),
+    "backend_redis": lambda: RateLimit(5, per=60, backend=Redis("redis://:secret@localhost")),  # type: ignore[arg-type]
+    "backend_class": lambda: RateLimit(5, per=60, backend=RedisBuckets),  # type: ignore[arg-type]
+    "backend_url": lambda: RateLimit(5, per=60, backend="redis://:secret@localhost"),  # type: ignore[arg-type]
+    "backend_mapping": lambda: RateLimit(5, per=60, backend={}),  # type: ignore[arg-type]
     "max_keys": lambda: MemoryBackend(max_keys=0),
     "ipv6_prefix": lambda: ClientAddress(ipv6_prefix=129),
 }

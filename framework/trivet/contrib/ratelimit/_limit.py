@@ -18,6 +18,7 @@ import trio
 
 from trivet import Depends, Description, HTTPError, Request
 from trivet.contrib._composed import Composed
+from trivet.contrib._meant import is_redis, redis_named, shown
 from trivet.errors import RegistrationError
 
 from ._backend import Backend
@@ -75,6 +76,8 @@ class RateLimit(Composed[Decision | None]):
             )
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
             raise RegistrationError(f"timeout={timeout!r} is not a number of seconds.\nWrite  timeout=1.0")
+        if backend is not None:
+            _check_backend(backend, requests, per)
 
         async def limited(request: Request, key: str | None) -> Decision | None:
             return await self._check(request, key)
@@ -160,6 +163,21 @@ class RateLimit(Composed[Decision | None]):
         if not self._admits:
             responses[503] = "Requests cannot be counted now."
         return Description(responses=responses, response_headers={0: told, **dict.fromkeys(responses, retry)})
+
+
+def _check_backend(backend: object, requests: int, per: int) -> None:
+    """Refuse what keeps no buckets: it would fail at each request, which admits each.
+
+    Raises:
+        RegistrationError: see there.
+    """
+    if isinstance(backend, type) or not callable(getattr(backend, "take", None)):
+        own = f"RedisBuckets({redis_named(backend)})" if is_redis(backend) else "MemoryBackend()"
+        lacks = "" if isinstance(backend, type) else ": it has no take"
+        raise RegistrationError(
+            f"{shown(backend)} keeps no buckets of a rate limit{lacks}.\n"
+            f"Write  RateLimit({requests}, per={per}, backend={own})"
+        )
 
 
 def _checked(decision: object) -> Decision:
