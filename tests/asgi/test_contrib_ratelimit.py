@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.harness import Golden, Serve
-from trivet import App, Depends, Request, Router
+from trivet import App, Depends, HTTPError, Request, Router
 from trivet.contrib.ratelimit import Backend, Decision, Quota, RateLimit, take
 from trivet.testing import TestClient
 
@@ -247,6 +247,7 @@ async def test_a_store_that_fails_lets_requests_through_or_not(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As `on_failure` says, and somebody is told, once; so if it takes longer than `timeout`."""
+    caplog.set_level(logging.INFO, "trivet")
     store = Shared()
     opened = limited(RateLimit(1, per=60, backend=store))
     closed = limited(RateLimit(1, per=60, backend=store, on_failure="refuse", timeout=0.5))
@@ -266,10 +267,52 @@ async def test_a_store_that_fails_lets_requests_through_or_not(
         assert trio.current_time() - start == pytest.approx(0.5)
         assert (await lax.get("/")).status_code == 200
         assert (await lax.get("/")).status_code == 429
-        said = [record.getMessage() for record in caplog.records if record.name == "trivet.contrib.ratelimit"]
-        assert said[len(noted) :] == ["the backend of the rate limit 'default' works again; 3 requests were admitted"]
+        said = [record for record in caplog.records if record.name == "trivet.contrib.ratelimit"][len(noted) :]
+        assert [(record.levelno, record.getMessage()) for record in said] == [
+            (logging.INFO, "the backend of the rate limit 'default' works again; 3 requests were admitted")
+        ]
         store.down, store.slow = Busy(), 0.0
         assert (await strict.get("/")).headers["retry-after"] == "3"
+
+
+class Away(HTTPError):
+    """What a store raises that knows that it is away."""
+
+
+@pytest.mark.parametrize(
+    ("error", "levels"),
+    [
+        (Away(503, "the store is away"), [(logging.WARNING, False)]),
+        (Busy("the store is busy"), [(logging.WARNING, False)]),
+        (trio.TooSlowError(), [(logging.WARNING, False)]),
+        (OSError("no route"), [(logging.WARNING, True)]),
+        (AttributeError("'Redis' object has no attribute 'take'"), [(logging.ERROR, True)]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_the_log_tells_an_outage_from_a_bug(
+    error: Exception, levels: list[tuple[int, bool]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What says itself that it is away is one line; a bug of a store is an error, with the place where it is."""
+    store = Shared()
+    store.down = error
+    async with TestClient(limited(RateLimit(1, per=60, backend=store))) as client:
+        for _ in range(2):
+            assert (await client.get("/")).status_code == 200
+    noted = [record for record in caplog.records if record.name == "trivet.contrib.ratelimit"]
+    assert [(record.levelno, bool(record.exc_info)) for record in noted] == levels
+    assert "\n" not in noted[0].getMessage()
+    assert (str(error) or "it took too long") in noted[0].getMessage()
+
+
+async def test_a_bug_behind_an_outage_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, although the outage has been told already."""
+    store = Shared()
+    async with TestClient(limited(RateLimit(1, per=60, backend=store))) as client:
+        for store.down in (Busy(), TypeError("no number"), TypeError("no number"), Busy()):
+            assert (await client.get("/")).status_code == 200
+    noted = [record.levelno for record in caplog.records if record.name == "trivet.contrib.ratelimit"]
+    assert noted == [logging.WARNING, logging.ERROR]
 
 
 @pytest.mark.parametrize("answer", [None, (True, 1, 1.0), Decision(False, 0, math.inf), Decision(True, 1, math.nan)])

@@ -19,6 +19,7 @@ import trio
 from trivet import Depends, Description, HTTPError, Request
 from trivet.contrib._composed import Composed
 from trivet.contrib._meant import is_redis, redis_named, shown
+from trivet.contrib._outage import Outage
 from trivet.errors import RegistrationError
 
 from ._backend import Backend
@@ -96,8 +97,8 @@ class RateLimit(Composed[Decision | None]):
         self._timeout = timeout
         self._admits = on_failure == "admit"
         self._policy = f'"{name}";q={requests};w={per}'
-        self._uncounted = 0
-        """Requests since the backend began to fail."""
+        fate = "admitted" if self._admits else "refused"
+        self._outage = Outage(log, f"the backend of the rate limit {name!r}", f"are {fate}", f"were {fate}")
 
     async def _check(self, request: Request, key: str | None) -> Decision | None:
         if key is None:
@@ -127,30 +128,15 @@ class RateLimit(Composed[Decision | None]):
             with trio.fail_after(self._timeout):
                 decision = _checked(await self.backend.take(key, self.quota, trio.current_time()))
         except Exception as error:
-            self._note_failure(error)
+            self._outage.met(error)
             if not self._admits:
-                seconds = max(1, math.ceil(getattr(error, "retry_after", 1)))
-                headers = {"retry-after": str(seconds)}
+                seconds = str(max(1, math.ceil(getattr(error, "retry_after", 1))))
+                headers = {"retry-after": seconds}
                 raise HTTPError(503, "Requests cannot be counted now.", headers=headers) from error
             return None
-        if self._uncounted:
-            self._note_recovery()
+        if self._outage.requests:
+            self._outage.over()
         return decision
-
-    def _note_failure(self, error: Exception) -> None:
-        self._uncounted += 1
-        if self._uncounted == 1:  # and not for each request: an outage must not fill the log as well
-            log.warning(
-                "the backend of the rate limit %r failed; until it works again requests are %s",
-                self.quota.name,
-                "admitted" if self._admits else "refused",
-                exc_info=error,
-            )
-
-    def _note_recovery(self) -> None:
-        number, self._uncounted = self._uncounted, 0
-        fate = "admitted" if self._admits else "refused"
-        log.warning("the backend of the rate limit %r works again; %d requests were %s", self.quota.name, number, fate)
 
     def describe(self) -> Description:
         """What OpenAPI shows."""

@@ -19,6 +19,7 @@ from typing import Final, TypeVar, TypeVarTuple
 import trio
 
 from trivet import HTTPError
+from trivet.contrib._outage import Outage
 
 from ._keeper import Found
 from ._record import Record, decoded
@@ -51,8 +52,7 @@ class StoredSessions:
         self._store = store
         self._max_bytes = max_bytes
         self._timeout = timeout
-        self._refused = 0
-        """Requests since the store began to fail."""
+        self._outage = Outage(log, "the store of sessions", "get 503", "got 503")
 
     async def find(self, value: str) -> Found | None:
         """What the store has for this identifier."""
@@ -89,14 +89,11 @@ class StoredSessions:
             with trio.fail_after(self._timeout):
                 answer = await fn(*args)
         except Exception as error:
-            self._refused += 1
-            if self._refused == 1:  # and not for each request: an outage must not fill the log as well
-                log.warning("the store of sessions failed; until it works again requests get 503", exc_info=error)
+            self._outage.met(error)
             seconds = max(1, ceil(getattr(error, "retry_after", 1)))
             raise HTTPError(503, _AWAY, headers={"retry-after": str(seconds)}) from error
-        if self._refused:
-            log.warning("the store of sessions works again; %d requests got 503", self._refused)
-            self._refused = 0
+        if self._outage.requests:
+            self._outage.over()
         return answer
 
 
