@@ -315,6 +315,28 @@ async def test_a_bug_behind_an_outage_is_told_too(caplog: pytest.LogCaptureFixtu
     assert noted == [logging.WARNING, logging.ERROR]
 
 
+async def test_a_catcher_keeps_what_clients_are_told(autojump_clock: MockClock) -> None:
+    """A page of one's own for a 429, or a 503, goes out with the fields of the limit and `Retry-After`."""
+    store = Shared()
+    app = limited(RateLimit(1, per=60, backend=store, on_failure="refuse"))
+
+    @app.catch(429)
+    @app.catch(503)
+    async def page(request: Request, error: HTTPError) -> tuple[int, str]:
+        return error.status, "later, please"
+
+    async with TestClient(app) as client:
+        await client.get("/")
+        refused = await client.get("/")
+        assert (refused.status_code, refused.text) == (429, "later, please")
+        assert refused.headers.get_list("retry-after") == ["60"]
+        assert refused.headers["ratelimit"] == '"default";r=0;t=60'
+        store.down = Busy()
+        away = await client.get("/")
+        assert (away.status_code, away.text) == (503, "later, please")
+        assert away.headers.get_list("retry-after") == ["3"]
+
+
 @pytest.mark.parametrize("answer", [None, (True, 1, 1.0), Decision(False, 0, math.inf), Decision(True, 1, math.nan)])
 async def test_a_store_that_decides_nothing_has_failed(answer: Any) -> None:
     """What is no decision admits nobody where the limit refuses on failure."""

@@ -108,7 +108,7 @@ class RateLimit(Composed[Decision | None]):
                 f"the key of the limit {self.quota.name!r} is {key!r}, not a text.\n"
                 "Return str(user.id), or None for a request that is not counted."
             )
-        decision = await self._take(key if len(key) <= _KEY_LENGTH else _hash(key))
+        decision = await self._take(key if len(key) <= _KEY_LENGTH else _hash(key), request)
         if decision is None:
             return None
         seconds = max(1, math.ceil(decision.wait - _ROUNDING))
@@ -119,10 +119,12 @@ class RateLimit(Composed[Decision | None]):
         if not decision.admitted:
             # The draft's section 6: `Retry-After` is not earlier than the end of `t`. It names the member.
             members: dict[str, Any] = {"violated-policies": [self.quota.name]}
+            # Beside the error as well, for a catcher's answer is a whole one of its own.
+            headers["retry-after"] = str(seconds)
             raise HTTPError(429, "Too many requests.", headers={"retry-after": str(seconds)}, **members)
         return decision
 
-    async def _take(self, key: str) -> Decision | None:
+    async def _take(self, key: str, request: Request) -> Decision | None:
         """What the backend says; `None`: it failed, and that admits the request."""
         try:
             with trio.fail_after(self._timeout):
@@ -131,6 +133,7 @@ class RateLimit(Composed[Decision | None]):
             self._outage.met(error)
             if not self._admits:
                 seconds = str(max(1, math.ceil(getattr(error, "retry_after", 1))))
+                request.response_headers["retry-after"] = seconds
                 headers = {"retry-after": seconds}
                 raise HTTPError(503, "Requests cannot be counted now.", headers=headers) from error
             return None
