@@ -17,6 +17,7 @@ import pytest
 import trio
 import trio.lowlevel
 import trustme
+from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError as Lost
 from coredis.exceptions import WrongTypeError
 
@@ -180,8 +181,9 @@ async def test_whoever_is_cancelled_before_leaves_the_connection_as_it_was(serve
         assert await redis.execute("ECHO", "mine") == b"mine"
 
 
-async def test_a_server_that_hangs_is_given_up_in_time(server: RedisServer) -> None:
-    """A command fails after `command_timeout`; the next one does at once; when the server is back, all is well."""
+async def test_a_server_that_hangs_is_given_up_in_time(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A command fails after `command_timeout`; the next one does at once; when the server is back, all is well. The log
+    has one line for that it is away, however many attempts to connect there are."""
     async with connecting(server, command_timeout=0.1, connect_timeout=0.1) as redis:
         server.freeze()
         with pytest.raises(RedisAway, match=r"no answer to GET in 0\.1 s"):
@@ -190,10 +192,35 @@ async def test_a_server_that_hangs_is_given_up_in_time(server: RedisServer) -> N
         for _ in range(1000):  # together they would take longer than anybody waits, if each took a tenth of a second
             with pytest.raises(RedisAway):
                 await redis.execute("GET", "a")
+        await until(lambda: redis.error == "no connection in 0.1 s")
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
         server.thaw()
         await until(lambda: redis.up)
         assert await redis.execute("PING") == b"PONG"
         assert redis.losses == 1
+
+
+async def test_to_leave_while_connecting_is_nothing_for_the_log(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends while its Redis hangs leaves an attempt in the middle; others who use coredis may speak."""
+    attempts: list[BaseConnection] = []
+    async with connecting(server, command_timeout=0.1) as redis:
+        open_socket = redis._open
+
+        async def attempt() -> BaseConnection:
+            attempts.append(await open_socket())
+            return attempts[0]
+
+        monkeypatch.setattr(redis, "_open", attempt)
+        server.freeze()
+        with pytest.raises(RedisAway):
+            await redis.execute("GET", "a")
+        await until(lambda: attempts)
+        await trio.testing.wait_all_tasks_blocked()  # it has said hello, and waits for the answer
+        caplog.clear()
+        logging.getLogger("coredis").error("a connection of somebody else's")
+    assert [record.getMessage() for record in caplog.records] == ["a connection of somebody else's"]
 
 
 async def test_a_server_that_hangs_is_noticed_although_nobody_waits_for_it(server: RedisServer) -> None:

@@ -11,8 +11,10 @@ from there takes the place with it, for good, and when all 64 are gone the next 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 import trio
 from coredis.connection import BaseConnection
@@ -20,6 +22,22 @@ from coredis.exceptions import ConnectionError as Lost
 from coredis.exceptions import ReadOnlyError, RedisError
 
 from ._away import RedisAway, why
+
+
+_is_ours: Final[ContextVar[bool]] = ContextVar("_is_ours", default=False)
+"""Whether this task keeps a connection of ours open."""
+
+
+def _is_for_the_log(record: logging.LogRecord) -> bool:
+    """What an application's own use of coredis says, and not what ours does.
+
+    coredis logs a traceback of a hundred lines for each attempt to connect that fails without Redis' saying why: every
+    few seconds while it hangs, and when it is left in the middle of one. That it is away we say ourselves, once.
+    """
+    return not _is_ours.get()
+
+
+logging.getLogger("coredis").addFilter(_is_for_the_log)
 
 
 class Link:
@@ -43,6 +61,7 @@ class Link:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Open it, keep it open, and close it when cancelled or lost; started when commands may come."""
+        _is_ours.set(True)
         try:
             await self.connection.run(task_status=task_status)
         finally:
