@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 import trio
 
+from ._repeats import in_one_line
 from .asgi import EXTENSION, ASGIApp, Message, Receive, Scope, Send
+from .errors import HTTPError
 
 log = logging.getLogger("trivet")
 
@@ -31,7 +33,7 @@ async def answer(
     """Speak the lifespan protocol with a server: enter `life` at startup, leave it at shutdown.
 
     It returns only after shutdown: hypercorn breaks on an application that returns early. A failure at startup is
-    sent with its traceback; the server stops on it.
+    sent with its traceback, unless it is an outage; the server stops on it.
     """
     await receive()  # lifespan.startup: nothing else can come first
     manager = life()
@@ -62,7 +64,9 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -
 
 
 async def _failed(scope: Scope, send: Send, stage: Literal["startup", "shutdown"], error: Exception) -> None:
-    text = "".join(traceback.format_exception(error))
+    # What says itself that it is away, and for how long, has said all: the frames are the framework's and a library's.
+    away = isinstance(error, HTTPError) and hasattr(error, "retry_after")
+    text = in_one_line(error) if away else "".join(traceback.format_exception(error))
     if EXTENSION not in scope.get("extensions", {}):
         log.critical("the application failed in its %s\n%s", stage, text)
     await send({"type": f"lifespan.{stage}.failed", "message": text})

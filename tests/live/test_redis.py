@@ -21,11 +21,11 @@ from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError as Lost
 from coredis.exceptions import WrongTypeError
 
-from tests.harness import free_port
+from tests.harness import Golden, free_port
 from tests.harness.redis_server import RedisServer, redis_server
 from trivet import App, Depends
 from trivet.contrib.redis import Redis, RedisAway, Script
-from trivet.testing import TestClient
+from trivet.testing import LifespanFailed, TestClient
 
 pytestmark = pytest.mark.live
 
@@ -415,17 +415,44 @@ async def test_it_is_a_provider(server: RedisServer) -> None:
 
 
 async def test_a_password_and_a_database_in_the_url() -> None:
-    """They are given at each connection; a wrong one is an outage that says why, without showing it."""
+    """They are given at each connection."""
     async with redis_server("--requirepass", "p@ss") as server:
         place = f"127.0.0.1:{server.port}"
         async with Redis(f"redis://:p%40ss@{place}/3") as redis:
             await redis.execute("SET", "a", 1)
             assert b"db3:keys=1" in await redis.execute("INFO", "keyspace")
-        with pytest.raises(RedisAway) as info:
-            async with Redis(f"redis://:wrong@{place}", required=True):
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("password_wrong", "redis://:wrong@127.0.0.1"),
+        ("password_wrong_of_user", "redis://ann:p%40ss@127.0.0.1"),
+        ("password_none", "redis://127.0.0.1"),
+        ("database_none", "redis://:p%40ss@127.0.0.1/99"),
+    ],
+)
+async def test_a_url_that_redis_refuses_says_what_is_wrong_in_it(
+    name: str, url: str, golden: Golden, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the one line of the log, without showing a password; a startup that needs it fails with the same line."""
+    async with redis_server("--requirepass", "p@ss") as server:
+        url = url.replace("127.0.0.1", f"127.0.0.1:{server.port}")
+        async with Redis(url, connect_timeout=SLOW):
+            pass
+        required = Redis(url, connect_timeout=SLOW, required=True)
+        app = App()
+
+        @app.get("/", dependencies=[Depends(required, scope="app")])
+        async def handler() -> None: ...
+
+        with pytest.raises(LifespanFailed) as info:
+            async with TestClient(app):
                 pass
-        assert "password" in str(info.value)
-        assert "wrong@" not in str(info.value)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert f"RedisAway: {line}" in str(info.value)
+    assert "Traceback" not in str(info.value)
+    golden(f"contrib/redis_{name}", line.replace(str(server.port), "PORT"))
 
 
 async def test_over_tls_the_name_is_checked(tmp_path: Path) -> None:

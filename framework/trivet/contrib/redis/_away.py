@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from typing import cast
 
+from coredis.exceptions import AuthenticationError, AuthenticationRequiredError, ResponseError
+
 from trivet import HTTPError
 
 
@@ -92,9 +94,20 @@ def why(error: BaseException | None) -> str:
     said = "the connection was lost"
     while error is not None:
         if str(error):
-            said = f"{type(error).__name__}: {error}".partition("\n")[0]
+            said = _refused(error) or f"{type(error).__name__}: {error}".partition("\n")[0]
         if isinstance(error, BaseExceptionGroup):
             error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
         else:
             error = error.__cause__
     return said
+
+
+def _refused(error: BaseException) -> str:
+    """What is wrong in the URL, if Redis is there and refuses us for it: nobody should look for an outage then."""
+    if isinstance(error, AuthenticationRequiredError):
+        return "it answers, and wants a password, which the URL does not have: redis://:password@host"
+    if isinstance(error, AuthenticationError):
+        return f"it answers, and refuses the user or the password of the URL: {error}"
+    if isinstance(error, ResponseError) and "DB index" in str(error):
+        return f"it answers, and does not have the database of the URL, redis://host/database: {error}"
+    return ""

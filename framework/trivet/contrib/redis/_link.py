@@ -23,7 +23,6 @@ from coredis.exceptions import ReadOnlyError, RedisError
 
 from ._away import RedisAway, why
 
-
 _is_ours: Final[ContextVar[bool]] = ContextVar("_is_ours", default=False)
 """Whether this task keeps a connection of ours open."""
 
