@@ -73,10 +73,8 @@ def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
     """
     asked = f"\nIt is asked for here:\n{show(user)}" if user is not None else ""
     if not callable(provider):
-        raise RegistrationError(
-            f"Depends({provider!r}) is not a provider: it cannot be called.{asked}\n"
-            "Pass the function itself, without calling it:  Depends(provider)"
-        )
+        name = repr(provider) if type(provider).__repr__ is not object.__repr__ else f"{type(provider).__name__}(...)"
+        raise RegistrationError(f"Depends({name}) is not a provider: it cannot be called.{asked}\n{_instead(provider)}")
     if ported := instead_of_provider(provider):
         raise RegistrationError(
             f"Depends({name_of(provider)}) asks for what {framework_of(provider)} provides, which trivet cannot bind."
@@ -98,6 +96,19 @@ def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
     if inspect.isclass(provider):
         return Mode.INLINE  # a constructor: cheaper than the hop to a thread would be
     return Mode.ASYNC if is_async(provider) else Mode.THREAD
+
+
+def _instead(value: object) -> str:
+    """What to pass for a value that cannot be called."""
+    if not hasattr(value, "__aenter__"):
+        return "Pass the function itself, without calling it:  Depends(provider)"
+    name = type(value).__name__
+    return (
+        "It can be entered; pass a function that enters it, once for the whole application:\n\n"
+        f"    @asynccontextmanager\n    async def opened() -> AsyncGenerator[{name}]:\n"
+        f"        async with {name}(...) as value:\n            yield value\n\n"
+        f'    Annotated[{name}, Depends(opened, scope="app")]'
+    )
 
 
 def no_dependency(each: Any) -> RegistrationError:

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ._annotation import bare, members, split_optional
+from ._annotation import bare, class_of, members, split_optional
 from ._convert import Converter, converter_for
 from ._document import decoder_for, holds_pydantic
 from ._extract import REQUIRED, BodyParam, FileParam, FormParam, Injected, ModelParam, PathParam, RawParam, Source
@@ -154,11 +154,15 @@ def _body(parameter: Parameter, default: Any, *, marked: bool) -> BodyParam | Ra
     if marked and bare(split_optional(annotation)[0]) is bytes:
         _check_default(parameter)
         return RawParam(parameter.name, default)
-    remedy = instead_of_type(annotation) or (
-        "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or\n"
-        "a list of them is read from the query; a msgspec Struct, dataclass, TypedDict, attrs or pydantic class\n"
-        "from the JSON body; anything else comes from a provider:  "
-        f"{parameter.name}: Annotated[{spell(annotation)}, Depends(provider)]"
+    remedy = (
+        instead_of_type(annotation)
+        or _provided(parameter)
+        or (
+            "A scalar (str, int, float, bool, UUID, date, datetime, an Enum, a Literal, a class with parse(text)) or\n"
+            "a list of them is read from the query; a msgspec Struct, dataclass, TypedDict, attrs or pydantic class\n"
+            "from the JSON body; anything else comes from a provider:  "
+            f"{parameter.name}: Annotated[{spell(annotation)}, Depends(provider)]"
+        )
     )
     if annotation is bytes:
         remedy = f"If it is the body as it comes, say so:  {parameter.name}: Annotated[bytes, Body()]"
@@ -177,6 +181,13 @@ def _body(parameter: Parameter, default: Any, *, marked: bool) -> BodyParam | Ra
     check_fields(parameter)
     _check_default(parameter)
     return BodyParam(parameter.name, decoder, default, marked)
+
+
+def _provided(parameter: Parameter) -> str:
+    """The remedy for a type that only a provider gives, if the class says by which: `__provided_by__`."""
+    annotation = bare(split_optional(parameter.annotation)[0])
+    by = getattr(class_of(annotation), "__provided_by__", None)
+    return by and f"A provider gives it:  {parameter.name}: Annotated[{spell(annotation)}, {by}]"
 
 
 def _check_default(parameter: Parameter) -> None:

@@ -26,6 +26,7 @@ from trivet.contrib.broadcast import (
     SlowSubscriber,
     Subscription,
 )
+from trivet.contrib.redis import Redis, RedisBroadcast
 from trivet.errors import RegistrationError
 
 
@@ -785,6 +786,9 @@ WRONG: dict[str, Callable[[], object]] = {
     "block_timeout_type": lambda: Broadcast(block_timeout="10"),  # type: ignore[arg-type]
     "block_timeout_huge": lambda: Broadcast(block_timeout=1e300),
     "backend_class": lambda: Broadcast(backend=MemoryBackend),  # type: ignore[arg-type]
+    "backend_redis": lambda: Broadcast(backend=Redis("redis://:secret@localhost")),  # type: ignore[arg-type]
+    "backend_redis_class": lambda: Broadcast(backend=RedisBroadcast),  # type: ignore[arg-type]
+    "backend_mapping": lambda: Broadcast(backend={}),  # type: ignore[arg-type]
     "backend_type": lambda: Broadcast(backend="redis://localhost"),  # type: ignore[arg-type]
     "max_topics": lambda: MemoryBackend(max_topics=True),
 }

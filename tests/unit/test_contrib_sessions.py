@@ -18,6 +18,7 @@ from trio.testing import MockClock
 from tests.harness import Golden
 from trivet import Description
 from trivet._describe import description_of
+from trivet.contrib.redis import Redis, RedisSessionStore
 from trivet.contrib.sessions import MemoryStore, Session, SessionError, Sessions, SessionStore
 from trivet.contrib.sessions._contents import Contents
 from trivet.contrib.sessions._keeper import Found
@@ -273,6 +274,8 @@ WRONG: dict[str, Callable[[], object]] = {
     "secret_type": lambda: Sessions(secret=[7]),  # type: ignore[list-item]
     "secret_number": lambda: Sessions(secret=7),  # type: ignore[arg-type]
     "store_class": lambda: Sessions(store=MemoryStore),  # type: ignore[arg-type]
+    "store_redis": lambda: Sessions(store=Redis("redis://:secret@localhost")),  # type: ignore[arg-type]
+    "store_redis_class": lambda: Sessions(store=RedisSessionStore),  # type: ignore[arg-type]
     "store_methods": lambda: Sessions(store={}),  # type: ignore[arg-type]
     "contents_required": lambda: Sessions(Needs, secret=KEY),  # type: ignore[arg-type]
     "contents_type": lambda: Sessions(Holds, secret=KEY),

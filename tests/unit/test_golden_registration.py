@@ -37,7 +37,9 @@ from trivet import (
     UploadFile,
     WebSocket,
 )
+from trivet.contrib.broadcast import Broadcast
 from trivet.contrib.ratelimit import RateLimit
+from trivet.contrib.sessions import Session, TypedSession
 from trivet.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -269,6 +271,18 @@ def parameter_default_is_too_short() -> None:
 def parameter_constraint_of_a_list() -> None:
     @App().get("/")
     async def search(ids: Annotated[list[int], msgspec.Meta(ge=1)]) -> None: ...
+
+
+@case
+def parameter_of_a_provider() -> None:
+    @App().get("/")
+    async def search(session: Session) -> None: ...
+
+
+@case
+def parameter_of_a_provider_or_none() -> None:
+    @App().get("/")
+    async def search(session: TypedSession[Item] | None = None) -> None: ...
 
 
 @case
@@ -664,6 +678,14 @@ def provider_attrs_with_factory() -> None:
 def provider_not_callable() -> None:
     @App().get("/")
     async def search(s: Annotated[int, Depends(5)]) -> None: ...  # type: ignore[arg-type]
+
+
+@case
+def provider_to_be_entered() -> None:
+    rooms: Any = Broadcast()
+
+    @App().get("/")
+    async def search(s: Annotated[Broadcast, Depends(rooms)]) -> None: ...
 
 
 @case

@@ -44,6 +44,8 @@ class Broadcast:
         RegistrationError: an argument is not what it should be.
     """
 
+    __provided_by__ = 'Depends(open_rooms, scope="app")'
+
     def __init__(
         self,
         *,

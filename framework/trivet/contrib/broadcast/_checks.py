@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import inf
 from typing import Final, get_args
 
+from trivet.contrib._meant import is_redis, redis_named, shown
 from trivet.errors import RegistrationError
 
 from ._backend import Backend
@@ -60,16 +61,17 @@ def check_backend(value: object) -> None:
     Raises:
         RegistrationError: see there.
     """
-    if isinstance(value, type):
+    missing = [name for name in _BACKEND if not callable(getattr(value, name, None))]
+    if isinstance(value, type) and not missing and not is_redis(value):
         raise RegistrationError(
             f"backend={value.__name__} is a class.\nCall it:  Broadcast(backend={value.__name__}(...))"
         )
-    missing = [name for name in _BACKEND if not callable(getattr(value, name, None))]
-    if missing:
-        raise RegistrationError(
-            f"backend={value!r} has no {', '.join(missing)}: see trivet.contrib.broadcast.Backend.\n"
-            "For this process's memory, write  Broadcast(backend=MemoryBackend()), or nothing."
-        )
+    if isinstance(value, type) or missing:
+        lacks = "" if isinstance(value, type) else f": it has no {', '.join(missing)}"
+        remedy = "For this process's memory, write  Broadcast(backend=MemoryBackend()), or nothing."
+        if is_redis(value):
+            remedy = f'Write  Broadcast(backend=RedisBroadcast({redis_named(value)}, prefix="shop:rooms:"))'
+        raise RegistrationError(f"{shown(value)} is no backend of a broadcast{lacks}.\n{remedy}")
 
 
 def check_topic(value: object) -> None:

@@ -57,6 +57,8 @@ class Redis:
         RegistrationError: an argument is not what it should be.
     """
 
+    __provided_by__ = 'Depends(redis, scope="app")'
+
     def __init__(
         self,
         url: str,

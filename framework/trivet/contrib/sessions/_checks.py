@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, cast, get_args
 
+from trivet.contrib._meant import is_redis, redis_named, shown
 from trivet.errors import RegistrationError
 
 from ._cookie import SameSite, SessionCookie
@@ -68,9 +69,9 @@ def check_place(secret: object, store: object) -> None:
         )
     missing = [name for name in _STORE if not callable(getattr(store, name, None))]
     if store is not None and (isinstance(store, type) or missing):
-        shown = f"the class {store.__name__}" if isinstance(store, type) else f"an object of {type(store).__name__}"
         lacks = "" if isinstance(store, type) else f": it has no {' and no '.join(missing)}"
-        raise RegistrationError(f"{shown} is no store of sessions{lacks}.\nWrite  Sessions(store=MemoryStore())")
+        own = f"RedisSessionStore({redis_named(store)})" if is_redis(store) else "MemoryStore()"
+        raise RegistrationError(f"{shown(store)} is no store of sessions{lacks}.\nWrite  Sessions(store={own})")
 
 
 def check_seconds(name: str, value: object, least: float, most: float, default: str) -> None:

@@ -39,6 +39,8 @@ class TypedSession(Generic[T]):
             nothing.
     """
 
+    __provided_by__ = "Depends(sessions)"
+
     def __init__(self, data: T) -> None:
         self._data = data
         self._hold: Hold | None = None
