@@ -182,15 +182,14 @@ def float_reading(annotation: Any, constraints: dict[str, Any]) -> Reading:
     """How a float under constraints is read."""
     refuse_constraints(annotation, constraints, ("ge", "gt", "le", "lt", "multiple_of"))
     # An open end is the next double inside: intervals of doubles then have closed ends only.
-    low = max(
-        float(constraints.get("ge", -FLOAT_MAX)),
-        math.nextafter(constraints["gt"], math.inf) if "gt" in constraints else -FLOAT_MAX,
+    above, below = constraints.get("gt"), constraints.get("lt")
+    first = -FLOAT_MAX if above is None else math.nextafter(above, math.inf)
+    last = FLOAT_MAX if below is None else math.nextafter(below, -math.inf)
+    low = max(float(constraints.get("ge", -FLOAT_MAX)), first)
+    high = min(float(constraints.get("le", FLOAT_MAX)), last)
+    parse_range = _scalars.float_parser(
+        low, high, above=above if low == first else None, below=below if high == last else None
     )
-    high = min(
-        float(constraints.get("le", FLOAT_MAX)),
-        math.nextafter(constraints["lt"], -math.inf) if "lt" in constraints else FLOAT_MAX,
-    )
-    parse_range = _scalars.float_parser(low, high)
     multiples: tuple[float, ...] = constraints.get("multiple_of", ())
     if not multiples:
         form = _checked(parse_range, _scalars.format_float)

@@ -98,10 +98,15 @@ def _is_number(text: str) -> bool:
     return not e or _is_digits(exponent[1:] if exponent[:1] in ("+", "-") else exponent)
 
 
-def float_parser(low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
-    """A parser of JSON's numbers (RFC 8259 section 6), finite, from `low` to `high`, both included."""
-    too_low = f"must be at least {low!r}"
-    too_high = f"must be at most {high!r}"
+def float_parser(
+    low: float = -math.inf, high: float = math.inf, *, above: float | None = None, below: float | None = None
+) -> Callable[[str], float]:
+    """A parser of JSON's numbers (RFC 8259 section 6), finite, from `low` to `high`, both included.
+
+    Where an end stands for one that is open, `above` or `below` is that one, for the message.
+    """
+    too_low = f"must be at least {low!r}" if above is None else f"must be greater than {above!r}"
+    too_high = f"must be at most {high!r}" if below is None else f"must be less than {below!r}"
 
     def parse(text: str) -> float:
         if len(text) > FLOAT_LENGTH or not _is_number(text):
