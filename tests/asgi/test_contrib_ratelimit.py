@@ -100,6 +100,39 @@ async def test_clients_are_counted_by_their_own_address() -> None:
         assert (await client.get("/", headers={"x-forwarded-for": "2001:db8::2"})).status_code == 429  # its network
 
 
+@pytest.mark.parametrize(
+    ("peer", "field", "trusted", "told"),
+    [
+        ("10.0.0.7", "x-forwarded-for", [], "10.0.0.7"),
+        ("::1", "forwarded", [], "::1"),
+        (None, "x-forwarded-for", ["10.0.0.7"], "unix"),
+        ("10.0.0.7", "x-forwarded-for", ["10.0.0.0/8"], None),
+        (None, "x-forwarded-for", ["unix"], None),
+        ("8.8.8.8", "x-forwarded-for", [], None),
+        ("10.0.0.7", "x-real-ip", [], None),
+    ],
+)
+async def test_a_proxy_that_was_not_named_is_told_to_the_log(
+    peer: str | None, field: str, trusted: list[str], told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, with what to write: without it all clients share one bucket, and who is near enough may be a proxy."""
+    app = App(trusted=trusted)
+    for path in ("/a", "/b"):
+
+        @app.get(path, dependencies=[Depends(RateLimit(5, per=60, name=path))])
+        async def handler() -> None: ...
+
+    async def from_peer(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "client": peer and (peer, 1234)} if scope["type"] == "http" else scope, receive, send)
+
+    value = "for=192.0.2.1" if field == "forwarded" else "192.0.2.1"
+    async with TestClient(from_peer) as client:
+        for path in ("/a", "/a", "/b"):
+            assert (await client.get(path, headers={field: value})).status_code == 204
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.rpartition("  ")[2] for line in said] == ([f'App(trusted=["{told}"])'] if told else [])
+
+
 async def user(request: Request) -> str:
     return request.headers["user"]
 

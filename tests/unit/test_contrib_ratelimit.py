@@ -243,7 +243,7 @@ ADDRESSES: list[tuple[ClientAddress, str | None, str]] = [
 async def test_a_client_is_an_address_or_a_network(provider: ClientAddress, peer: str | None, expected: str) -> None:
     """As text, the same for whoever is the same client."""
     client = None if peer is None else SimpleNamespace(host=peer, port=1)
-    assert await provider(cast(Request, SimpleNamespace(client=client))) == expected
+    assert await provider(cast(Request, SimpleNamespace(client=client, headers={}))) == expected
 
 
 # ---- what is said of it

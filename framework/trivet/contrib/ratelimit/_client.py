@@ -1,15 +1,23 @@
 """Which client a request comes from, as text to count by.
 
 This file owns what one client is: an address, or a network of them. Whom to believe about it, where proxies are in
-front, is the application's option `trusted`.
+front, is the application's option `trusted`. Who forgets that has one client, and the first who asks too often shuts
+out everybody; nothing else shows it before, so that this is where it is told.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import logging
+from weakref import WeakSet
 
-from trivet import Request
+from trivet import App, Request
 from trivet.errors import RegistrationError
+
+log = logging.getLogger("trivet.contrib.ratelimit")
+
+_told: WeakSet[App] = WeakSet()
+"""Applications of which the log has said that they believe nobody."""
 
 
 class ClientAddress:
@@ -36,6 +44,8 @@ class ClientAddress:
     async def __call__(self, request: Request) -> str:
         """The client's address; `"unix"` where there is none to tell."""
         client = request.client
+        if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+            _look_at_proxy(request)
         if client is None:
             return "unix"
         try:
@@ -47,3 +57,27 @@ class ClientAddress:
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((int(address), self._prefix), strict=False))
+
+
+def _look_at_proxy(request: Request) -> None:
+    """Tell the log, once, of what looks like a proxy that nobody has named.
+
+    It does if it is on a Unix socket or in a network of one's own. Anybody can send the field from elsewhere, and must
+    not be recommended as one to be believed.
+    """
+    client, peer = request.client, request.scope.get("client")
+    if request.app in _told or (client is not None and (peer is None or tuple(client) != tuple(peer))):
+        return  # somebody is believed
+    try:
+        near = client is None or ipaddress.ip_address(client.host.partition("%")[0]).is_private
+    except ValueError:
+        return
+    if near:
+        _told.add(request.app)
+        whose = "unix" if client is None else client.host
+        log.warning(
+            "requests that come by %s say for whom, and are not believed: all clients behind it are counted as one. "
+            'If it is your proxy, write  App(trusted=["%s"])',
+            "a Unix socket" if client is None else client.host,
+            whose,
+        )
