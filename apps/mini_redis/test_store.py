@@ -16,6 +16,7 @@ from apps.mini_redis.engine import Engine
 from apps.mini_redis.glob import compiled
 from apps.mini_redis.persistence import open_journal
 from apps.mini_redis.session import Session
+from apps.mini_redis.settings import Unusable
 from apps.mini_redis.store import SLACK, Store
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
@@ -275,7 +276,7 @@ def test_a_log_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_a_log_has_one_writer(tmp_path: Path) -> None:
     """A second server with it does not start."""
     journal = open_journal(tmp_path / "log", "no", _engine()[0])
-    with pytest.raises(BlockingIOError, match="give each its own"):
+    with pytest.raises(Unusable, match="Give each its own"):
         open_journal(tmp_path / "log", "no", _engine()[0])
     journal.close()
     open_journal(tmp_path / "log", "no", _engine()[0]).close()
