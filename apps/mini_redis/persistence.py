@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 from math import inf
 from pathlib import Path
@@ -23,6 +24,8 @@ from .dispatch import execute
 from .engine import Engine
 from .session import Session
 from .settings import Fsync, Unusable
+
+logger = logging.getLogger("apps.mini_redis")
 
 PIECE: Final = 1024 * 1024
 BACKLOG: Final = 64 * 1024 * 1024
@@ -117,6 +120,9 @@ def open_journal(path: Path, fsync: Fsync, engine: Engine) -> Journal:
                 f"Give each its own, for example  MINI_REDIS_LOG={path}.2"
             ) from None
         whole = _replay(path, descriptor, engine)
+        torn = os.fstat(descriptor).st_size - whole
+        if torn:
+            logger.warning("the log %s was torn: cut off its last %d bytes, from byte %d on", path, torn, whole)
         # What was torn was never acknowledged. Behind it, what is written from now on could not be read.
         os.ftruncate(descriptor, whole)
         os.fsync(descriptor)

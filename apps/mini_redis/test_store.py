@@ -230,6 +230,17 @@ def test_a_log_that_was_torn_is_whole_up_to_there(tmp_path: Path, monkeypatch: p
     }
 
 
+def test_what_is_cut_off_a_log_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where and how much, once; of a log that is whole nothing is said."""
+    path = tmp_path / "log"
+    whole = written([b"SET", b"a", b"1"])
+    path.write_bytes(whole + written([b"SET", b"b", b"2"])[:-3])
+    torn = path.stat().st_size - len(whole)
+    for _ in range(2):
+        open_journal(path, "no", _engine()[0]).close()
+    assert caplog.messages == [f"the log {path} was torn: cut off its last {torn} bytes, from byte {len(whole)} on"]
+
+
 def test_what_expired_stays_expired(tmp_path: Path) -> None:
     """Also when it is set again afterwards, and what was over while nobody ran is gone."""
     path = tmp_path / "log"
