@@ -21,7 +21,7 @@ from trivet.contrib.static import StaticFiles
 from .alone import open_server
 from .feed import Feed, Overview, Said, overview
 from .server import Server
-from .settings import Settings
+from .settings import Settings, Unusable
 
 STATIC: Final = Path(__file__).parent / "static"
 PAGE_HEADERS: Final = {
@@ -35,7 +35,16 @@ changes a second would."""
 
 
 async def settings() -> Settings:
-    """Those of the environment."""
+    """Those of the environment, which are for one process.
+
+    Raises:
+        Unusable: they are not, or this is one of several workers of `trivet run`.
+    """
+    if os.environ.get("TRIVET_WORKER_INDEX", "0") != "0":
+        raise Unusable(
+            "mini_redis is one process: a second worker could not listen where the first does, and would not have its\n"
+            "keys. Serve it with one:  trivet run apps.mini_redis:app --workers 1"
+        )
     return Settings.read(os.environ)
 
 

@@ -20,7 +20,7 @@ from apps.mini_redis.settings import Settings
 from apps.tour.devtools import browsing, contrast, palettes
 from tests.harness import free_port
 from tests.harness.tools import require
-from trivet.testing import TestClient
+from trivet.testing import LifespanFailed, TestClient
 
 pytestmark = pytest.mark.live
 STATIC = Path(__file__).parent / "static"
@@ -88,6 +88,18 @@ async def test_the_page_is_told_of_changes() -> None:
         await client.put("/keys/a", content=b"x" * 500)
         (key,) = (await anext(events)).json()["keys"]
         assert (key["size"], len(key["value"]), key["until"]) == (500, 200, None)
+
+
+async def test_it_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second worker would fight for the port, or have keys of its own: it refuses to start, and says why."""
+    monkeypatch.setenv("MINI_REDIS_BIND", "127.0.0.1:0")
+    monkeypatch.setenv("TRIVET_WORKER_INDEX", "0")
+    async with TestClient(main.create_app()) as client:
+        assert (await client.get("/keys")).json()["total"] == 0
+    monkeypatch.setenv("TRIVET_WORKER_INDEX", "1")
+    with pytest.raises(LifespanFailed, match="mini_redis is one process.*\n.*--workers 1"):
+        async with TestClient(main.create_app()):
+            pass
 
 
 def test_contrast() -> None:
