@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import product
@@ -107,6 +108,13 @@ def test_contrast() -> None:
     for palette in palettes(STATIC / "page.css"):
         for ink, paper in [*product(("text", "quiet", "accent", "bad"), ("ground", "panel")), ("on-accent", "accent")]:
             assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
+
+
+async def test_it_says_where_it_listens(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where the log has but warnings of others, as that of `trivet run`."""
+    assert logging.getLogger().level == logging.WARNING
+    async with site() as (_, server):
+        assert f"RESP is spoken on 127.0.0.1:{server.port}" in caplog.messages
 
 
 @pytest.mark.slow
