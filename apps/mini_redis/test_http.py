@@ -25,6 +25,11 @@ from trivet.testing import LifespanFailed, TestClient
 
 pytestmark = pytest.mark.live
 STATIC = Path(__file__).parent / "static"
+LINES = """[...document.querySelectorAll('thead th')].map((each) => {
+  const text = document.createRange();
+  text.selectNodeContents(each);
+  return [each.textContent, each.scrollWidth > each.clientWidth ? NaN : text.getClientRects().length];
+})"""
 
 
 @asynccontextmanager
@@ -140,5 +145,8 @@ async def test_in_a_browser(run: Run) -> None:
                 await page.wait_for("document.getElementById('messages').innerText.includes('hello')")
                 await page.evaluate("document.querySelector('#keys button').click()")
                 await page.wait_for("document.querySelectorAll('#keys tr').length === 1")
-            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            for width in (1280, 360):
+                await page.set_display(width=width, height=740, scheme="dark")
+                assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+                assert await page.evaluate(LINES) == [["Key", 1], ["Value", 1], ["Expires", 1]], width
             assert page.problems == []
