@@ -103,7 +103,7 @@ async def test_it_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     async with TestClient(main.create_app()) as client:
         assert (await client.get("/keys")).json()["total"] == 0
     monkeypatch.setenv("TRIVET_WORKER_INDEX", "1")
-    with pytest.raises(LifespanFailed, match="mini_redis is one process.*\n.*--workers 1"):
+    with pytest.raises(LifespanFailed, match=r"mini_redis is one process.*\n.*--workers 1"):
         async with TestClient(main.create_app()):
             pass
 
