@@ -11,7 +11,7 @@ import trio
 
 from .alone import serve_alone
 from .aof import Damaged
-from .settings import Settings
+from .settings import Settings, Unusable
 
 
 def main() -> int:
@@ -19,8 +19,13 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     try:
         trio.run(serve_alone, Settings.read(os.environ), (signal.SIGTERM, signal.SIGINT))
-    except (ValueError, OSError, Damaged) as error:
-        print(f"mini_redis: {error}", file=sys.stderr)  # noqa: T201
+    except Exception as error:
+        reason = error
+        while isinstance(reason, ExceptionGroup) and len(reason.exceptions) == 1:  # of the nurseries around
+            reason = reason.exceptions[0]
+        if not isinstance(reason, (Unusable, Damaged)):
+            raise
+        print(f"mini_redis: {reason}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

@@ -17,7 +17,7 @@ import pytest
 from apps.mini_redis.aof import written
 from apps.mini_redis.values import Values
 from tests.harness import free_port
-from tests.harness.tools import require
+from tests.harness.redis_server import redis_command
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 20.0
@@ -124,9 +124,7 @@ def start_mini(**settings: str | Path) -> AbstractContextManager[RedisProcess]:
 def start_redis(*options: str, directory: Path) -> AbstractContextManager[RedisProcess]:
     """Debian's."""
     port = free_port()
-    program = require("redis-server", why="the replies are compared with its")
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory), *options]
-    return running(command, port, {})
+    return running(redis_command(port, directory, *options, why="the replies are compared with its"), port, {})
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ and shares its engine with the handlers. They need no lock either, for they run 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,7 +22,9 @@ from trivet.contrib.static import StaticFiles
 from .alone import open_server
 from .feed import Feed, Overview, Said, overview
 from .server import Server
-from .settings import Settings
+from .settings import Settings, Unusable
+
+log = logging.getLogger("apps.mini_redis")
 
 STATIC: Final = Path(__file__).parent / "static"
 PAGE_HEADERS: Final = {
@@ -35,7 +38,16 @@ changes a second would."""
 
 
 async def settings() -> Settings:
-    """Those of the environment."""
+    """Those of the environment, which are for one process.
+
+    Raises:
+        Unusable: they are not, or this is one of several workers of `trivet run`.
+    """
+    if os.environ.get("TRIVET_WORKER_INDEX", "0") != "0":
+        raise Unusable(
+            "mini_redis is one process: a second worker could not listen where the first does, and would not have its\n"
+            "keys. Serve it with one:  trivet run apps.mini_redis:app --workers 1"
+        )
     return Settings.read(os.environ)
 
 
@@ -135,6 +147,9 @@ def create_app(given: Settings | None = None) -> App:
     Args:
         given: its settings; those of the environment by default, read when it starts.
     """
+    if log.level == logging.NOTSET:  # nobody has configured it
+        # `trivet run` writes what others say from WARNING on, and where RESP is spoken is worth a line, too.
+        log.setLevel(logging.INFO)
     app = App()
     app.mount("", api)
     app.mount("/static", StaticFiles(STATIC, cache_control="no-cache"))

@@ -9,7 +9,9 @@ Disks block, so writing is done in a worker thread: one at a time, which keeps t
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 from math import inf
 from pathlib import Path
@@ -21,7 +23,9 @@ from .aof import Damaged, Log, Reader
 from .dispatch import execute
 from .engine import Engine
 from .session import Session
-from .settings import Fsync
+from .settings import Fsync, Unusable
+
+logger = logging.getLogger("apps.mini_redis")
 
 PIECE: Final = 1024 * 1024
 BACKLOG: Final = 64 * 1024 * 1024
@@ -101,17 +105,24 @@ def open_journal(path: Path, fsync: Fsync, engine: Engine) -> Journal:
 
     Raises:
         Damaged: it cannot be read.
-        BlockingIOError: another server has it.
+        Unusable: there can be no such file, or another server has it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unusable(f"MINI_REDIS_LOG={path} cannot be opened: {error.strerror}.\n{_remedy(path, error)}") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(
-                error.errno, f"Another server writes the log {path}; give each its own, for example  {path}.2"
+        except BlockingIOError:
+            raise Unusable(
+                f"MINI_REDIS_LOG={path} is written by another server.\n"
+                f"Give each its own, for example  MINI_REDIS_LOG={path}.2"
             ) from None
         whole = _replay(path, descriptor, engine)
+        torn = os.fstat(descriptor).st_size - whole
+        if torn:
+            logger.warning("the log %s was torn: cut off its last %d bytes, from byte %d on", path, torn, whole)
         # What was torn was never acknowledged. Behind it, what is written from now on could not be read.
         os.ftruncate(descriptor, whole)
         os.fsync(descriptor)
@@ -122,6 +133,12 @@ def open_journal(path: Path, fsync: Fsync, engine: Engine) -> Journal:
     log = Log()
     engine.record_to(log)
     return Journal(log, descriptor, fsync)
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return f"Its directory has to exist:  mkdir -p {path.parent}"
+    return "Name a file that this user may write, for example  MINI_REDIS_LOG=/var/tmp/mini_redis.aof"
 
 
 def _replay(path: Path, descriptor: int, engine: Engine) -> int:

@@ -20,7 +20,7 @@ import trio
 from .connection import Connection
 from .engine import Engine
 from .persistence import Journal
-from .settings import Settings
+from .settings import Settings, Unusable
 
 log = logging.getLogger("apps.mini_redis")
 
@@ -65,14 +65,15 @@ class Server:
         """Serve until `draining`, then let clients have the replies to what they asked; no longer than `drain` seconds.
 
         Raises:
-            OSError: it cannot listen there, or the log cannot be written.
+            Unusable: it cannot listen there.
+            OSError: the log cannot be written.
 
         Cancellation: clients are cut off.
         """
         with self._listen() as listener:
             self.port = listener.getsockname()[1]
             self.engine.config[b"port"] = b"%d" % self.port
-            log.info("listens on %s:%d", self._settings.host, self.port)
+            log.info("RESP is spoken on %s", self._settings.address(self.port))
             async with trio.open_nursery() as beside:
                 if self._journal is not None:
                     beside.start_soon(self._journal.run)
@@ -95,7 +96,10 @@ class Server:
     def _listen(self) -> socket.socket:
         address = (self._settings.host, self._settings.port)
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        listener = socket.create_server(address, family=family, backlog=BACKLOG)
+        try:
+            listener = socket.create_server(address, family=family, backlog=BACKLOG)
+        except OSError as error:
+            raise Unusable(_cannot_listen(self._settings, error)) from None
         listener.setblocking(False)
         return listener
 
@@ -161,3 +165,12 @@ class Server:
 
     def _wake(self) -> None:
         self._earlier.set()
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> str:
+    reason = str(error.strerror).partition(" (while attempting")[0]  # where, is said in front
+    said = f"MINI_REDIS_BIND={settings.address(settings.port)} cannot be listened on: {reason}.\n"
+    if error.errno == errno.EADDRINUSE:
+        other = settings.address(settings.port % 65535 + 1)
+        return f"{said}Something listens there, perhaps this server, started before; choose  MINI_REDIS_BIND={other}"
+    return f"{said}Write an address of this machine and a port from 1024 on, as in  MINI_REDIS_BIND=127.0.0.1:6380"

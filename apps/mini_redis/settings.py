@@ -12,6 +12,10 @@ from .outbox import Slow
 Fsync: TypeAlias = Literal["always", "everysec", "no"]
 
 
+class Unusable(ValueError):
+    """A setting is none of what it may be, or names what cannot be had: the message says which, and what to write."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings."""
@@ -39,13 +43,13 @@ class Settings:
         """The settings of an environment: `MINI_REDIS_BIND`, `_CONNECTIONS`, `_SLOW`, `_LOG`, `_FSYNC`.
 
         Raises:
-            ValueError: one of them is none of what it may be; what it may be, the message says.
+            Unusable: one of them is none of what it may be; what it may be, the message says.
         """
         default = cls()
         bind = environment.get("MINI_REDIS_BIND", f"{default.host}:{default.port}")
         host, _, port = bind.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"MINI_REDIS_BIND={bind} is no address and port; write for example  127.0.0.1:6380")
+            raise Unusable(f"MINI_REDIS_BIND={bind} is no address and port; write for example  127.0.0.1:6380")
         log = environment.get("MINI_REDIS_LOG")
         return cls(
             host=host.strip("[]"),
@@ -55,6 +59,10 @@ class Settings:
             log=Path(log) if log else None,
             fsync=_one_of("MINI_REDIS_FSYNC", environment, get_args(Fsync), default.fsync),  # type: ignore[arg-type]
         )
+
+    def address(self, port: int) -> str:
+        """Host and port, as `MINI_REDIS_BIND` has them."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
     @property
     def shown(self) -> dict[bytes, bytes]:
@@ -76,12 +84,12 @@ class Settings:
 def _count(name: str, environment: Mapping[str, str], default: int) -> int:
     text = environment.get(name, str(default))
     if not text.isdecimal() or int(text) == 0:
-        raise ValueError(f"{name}={text} is no number from 1 on; write for example  {name}={default}")
+        raise Unusable(f"{name}={text} is no number from 1 on; write for example  {name}={default}")
     return int(text)
 
 
 def _one_of(name: str, environment: Mapping[str, str], known: tuple[str, ...], default: str) -> str:
     text = environment.get(name, default)
     if text not in known:
-        raise ValueError(f"{name}={text} is none of {', '.join(known)}; write for example  {name}={known[0]}")
+        raise Unusable(f"{name}={text} is none of {', '.join(known)}; write for example  {name}={known[0]}")
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import product
@@ -20,10 +21,15 @@ from apps.mini_redis.settings import Settings
 from apps.tour.devtools import browsing, contrast, palettes
 from tests.harness import free_port
 from tests.harness.tools import require
-from trivet.testing import TestClient
+from trivet.testing import LifespanFailed, TestClient
 
 pytestmark = pytest.mark.live
 STATIC = Path(__file__).parent / "static"
+LINES = """[...document.querySelectorAll('thead th')].map((each) => {
+  const text = document.createRange();
+  text.selectNodeContents(each);
+  return [each.textContent, each.scrollWidth > each.clientWidth ? NaN : text.getClientRects().length];
+})"""
 
 
 @asynccontextmanager
@@ -90,11 +96,30 @@ async def test_the_page_is_told_of_changes() -> None:
         assert (key["size"], len(key["value"]), key["until"]) == (500, 200, None)
 
 
+async def test_it_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second worker would fight for the port, or have keys of its own: it refuses to start, and says why."""
+    monkeypatch.setenv("MINI_REDIS_BIND", "127.0.0.1:0")
+    monkeypatch.setenv("TRIVET_WORKER_INDEX", "0")
+    async with TestClient(main.create_app()) as client:
+        assert (await client.get("/keys")).json()["total"] == 0
+    monkeypatch.setenv("TRIVET_WORKER_INDEX", "1")
+    with pytest.raises(LifespanFailed, match=r"mini_redis is one process.*\n.*--workers 1"):
+        async with TestClient(main.create_app()):
+            pass
+
+
 def test_contrast() -> None:
     """Text can be read in both colour schemes: at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
     for palette in palettes(STATIC / "page.css"):
         for ink, paper in [*product(("text", "quiet", "accent", "bad"), ("ground", "panel")), ("on-accent", "accent")]:
             assert contrast(palette[ink], palette[paper]) >= 4.5, (ink, paper)
+
+
+async def test_it_says_where_it_listens(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where the log has but warnings of others, as that of `trivet run`."""
+    assert logging.getLogger().level == logging.WARNING
+    async with site() as (_, server):
+        assert f"RESP is spoken on 127.0.0.1:{server.port}" in caplog.messages
 
 
 @pytest.mark.slow
@@ -120,5 +145,8 @@ async def test_in_a_browser(run: Run) -> None:
                 await page.wait_for("document.getElementById('messages').innerText.includes('hello')")
                 await page.evaluate("document.querySelector('#keys button').click()")
                 await page.wait_for("document.querySelectorAll('#keys tr').length === 1")
-            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            for width in (1280, 360):
+                await page.set_display(width=width, height=740, scheme="dark")
+                assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+                assert await page.evaluate(LINES) == [["Key", 1], ["Value", 1], ["Expires", 1]], width
             assert page.problems == []

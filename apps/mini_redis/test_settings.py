@@ -1,12 +1,15 @@
-"""Settings: what may be set, and what is said where it may not."""
+"""Settings: what may be set, and what is said where it may not, or where what it names cannot be had."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from apps.mini_redis.settings import Settings
+from apps.mini_redis import __main__ as program
+from apps.mini_redis.settings import Settings, Unusable
 
 
 def test_settings_are_read_from_the_environment() -> None:
@@ -38,6 +41,51 @@ def test_settings_are_read_from_the_environment() -> None:
 )
 def test_what_a_setting_may_not_be(name: str, text: str, said: str) -> None:
     """The message names the variable, what it was, and what it may be."""
-    with pytest.raises(ValueError, match="MINI_REDIS") as caught:
+    with pytest.raises(Unusable, match="MINI_REDIS") as caught:
         Settings.read({f"MINI_REDIS_{name}": text})
     assert str(caught.value).startswith(f"MINI_REDIS_{name}={text} {said}")
+
+
+@pytest.fixture
+def taken() -> Generator[int]:
+    """A port where somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **environment: str) -> str:
+    """What the program says before it ends, with these settings."""
+    monkeypatch.setenv("MINI_REDIS_BIND", "127.0.0.1:0")
+    for name, text in environment.items():
+        monkeypatch.setenv(f"MINI_REDIS_{name}", text)
+    assert program.main() == 1
+    return capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_two_lines(
+    taken: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which one, and what to write: no traceback of the nurseries that it was listened in."""
+    said = refused(monkeypatch, capsys, BIND=f"127.0.0.1:{taken}").splitlines()
+    assert said == [
+        f"mini_redis: MINI_REDIS_BIND=127.0.0.1:{taken} cannot be listened on: Address already in use.",
+        f"Something listens there, perhaps this server, started before; choose  MINI_REDIS_BIND=127.0.0.1:{taken + 1}",
+    ]
+
+
+def test_an_address_of_others(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of documentation are no machine's (RFC 5737)."""
+    said = refused(monkeypatch, capsys, BIND="192.0.2.1:6380")
+    assert "MINI_REDIS_BIND=192.0.2.1:6380 cannot be listened on: Cannot assign requested address.\nWrite" in said
+
+
+def test_a_log_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The setting is named, and what would make it one that can."""
+    path = tmp_path / "none" / "log"
+    said = refused(monkeypatch, capsys, LOG=str(path))
+    assert f"MINI_REDIS_LOG={path} cannot be opened: No such file or directory.\n" in said
+    assert f"mkdir -p {path.parent}\n" in said
+    said = refused(monkeypatch, capsys, LOG=str(tmp_path))
+    assert f"MINI_REDIS_LOG={tmp_path} cannot be opened: Is a directory.\nName a file" in said

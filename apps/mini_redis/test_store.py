@@ -16,6 +16,7 @@ from apps.mini_redis.engine import Engine
 from apps.mini_redis.glob import compiled
 from apps.mini_redis.persistence import open_journal
 from apps.mini_redis.session import Session
+from apps.mini_redis.settings import Unusable
 from apps.mini_redis.store import SLACK, Store
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
@@ -229,6 +230,17 @@ def test_a_log_that_was_torn_is_whole_up_to_there(tmp_path: Path, monkeypatch: p
     }
 
 
+def test_what_is_cut_off_a_log_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where and how much, once; of a log that is whole nothing is said."""
+    path = tmp_path / "log"
+    whole = written([b"SET", b"a", b"1"])
+    path.write_bytes(whole + written([b"SET", b"b", b"2"])[:-3])
+    torn = path.stat().st_size - len(whole)
+    for _ in range(2):
+        open_journal(path, "no", _engine()[0]).close()
+    assert caplog.messages == [f"the log {path} was torn: cut off its last {torn} bytes, from byte {len(whole)} on"]
+
+
 def test_what_expired_stays_expired(tmp_path: Path) -> None:
     """Also when it is set again afterwards, and what was over while nobody ran is gone."""
     path = tmp_path / "log"
@@ -275,7 +287,7 @@ def test_a_log_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_a_log_has_one_writer(tmp_path: Path) -> None:
     """A second server with it does not start."""
     journal = open_journal(tmp_path / "log", "no", _engine()[0])
-    with pytest.raises(BlockingIOError, match="give each its own"):
+    with pytest.raises(Unusable, match="Give each its own"):
         open_journal(tmp_path / "log", "no", _engine()[0])
     journal.close()
     open_journal(tmp_path / "log", "no", _engine()[0]).close()

@@ -31,7 +31,7 @@ class Buckets:
         from trivet.contrib.redis import Redis, RedisBuckets
 
         before = self.store
-        async with Redis(settings.redis_url) as redis:
+        async with Redis(settings.redis_url, command_timeout=settings.redis_timeout) as redis:
             self.store = RedisBuckets(redis, prefix="notes:")
             try:
                 yield

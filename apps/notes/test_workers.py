@@ -15,7 +15,7 @@ import trio
 
 from apps.notes.conftest import CHEAP, PASSWORD
 from apps.notes.main import create_app
-from apps.notes.settings import Settings
+from apps.notes.settings import Settings, settings
 from tests.harness import ServerProcess, connect, run_server
 from tests.harness.redis_server import redis_server
 from trivet.testing import TestClient
@@ -53,7 +53,11 @@ async def test_the_limits_hold_for_all_workers(tmp_path: Path) -> None:
             "apps.notes:app",
             "--workers",
             "2",
-            environment={"NOTES_DATABASE_URL": f"sqlite:{tmp_path / 'notes.db'}", "NOTES_REDIS_URL": redis.url},
+            environment={
+                "NOTES_DATABASE_URL": f"sqlite:{tmp_path / 'notes.db'}",
+                "NOTES_REDIS_URL": redis.url,
+                "NOTES_REDIS_TIMEOUT": "8",  # what is slow here is the machine
+            },
         ) as site,
     ):
         statuses: list[bytes] = []
@@ -63,6 +67,18 @@ async def test_the_limits_hold_for_all_workers(tmp_path: Path) -> None:
             with stopped(site, index):
                 statuses += [await register(site) for _ in range(6 + 4 * index)]
     assert Counter(statuses) == {b"422": 10, b"429": 6}
+
+
+async def test_how_long_redis_has_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In seconds; what is no number of them is refused, with what would be one."""
+    monkeypatch.delenv("NOTES_REDIS_TIMEOUT", raising=False)
+    assert (await settings()).redis_timeout == 0.5
+    monkeypatch.setenv("NOTES_REDIS_TIMEOUT", "2")
+    assert (await settings()).redis_timeout == 2
+    for text in ("0", "-1", "soon", "inf", "nan"):
+        monkeypatch.setenv("NOTES_REDIS_TIMEOUT", text)
+        with pytest.raises(ValueError, match=f"NOTES_REDIS_TIMEOUT={text} is no number of seconds; write for example"):
+            await settings()
 
 
 async def test_without_its_redis_nobody_signs_in(tmp_path: Path) -> None:

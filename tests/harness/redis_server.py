@@ -18,7 +18,7 @@ import trio
 from tests.harness.processes import free_port
 from tests.harness.tools import require
 
-__all__ = ["RedisServer", "redis_server"]
+__all__ = ["RedisServer", "redis_command", "redis_server"]
 
 START_SECONDS = 20
 
@@ -83,6 +83,19 @@ class RedisServer:
             return bytes(await stream.receive_some())
 
 
+def redis_command(port: int, directory: Path, *options: str, why: str) -> list[str]:
+    """How a server is started that keeps nothing but in this directory, and that only this machine reaches.
+
+    Args:
+        port: where it listens.
+        directory: where it writes, if it does.
+        options: further ones of its command line.
+        why: a test needs it, for the message where it is not installed.
+    """
+    program = require("redis-server", why=why)
+    return [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory), *options]
+
+
 @asynccontextmanager
 async def redis_server(*options: str) -> AsyncGenerator[RedisServer]:
     """Start a server; end it, and delete what it kept.
@@ -92,11 +105,10 @@ async def redis_server(*options: str) -> AsyncGenerator[RedisServer]:
     Args:
         options: further ones of its command line.
     """
-    program = require("redis-server", why="it stores there")
     with tempfile.TemporaryDirectory(prefix="trivet-redis-") as directory:
         port = free_port()
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(Path(directory))]
-        server = RedisServer([*command, "--enable-debug-command", "yes", *options], port)
+        more = ("--enable-debug-command", "yes", *options)
+        server = RedisServer(redis_command(port, Path(directory), *more, why="it stores there"), port)
         try:
             await server.start()
             yield server

@@ -48,7 +48,7 @@ function follow() {
 }
 
 function show({ total, keys, channels, clients, port, slow }) {
-  for (const [id, number] of Object.entries({ total, clients, port, slow })) get(id).textContent = number;
+  for (const [id, text] of Object.entries({ total: `(${total})`, clients, port, slow })) get(id).textContent = text;
   const lines = new Map([...get("keys").children].map((line) => [line.dataset.key, line]));
   for (const each of keys) {
     const line = lines.get(each.key) ?? newLine(each.key);
@@ -93,8 +93,16 @@ function newLine(key) {
 function tick() {
   for (const cell of document.querySelectorAll("[data-until]")) {
     const { until } = cell.dataset;
-    cell.textContent = until ? `in ${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s` : "never";
+    cell.textContent = until ? `in ${span(Math.max(0, Math.ceil((until - Date.now()) / 1000)))}` : "never";
   }
+}
+
+/** So many seconds in at most three digits, or four, and one unit: the column is as narrow as a phone makes it. */
+function span(seconds) {
+  for (const [unit, size] of [["y", 31536000], ["d", 86400], ["h", 3600], ["min", 60]]) {
+    if (seconds >= 2 * size) return `${Math.floor(seconds / size)} ${unit}`;
+  }
+  return `${seconds} s`;
 }
 
 async function ask(url, options) {

@@ -3,6 +3,7 @@
 "use strict";
 
 const KEPT = 4; // results of one form
+const LOOKS = 12; // at most, at what became of a call: it may be somebody else's that is not over
 
 for (const form of document.querySelectorAll("form.call")) {
   const curl = form.appendChild(document.createElement("code"));
@@ -143,16 +144,23 @@ function newTimeline(svg, seconds) {
   };
 }
 
-/** Ask the app what became of the call, which a client that left cannot know otherwise. */
+/**
+ * Ask the app what became of the call, which a client that left cannot know otherwise. It may not be over yet, for an app
+ * hears of a client that left after the client does: while the answer is as `data-while` says, it is asked for again.
+ */
 async function showAfter(form, shown) {
   const path = form.dataset.after;
   if (path === undefined) return;
-  await new Promise((done) => setTimeout(done, Number(form.dataset.wait ?? 400)));
+  const going = form.dataset.while && new RegExp(form.dataset.while);
+  const code = document.createElement("code");
   try {
-    const response = await fetch(path, { cache: "no-store" });
-    const code = document.createElement("code");
-    code.textContent = await response.text();
-    shown.after.append(`Then GET ${new URL(path, document.baseURI).pathname} said: `, code);
+    for (let look = 0; look < LOOKS; look += 1) {
+      await new Promise((done) => setTimeout(done, Number(form.dataset.wait ?? 400)));
+      const response = await fetch(path, { cache: "no-store" });
+      code.textContent = await response.text();
+      if (look === 0) shown.after.append(`Then GET ${new URL(path, document.baseURI).pathname} said: `, code);
+      if (!going?.test(code.textContent)) return;
+    }
   } catch {
     shown.after.textContent = "Then the server could not be reached.";
   }
