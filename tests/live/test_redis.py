@@ -20,6 +20,7 @@ import trustme
 from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError as Lost
 from coredis.exceptions import WrongTypeError
+from trio.testing import MockClock
 
 from tests.harness import Golden, free_port
 from tests.harness.redis_server import RedisServer, redis_server
@@ -472,6 +473,24 @@ async def test_over_tls_the_name_is_checked(tmp_path: Path) -> None:
             with pytest.raises(RedisAway, match="certificate verify failed"):
                 async with Redis(url, connect_timeout=SLOW, ssl_context=given, required=True):
                     pass
+
+
+async def test_a_real_redis_answers_while_the_clock_stands_still(mock_clock: MockClock) -> None:
+    """With `mock_clock` no timeout passes while a real Redis answers, and the test lets time pass by itself; with a
+    clock that jumps each of them would be over at once."""
+    mock_clock.rate = 1
+    async with redis_server() as server:
+        mock_clock.rate = 0
+        async with Redis(server.url, required=True) as redis:
+            began = trio.current_time()
+            assert await redis.execute("DEBUG", "SLEEP", 0.05) == b"OK"
+            assert trio.current_time() == began
+            mock_clock.jump(60)  # it is asked whether it is there
+            assert await redis.execute("PING") == b"PONG"
+            assert redis.up
+            mock_clock.autojump_threshold = 0
+            with pytest.raises(RedisAway, match="no answer"):
+                await redis.execute("DEBUG", "SLEEP", 0.05)
 
 
 async def test_a_socket_of_the_file_system() -> None:
