@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ from apps.tour.devtools import browsing
 from tests.harness import serving
 from tests.harness.serving import SocketServer
 from tests.harness.tools import require
-from trivet import HTML, App, Event, EventSink, EventStream
+from trivet import HTML, App, Event, EventSink, EventStream, HTTPError
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "events.md"
 
 NASTY = [
     "", " ", "\n", "a\nb\rc\r\nd\n\n", " leading", "data: x", ": no comment", "a\0b", "a\x0b\x0c\x85\u2028b",
@@ -80,6 +84,34 @@ async def test_an_event_source_reads_what_was_sent_comes_back_and_is_sent_away(s
         ["error", 0],
         ["error", 2],
     ]
+
+
+async def test_the_page_of_the_documentation_outlives_answers_that_are_no_stream() -> None:
+    """After a 503 its `EventSource` is closed for good; it opens another one, which goes on behind the last event."""
+    chromium, app, asked = require("chromium"), App(), list[str]()
+    (script,) = re.findall(r"^    let last = .*?^    listen\(\);$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    script = script.replace("2000 + 8000 * Math.random()", "10")
+
+    @app.get("/")
+    async def page() -> HTML:
+        start = "window.shown = []; const show = (text) => shown.push(text);"
+        return HTML(f"<!doctype html><meta charset=utf-8><link rel=icon href=data:,><script>{start}{script}</script>")
+
+    @app.get("/news")
+    async def news(after: str) -> EventStream:
+        asked.append(after)
+        if len(asked) in (1, 3):
+            raise HTTPError(503)
+
+        async def feed(sink: EventSink) -> None:
+            await sink.send(Event(f"number {len(asked)}", id=len(asked), retry=0.01))
+
+        return EventStream(feed)
+
+    async with serving("trivet", app) as client, browsing(chromium, str(client.base_url)) as tab:
+        await tab.wait_for("shown.length >= 2")
+        assert (await tab.evaluate("shown"))[:2] == ["number 2", "number 4"]
+    assert asked[:4] == ["", "", "", "2"]
 
 
 def _unified(data: Any) -> str:
