@@ -73,7 +73,9 @@ def provider_mode(provider: Any, user: Callable[..., Any] | None) -> Mode:
     """
     asked = f"\nIt is asked for here:\n{show(user)}" if user is not None else ""
     if not callable(provider):
-        name = repr(provider) if type(provider).__repr__ is not object.__repr__ else f"{type(provider).__name__}(...)"
+        name = repr(provider)
+        if " at 0x" in name:  # an address says nothing
+            name = f"{type(provider).__name__}(...)"
         raise RegistrationError(f"Depends({name}) is not a provider: it cannot be called.{asked}\n{_instead(provider)}")
     if ported := instead_of_provider(provider):
         raise RegistrationError(

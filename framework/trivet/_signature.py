@@ -186,8 +186,8 @@ def _body(parameter: Parameter, default: Any, *, marked: bool) -> BodyParam | Ra
 def _provided(parameter: Parameter) -> str:
     """The remedy for a type that only a provider gives, if the class says by which: `__provided_by__`."""
     annotation = bare(split_optional(parameter.annotation)[0])
-    by = getattr(class_of(annotation), "__provided_by__", None)
-    return by and f"A provider gives it:  {parameter.name}: Annotated[{spell(annotation)}, {by}]"
+    by = getattr(class_of(annotation), "__provided_by__", "")
+    return f"A provider gives it:  {parameter.name}: Annotated[{spell(annotation)}, {by}]" if by else ""
 
 
 def _check_default(parameter: Parameter) -> None:

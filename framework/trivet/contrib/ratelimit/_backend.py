@@ -27,8 +27,9 @@ class Backend(Protocol):
             now: seconds on Trio's clock, which is this process's own. A shared store has a clock of its own to use.
 
         Raises:
-            Exception: the store failed; the limit's `on_failure` decides, as it does if no `Decision` is returned. An
-                attribute `retry_after` of it, in seconds, is what clients are told who are refused for that.
+            Exception: the store failed, or has a bug, which the log tells apart; the limit's `on_failure` decides, as
+                it does if no `Decision` is returned. An attribute `retry_after` of it, in seconds, is what clients are
+                told who are refused for that.
 
         Cancellation: the request is going to be cancelled; whether the token is taken does not matter.
         """
