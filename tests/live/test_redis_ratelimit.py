@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import trio
-from coredis.exceptions import AuthorizationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +27,6 @@ from trivet.testing import TestClient
 
 pytestmark = pytest.mark.live
 
-HOW_TO = (Path(__file__).parents[2] / "docs" / "how-to" / "redis.md").read_text()
 
 QUOTAS = st.builds(
     Quota, st.just("q"), requests=st.integers(1, 1000), per=st.integers(1, 3600), burst=st.integers(1, 1000)
@@ -102,19 +100,6 @@ async def test_a_bucket_is_kept_until_it_is_full(server: RedisServer) -> None:
         assert (await RedisBuckets(redis).take("c", quota, 0.0)).remaining == 1
         for name in ("\ud800", "", "x" * 64, "ü\n"):
             assert (await buckets.take(name, quota, 0.0)).remaining == 1
-
-
-async def test_a_user_of_its_own_is_enough(server: RedisServer) -> None:
-    """What the documentation lets such a user do is all that is needed, and its prefix is all that it reaches."""
-    allowed = "on >secret ~shop:* ~ratelimit:* +@all -@admin -@dangerous"
-    assert allowed in HOW_TO
-    assert await server.ask(f"ACL SETUSER shop {allowed}") == b"+OK\r\n"
-    async with Redis(f"redis://shop:secret@127.0.0.1:{server.port}", required=True) as redis:
-        assert (await RedisBuckets(redis).take("k", Quota("q", requests=2, per=60, burst=2), 0.0)).remaining == 1
-        assert await redis.execute("SET", "shop:a", 1) == b"OK"
-        with pytest.raises(AuthorizationError):
-            await redis.execute("SET", "other:a", 1)
-        assert redis.up
 
 
 async def test_a_quota_of_any_size_can_be_kept(server: RedisServer) -> None:
