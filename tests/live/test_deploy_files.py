@@ -58,12 +58,17 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     changes = {"/srv/app/venv/bin/trivet": sys.executable, "WorkingDirectory=/srv/app": f"WorkingDirectory={DEPLOY}"}
     (tmp_path / "app.service").write_text(changed((DEPLOY / "app.service").read_text(), changes))
     (tmp_path / "app.socket").write_text((DEPLOY / "app.socket").read_text())
+    beside = tmp_path / "app.service.d" / "settings.conf"
+    beside.parent.mkdir()
+    beside.write_text((DEPLOY / "settings.conf").read_text())
     command = [program, "verify", "--man=no", "./app.socket", "./app.service"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
-    (tmp_path / "app.service").write_text((tmp_path / "app.service").read_text() + "TimeoutStop=60\n")
+    for file, wrong in [(tmp_path / "app.service", "TimeoutStop=60\n"), (beside, "LoadSecret=a:/b\n")]:
+        file.write_text(file.read_text() + wrong)
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "TimeoutStop" in done.stderr
+    assert "LoadSecret" in done.stderr
 
 
 def test_the_service_takes_the_socket_of_its_socket_unit() -> None:
