@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from typing import cast
 
 import trio
 
@@ -21,8 +22,11 @@ def main() -> int:
         trio.run(serve_alone, Settings.read(os.environ), (signal.SIGTERM, signal.SIGINT))
     except Exception as error:
         reason = error
-        while isinstance(reason, ExceptionGroup) and len(reason.exceptions) == 1:  # of the nurseries around
-            reason = reason.exceptions[0]
+        while isinstance(reason, ExceptionGroup):  # of the nurseries around
+            first, *others = cast("ExceptionGroup[Exception]", reason).exceptions
+            if others:
+                raise
+            reason = first
         if not isinstance(reason, (Unusable, Damaged)):
             raise
         print(f"mini_redis: {reason}", file=sys.stderr)  # noqa: T201

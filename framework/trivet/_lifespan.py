@@ -8,11 +8,14 @@ application that raises before it has answered has no lifespan and is served wit
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import traceback
 from collections.abc import AsyncGenerator, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import trio
 
@@ -21,6 +24,13 @@ from .asgi import EXTENSION, ASGIApp, Message, Receive, Scope, Send
 from .errors import HTTPError
 
 log = logging.getLogger("trivet")
+
+_TRIO: Final = Path(trio.__file__).parent
+_MACHINERY: Final = (
+    *(f"{directory}{os.sep}" for directory in (Path(__file__).parent, _TRIO, _TRIO.with_name("outcome"))),
+    contextlib.__file__,
+)
+"""Where the frames come from that lead to the user's code. `outcome` hands over what a thread has raised."""
 
 
 class MountedStartupFailed(RuntimeError):
@@ -64,12 +74,22 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -
 
 
 async def _failed(scope: Scope, send: Send, stage: Literal["startup", "shutdown"], error: Exception) -> None:
-    # What says itself that it is away, and for how long, has said all: the frames are the framework's and a library's.
-    away = isinstance(error, HTTPError) and hasattr(error, "retry_after")
-    text = in_one_line(error) if away else "".join(traceback.format_exception(error))
+    text = _report(error)
     if EXTENSION not in scope.get("extensions", {}):
         log.critical("the application failed in its %s\n%s", stage, text)
     await send({"type": f"lifespan.{stage}.failed", "message": text})
+
+
+def _report(error: Exception) -> str:
+    """`error` with its traceback from the first frame on that is the user's: a dozen of ours stand before it, and what
+    says that a port is taken is looked for among them."""
+    if isinstance(error, HTTPError) and hasattr(error, "retry_after"):
+        # What says itself that it is away, and for how long, has said all: no frame is of use.
+        return in_one_line(error)
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_MACHINERY):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
 
 
 @asynccontextmanager

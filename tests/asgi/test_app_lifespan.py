@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 import trio
 import trio.testing
 
 from tests.harness.cancelled import kept_cancellation
-from trivet import App, Request
+from trivet import App, Depends, Request
 from trivet.errors import RegistrationError
 from trivet.testing import LifespanFailed, TestClient
 
@@ -111,6 +113,40 @@ async def test_a_startup_failure_is_sent_with_its_traceback(link: bool, caplog: 
             raise AssertionError("unreachable")
     assert ("the application failed in its startup" in caplog.text) is not link
     assert ("no database" in caplog.text) is not link
+
+
+async def fails() -> None:
+    raise ConnectionRefusedError("no database")
+
+
+def fails_in_a_thread() -> None:
+    raise ConnectionRefusedError("no database")
+
+
+@pytest.mark.parametrize("provider", [fails, fails_in_a_thread])
+async def test_a_startup_failure_is_traced_from_the_users_code_on(provider: Callable[[], Any]) -> None:
+    """The frames before it are trivet's and Trio's, of which nothing can be learned; those within it stay. Where none
+    is the user's there are all."""
+    app = App()
+
+    @app.get("/")
+    async def index(it: Annotated[None, Depends(provider, scope="app")]) -> None: ...
+
+    with pytest.raises(LifespanFailed) as caught:
+        async with TestClient(app):
+            raise AssertionError("unreachable")
+    said = str(caught.value)
+    files = re.findall(r'File "(.*)", line', said)
+    assert [Path(file).name for file in files] == ["test_app_lifespan.py"], said
+    assert said.rstrip().endswith("ConnectionRefusedError: no database")
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[Any]:
+        yield 5
+
+    with pytest.raises(LifespanFailed, match=r"_life\.py"):
+        async with TestClient(App(lifespan=lifespan)):
+            raise AssertionError("unreachable")
 
 
 @pytest.mark.parametrize("state", [5, "text", ["a"]])

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.harness import namespaces
 from tests.harness.processes import free_port
 from tests.harness.tools import require
 from tests.live._deployed import DEPLOY, changed, eventually, listens
@@ -57,12 +58,17 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     changes = {"/srv/app/venv/bin/trivet": sys.executable, "WorkingDirectory=/srv/app": f"WorkingDirectory={DEPLOY}"}
     (tmp_path / "app.service").write_text(changed((DEPLOY / "app.service").read_text(), changes))
     (tmp_path / "app.socket").write_text((DEPLOY / "app.socket").read_text())
+    beside = tmp_path / "app.service.d" / "settings.conf"
+    beside.parent.mkdir()
+    beside.write_text((DEPLOY / "settings.conf").read_text())
     command = [program, "verify", "--man=no", "./app.socket", "./app.service"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
-    (tmp_path / "app.service").write_text((tmp_path / "app.service").read_text() + "TimeoutStop=60\n")
+    for file, wrong in [(tmp_path / "app.service", "TimeoutStop=60\n"), (beside, "LoadSecret=a:/b\n")]:
+        file.write_text(file.read_text() + wrong)
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "TimeoutStop" in done.stderr
+    assert "LoadSecret" in done.stderr
 
 
 def test_the_service_takes_the_socket_of_its_socket_unit() -> None:
@@ -144,17 +150,6 @@ def test_the_health_of_the_image_is_its_readiness() -> None:
     assert int(re.findall(r"timeout=(\d+)", code)[0]) < limit
 
 
-def namespaces() -> list[str]:
-    """What runs a command as the first process of a container, with a file system that cannot be written."""
-    require("unshare")
-    command = ["unshare", "--pid", "--mount", "--fork", "--kill-child=KILL"]
-    if os.geteuid():
-        command += ["--user", "--map-root-user"]
-    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this system lets nobody make namespaces")
-    return command
-
-
 def first_of(unshare: subprocess.Popen[Any]) -> int:
     """The id of the first process in the namespaces, as we see it."""
     path = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
@@ -168,9 +163,8 @@ class Container:
         user, _, group = only("USER").partition(":")
         drop = "" if os.geteuid() else f"setpriv --reuid {user} --regid {group} --clear-groups --no-new-privs "
         command = shlex.join([sys.executable, "-m", *json.loads(only("ENTRYPOINT")), *arguments])
-        prepare = "mount -o remount,bind,ro / && mount -t tmpfs tmpfs /tmp && ! touch / 2>/dev/null"
         self.process = subprocess.Popen(
-            [*namespaces(), "sh", "-c", f"{prepare} && exec {drop}{command}"],
+            [*namespaces.command(), "sh", "-c", f"{namespaces.PREPARE} && exec {drop}{command}"],
             cwd=DEPLOY,
             env={**os.environ, "PYTHONPATH": str(ROOT / "framework"), "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE,
@@ -199,6 +193,7 @@ def container(*arguments: str) -> Generator[Container]:
         it.process.communicate()
 
 
+@pytest.mark.namespaces
 def test_the_image_serves_as_the_first_process_and_drains() -> None:
     """Without root, on a file system that it cannot write; its health check finds it; SIGTERM ends it with status 0."""
     port = free_port()
@@ -220,11 +215,12 @@ def test_the_image_serves_as_the_first_process_and_drains() -> None:
     assert subprocess.run(check, capture_output=True, check=False).returncode != 0
 
 
+@pytest.mark.namespaces
 def test_a_first_process_can_be_stopped_before_it_serves(tmp_path: Path) -> None:
     """The kernel keeps a signal from it that it does not handle; so it does, while its application is imported too."""
     journal, slow = tmp_path / "journal", tmp_path / "slow"
     slow.touch()
-    command = [*namespaces(), sys.executable, "-m", "trivet", "run", "tests.live._journal_app:app"]
+    command = [*namespaces.command(), sys.executable, "-m", "trivet", "run", "tests.live._journal_app:app"]
     process = subprocess.Popen(
         [*command, "--bind", f"127.0.0.1:{free_port()}"],
         cwd=ROOT,

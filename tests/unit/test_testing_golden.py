@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import conftest
-from tests.harness import Golden, normalized, require
+from tests.harness import Golden, namespaces, normalized, require
 
 CASES = [
     ("plain", "plain\n"),
@@ -70,3 +70,15 @@ def test_a_skip_fails_the_run_under_ci(
     session: Any = SimpleNamespace(config=SimpleNamespace(pluginmanager=plugins), exitstatus=0)
     conftest.pytest_sessionfinish(session)
     assert session.exitstatus == status
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, True), (1, False)])
+def test_a_sandbox_that_forbids_namespaces_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, expected: bool
+) -> None:
+    """By trying; where there is nothing to try with, the test that needs it says what is missing."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert namespaces.allowed.__wrapped__()
+    (tmp_path / "unshare").write_text(f"#!/bin/sh\nexit {status}\n")
+    (tmp_path / "unshare").chmod(0o755)
+    assert namespaces.allowed.__wrapped__() is expected
