@@ -165,6 +165,109 @@ async def test_a_response_may_be_stricter(make: Make) -> None:
         assert (await client.get("/provider")).headers["cache-control"] == "no-cache"
 
 
+async def test_who_does_not_look_is_sent_nothing(make: Make, mock_clock: MockClock) -> None:
+    """A session that is due is not written for a handler that does not use it: its answer stays cacheable."""
+    sessions = make(idle=100)
+    app = site(sessions)
+
+    @app.get("/logo", dependencies=[Depends(sessions)])
+    async def logo() -> Response:
+        return Response("x", headers={"cache-control": "public, max-age=86400"})
+
+    async with TestClient(app) as client:
+        await client.post("/login/ann")
+        mock_clock.jump(50)
+        response = await client.get("/logo")
+        assert (cookies(response), response.headers["cache-control"]) == ([], "public, max-age=86400")
+        assert "vary" not in response.headers
+        assert len(cookies(await client.get("/"))) == 1
+
+
+SAID: list[tuple[list[str], str]] = [
+    ([], "private"),
+    (["public, max-age=60"], "private, max-age=60"),
+    (["Public"], "private"),
+    (["max-age=60", "S-MaxAge=600"], "private, max-age=60"),
+    (["no-cache"], "private, no-cache"),
+    (["private, max-age=60"], "private, max-age=60"),
+    (["Private, public"], "Private"),
+    (['private="x-name"'], 'private, private="x-name"'),
+    (["no-store"], "no-store"),
+    (["no-store, must-understand"], "no-store"),
+    ([" , "], "private"),
+]
+
+
+@pytest.mark.parametrize("by", ["response", "provider"])
+@pytest.mark.parametrize(("said", "goes_out"), SAID)
+async def test_no_shared_cache_may_keep_a_cookie(by: str, said: list[str], goes_out: str, make: Make) -> None:
+    """Whatever the response, or another provider, says: with a `Set-Cookie` of ours it is for this visitor only."""
+    app, sessions = App(), make()
+    fields = [*(("cache-control", each) for each in said), ("cdn-cache-control", "max-age=60")]
+
+    async def shared(request: Request) -> None:
+        for name, value in fields if by == "provider" else ():
+            request.response_headers.add(name, value)
+
+    @app.get("/", dependencies=[Depends(shared)])
+    async def show(session: Annotated[Session, Depends(sessions)]) -> Response:
+        response = Response("x")
+        for name, value in fields if by == "response" else ():
+            response.headers.add(name, value)
+        session["seen"] = True
+        return response
+
+    async with TestClient(app) as client:
+        response = await client.get("/")
+        assert len(cookies(response)) == 1
+        assert response.headers["cache-control"] == goes_out
+        assert "cdn-cache-control" not in response.headers
+
+
+async def test_no_shared_cache_may_keep_a_cookie_of_a_stream(make: Make, serve: Serve) -> None:
+    """Nor one that goes with a stream's head, or with an error whose page says how long it is good."""
+    app, sessions = App(), make()
+
+    @app.get("/stream")
+    async def stream(session: Annotated[Session, Depends(sessions)]) -> Stream:
+        async def feed(sink: Sink) -> None:
+            await sink.send(b"x")
+
+        session["seen"] = 1
+        return Stream(feed, headers={"cache-control": "public, max-age=60"})
+
+    @app.get("/error")
+    async def error(session: Annotated[Session, Depends(sessions)]) -> None:
+        session["seen"] = 2
+        await session.save()
+        raise HTTPError(404, headers={"cache-control": "public, max-age=60"})
+
+    async with serve(app) as client:
+        for path in ("/stream", "/error"):
+            response = await client.get(path)
+            assert len(cookies(response)) == 1
+            assert response.headers["cache-control"] == "private, max-age=60"
+
+
+async def test_a_stream_uses_the_session(make: Make, mock_clock: MockClock) -> None:
+    """It may look at it, though nobody has when its head goes out: a session that is due is written then."""
+    sessions = make(idle=100)
+    app = site(sessions)
+
+    @app.get("/stream", dependencies=[Depends(sessions)])
+    async def stream() -> Stream:
+        async def feed(sink: Sink) -> None:
+            await sink.send(b"x")
+
+        return Stream(feed)
+
+    async with TestClient(app) as client:
+        await client.post("/login/ann")
+        assert cookies(await client.get("/stream")) == []
+        mock_clock.jump(50)
+        assert len(cookies(await client.get("/stream"))) == 1
+
+
 async def test_a_request_that_fails_keeps_nothing_but_what_it_saved(make: Make) -> None:
     """An error is answered without a cookie; `save` writes what is there then, to go out with the error."""
     async with TestClient(site(make())) as client:
@@ -459,13 +562,14 @@ async def test_an_ended_session_does_not_come_back(autojump_clock: MockClock) ->
 
 
 async def test_it_is_over_when_nobody_uses_it(make: Make, mock_clock: MockClock) -> None:
-    """`idle` counts from the last use, to a tenth: each use that is a tenth later writes it anew."""
+    """`idle` counts from the last look, to a tenth: each that is a tenth later writes it anew."""
     async with TestClient(site(make(idle=100, lifetime=100_000))) as client:
         await client.post("/login/ann")
         value = client.cookies["session"]
         for seconds, written in [(5, False), (4, False), (2, True), (95, True), (95, True)]:
             mock_clock.jump(seconds)
-            response = await client.get("/untouched")
+            assert cookies(await client.get("/untouched")) == []
+            response = await client.get("/new")
             assert (len(cookies(response)) == 1) == written, seconds
             if written:
                 assert "Max-Age=100;" in cookies(response)[0]
@@ -543,9 +647,9 @@ async def test_a_secret_can_be_changed() -> None:
         await client.post("/login/ann")
         value = client.cookies["session"]
     async with TestClient(site(signed(secret=[SECRET, OLD]))) as client:
-        response = await client.get("/untouched", headers={"cookie": f"session={value}"})
+        response = await client.get("/new", headers={"cookie": f"session={value}"})
         renewed = client.cookies["session"]
-        assert cookies(await client.get("/untouched", headers={"cookie": f"session={renewed}"})) == []
+        assert cookies(await client.get("/new", headers={"cookie": f"session={renewed}"})) == []
     async with TestClient(site(signed())) as client:
         assert len(cookies(response)) == 1
         assert (await client.get("/", headers={"cookie": f"session={renewed}"})).json() == {"user": "ann"}

@@ -5,7 +5,8 @@ came later have left; before the head of a stream. A request that fails writes n
 left: it will not see the answer, and what it would do with half of it nobody knows.
 
 Who looks at a session makes the answer one for this visitor: `Vary: Cookie` and `Cache-Control: private` go along from
-then on, with an error too.
+then on, with an error too; the response may have a `Cache-Control` of its own. With a `Set-Cookie` it may not be a
+shared one: whoever got it from there would be this visitor. Who does not look uses nothing, and nothing is sent.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ class Visit(Generic[T]):
 
     async def _before_stream(self) -> None:
         if not self._sealed:
-            await self.write()
             self.touch()  # what the stream will look at, nobody knows
+            await self.write()
             self._sealed = HEAD_OUT
 
     # ---- what the session asks
@@ -166,7 +167,7 @@ class Visit(Generic[T]):
         if contents != self._kept:
             rules.contents.check(contents)
         elif found is not None and not self._rotates:
-            if not found.stale and not rules.span.is_due(found.record, now):
+            if not self._touched or not (found.stale or rules.span.is_due(found.record, now)):
                 return
             # Only its time is written, but as a whole: not over what another request has put in meanwhile.
             latest = await rules.keeper.find(found.value)
@@ -206,6 +207,7 @@ class Visit(Generic[T]):
     def _send(self, cookie: str) -> None:
         """Put our `Set-Cookie` into the response's head, in the place of one that we have put there before."""
         self._answer_is_private()
+        self._request._unshared = True
         headers = self._request.response_headers
         if self._sent is not None:
             others = [each for each in headers.getlist("set-cookie") if each != self._sent]
