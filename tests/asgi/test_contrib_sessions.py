@@ -558,6 +558,47 @@ async def test_an_ended_session_does_not_come_back(autojump_clock: MockClock) ->
         assert (await client.get("/", headers={"cookie": f"session={value}"})).json() == {}
 
 
+class Slow(MemoryStore):
+    """Takes a while for the next thing that it is to set."""
+
+    pause = 0.0
+
+    async def set(self, key: str, value: bytes, ttl: float, *, replace: bool = False) -> bool:
+        pause, self.pause = self.pause, 0.0
+        await trio.sleep(pause)
+        return await super().set(key, value, ttl, replace=replace)
+
+
+@pytest.mark.parametrize("overtaken", ["in the handler", "in the store"])
+@pytest.mark.parametrize("ends", ["/logout", "/login/bob"])
+async def test_an_ended_session_does_not_go_on_elsewhere(ends: str, overtaken: str, autojump_clock: MockClock) -> None:
+    """`rotate` in a request that another one has overtaken comes to nothing, even while it is being written."""
+    store = Slow()
+    sessions = stored(store=store, timeout=10)
+    app = site(sessions)
+    responses: list[httpx.Response] = []
+
+    @app.post("/slow")
+    async def slow(session: Annotated[Session, Depends(sessions)]) -> None:
+        session.rotate()
+        await trio.sleep(5 if overtaken == "in the handler" else 0)
+
+    async with TestClient(app) as client:
+
+        async def ask() -> None:
+            responses.append(await client.post("/slow"))
+
+        await client.post("/login/ann")
+        store.pause = 5.0 if overtaken == "in the store" else 0.0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(1)
+            await client.post(ends)
+            assert responses == []
+        assert (responses[0].status_code, cookies(responses[0])) == (204, [])
+        assert len(store) == (0 if ends == "/logout" else 1)
+
+
 # ---- time
 
 
@@ -861,9 +902,9 @@ class Broken:
         await self._fail()
         return await self.kept.set(key, value, ttl, replace=replace)
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str) -> bool:
         await self._fail()
-        await self.kept.delete(key)
+        return await self.kept.delete(key)
 
 
 @pytest.mark.parametrize("mode", ["raises", "hangs"])

@@ -38,8 +38,7 @@ async def test_what_is_kept_is_found_until_its_time_is_over(server: RedisServer)
         await trio.sleep(0.01)
         assert await store.get("k") is None
         assert await store.set("k", b"again", 5)
-        await store.delete("k")
-        await store.delete("k")
+        assert [await store.delete("k"), await store.delete("k")] == [True, False]
         assert await store.get("k") is None
         assert await redis.execute("DBSIZE") == 0
 

@@ -58,10 +58,13 @@ class RedisSessionStore:
         milliseconds = max(1, math.ceil(ttl * 1000))
         return await self._redis.execute("SET", self._prefix + key, value, "PX", milliseconds, *only) is not None
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str) -> bool:
         """Forget what is under `key`, if there is anything.
+
+        Returns:
+            Whether there was.
 
         Raises:
             RedisAway: Redis is away, or did not answer in time: it may be forgotten or not.
         """
-        await self._redis.execute("DEL", self._prefix + key)
+        return bool(await self._redis.execute("DEL", self._prefix + key))

@@ -50,8 +50,11 @@ class Keeper(Protocol):
         """
         ...
 
-    async def forget(self, value: str) -> None:
+    async def forget(self, value: str) -> bool:
         """Forget what this cookie stands for.
+
+        Returns:
+            Whether nobody else has done so before, as far as can be told.
 
         Raises:
             HTTPError: 503, the store does not answer.

@@ -64,9 +64,11 @@ class MemoryStore:
         self._bytes += len(value) + _OVERHEAD
         return True
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str) -> bool:
         """Forget what is under `key`; see `SessionStore.delete`. It does not wait."""
+        found = self._find(key) is not None
         self._forget(key)
+        return found
 
     def _find(self, key: str) -> bytes | None:
         found = self._kept.get(key)

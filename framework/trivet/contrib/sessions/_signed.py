@@ -58,5 +58,6 @@ class SignedCookies:
             )
         return signed
 
-    async def forget(self, value: str) -> None:
-        """There is nothing to be forgotten here."""
+    async def forget(self, value: str) -> bool:
+        """There is nothing to be forgotten here, nor does anybody know what has been."""
+        return True

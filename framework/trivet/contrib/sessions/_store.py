@@ -53,8 +53,12 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def delete(self, key: str) -> None:
+    async def delete(self, key: str) -> bool:
         """Forget what is under `key`, if there is anything.
+
+        Returns:
+            Whether there was: of two that delete the same one only. A session that another request has ended must not
+            go on under another identifier.
 
         Raises:
             Exception: the store failed; the request is answered with 503.

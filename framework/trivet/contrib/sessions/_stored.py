@@ -75,9 +75,9 @@ class StoredSessions:
         kept = await self._asked(partial(self._store.set, replace=value is not None), _key(identifier), data, ttl)
         return identifier if kept or value is None else None
 
-    async def forget(self, value: str) -> None:
+    async def forget(self, value: str) -> bool:
         """Delete it from the store."""
-        await self._asked(self._store.delete, _key(value))
+        return await self._asked(self._store.delete, _key(value))
 
     async def _asked(self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """What the store answers, in time.

@@ -186,13 +186,15 @@ class Visit(Generic[T]):
         rules = self._rules
         ttl = rules.span.left(record, now)
         value = await rules.keeper.keep(record, ttl, None if found is None or self._rotates else found.value)
+        if found is not None and self._rotates and value is not None and not await rules.keeper.forget(found.value):
+            # The other way round, a failure in between would leave the user with nothing. Of the new one nobody knows
+            # the identifier yet.
+            await rules.keeper.forget(value)
+            value = None
         if value is None:
             # Ended by another request, that of a logout say, while this one was under way: it must stay so.
             log.debug("a session was ended by another request: changes are dropped")
             return
-        if found is not None and self._rotates:
-            # The other way round, a failure in between would leave the user with nothing.
-            await rules.keeper.forget(found.value)
         self._rotates = False
         self._found = Found(value, record)
         self._send(rules.cookie.set(value, ttl, secure=self._secure))
