@@ -17,8 +17,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.harness import Serve
 from trivet import App, Depends, EventSink, EventStream, File, HTTPError, Request, Response, Sink, Stream, WebSocket
 from trivet.contrib.sessions import MemoryStore, Session, SessionError, Sessions, SessionStore, TypedSession
-from trivet.contrib.sessions._record import Record
+from trivet.contrib.sessions._record import Record, decoded
 from trivet.contrib.sessions._signed import SignedCookies
+from trivet.contrib.sessions._stored import _key
 from trivet.testing import TestClient
 
 SECRET = "x" * 32
@@ -559,14 +560,21 @@ async def test_an_ended_session_does_not_come_back(autojump_clock: MockClock) ->
 
 
 class Slow(MemoryStore):
-    """Takes a while for the next thing that it is to set."""
+    """Takes a while for the next thing that it is to write."""
 
     pause = 0.0
 
-    async def set(self, key: str, value: bytes, ttl: float, *, replace: bool = False) -> bool:
+    async def _wait(self) -> None:
         pause, self.pause = self.pause, 0.0
         await trio.sleep(pause)
+
+    async def set(self, key: str, value: bytes, ttl: float, *, replace: bool = False) -> bool:
+        await self._wait()
         return await super().set(key, value, ttl, replace=replace)
+
+    async def compare_and_set(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        await self._wait()
+        return await super().compare_and_set(key, expected, value, ttl)
 
 
 @pytest.mark.parametrize("overtaken", ["in the handler", "in the store"])
@@ -621,27 +629,60 @@ async def test_it_is_over_when_nobody_uses_it(make: Make, mock_clock: MockClock)
         assert late == {}
 
 
-async def test_a_look_does_not_undo_what_another_request_has_put_in(autojump_clock: MockClock) -> None:
-    """One that only writes the time anew, and began before a change, writes it beside that change."""
-    sessions = stored(idle=100)
+@pytest.mark.parametrize("overtaken", ["in the handler", "in the store"])
+async def test_a_look_does_not_undo_what_another_request_has_done(overtaken: str, autojump_clock: MockClock) -> None:
+    """One that only writes the time anew, and was overtaken by a change or an end, writes nothing, and says nothing."""
+    store = Slow()
+    sessions = stored(store=store, timeout=10, idle=100)
     app = site(sessions)
+    responses: list[httpx.Response] = []
 
     @app.get("/slow")
-    async def slow(session: Annotated[Session, Depends(sessions)]) -> Stream:
-        async def feed(sink: Sink) -> None:
-            await sink.send(session["user"].encode())
-
-        await trio.sleep(5)
-        return Stream(feed)
+    async def slow(session: Annotated[Session, Depends(sessions)]) -> str:
+        await trio.sleep(5 if overtaken == "in the handler" else 0)
+        user: str = session["user"]
+        return user
 
     async with TestClient(app) as client:
+
+        async def ask() -> None:
+            responses.append(await client.get("/slow"))
+
         await client.post("/login/ann")
-        await trio.sleep(50)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.get, "/slow")
-            await trio.sleep(1)
-            await client.post("/set/colour/blue")
-        assert (await client.get("/")).json() == {"user": "ann", "colour": "blue"}
+        for path, left in [("/set/colour/blue", {"user": "ann", "colour": "blue"}), ("/logout", {})]:
+            await trio.sleep(50)
+            store.pause = 5.0 if overtaken == "in the store" else 0.0
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await trio.sleep(1)
+                assert len(cookies(await client.post(path))) == 1
+            overtook = responses.pop()
+            assert (overtook.text, cookies(overtook)) == ("ann", [])
+            assert (await client.get("/")).json() == left
+
+
+async def test_a_look_keeps_what_came_as_it_was(mock_clock: MockClock) -> None:
+    """Only its time is new: neither is the order of a set nor are the defaults of new fields written by it."""
+    store = MemoryStore()
+    sessions = stored(Cart, store=store, idle=100)
+    now = int(trio.current_time())
+    contents = msgspec.msgpack.encode({"tags": ["c", "b", "a"]})
+    identifier = "x" * 43
+    await store.set(_key(identifier), Record(now, now, contents).encoded(), 100)
+    app = App()
+
+    @app.get("/")
+    async def show(session: Annotated[TypedSession[Cart], Depends(sessions)]) -> int:
+        return len(session.data.tags)
+
+    async with TestClient(app) as client:
+        for _ in range(3):
+            mock_clock.jump(60)
+            response = await client.get("/", headers={"cookie": f"session={identifier}"})
+            assert (response.json(), len(cookies(response))) == (3, 1)
+    kept = decoded(await store.get(_key(identifier)) or b"")
+    assert kept is not None
+    assert (kept.began, kept.used, kept.contents) == (now, now + 180, contents)
 
 
 async def test_it_is_over_after_its_lifetime(make: Make, mock_clock: MockClock) -> None:
@@ -901,6 +942,10 @@ class Broken:
     async def set(self, key: str, value: bytes, ttl: float, *, replace: bool = False) -> bool:
         await self._fail()
         return await self.kept.set(key, value, ttl, replace=replace)
+
+    async def compare_and_set(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        await self._fail()
+        return await self.kept.compare_and_set(key, expected, value, ttl)
 
     async def delete(self, key: str) -> bool:
         await self._fail()

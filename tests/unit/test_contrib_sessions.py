@@ -53,6 +53,21 @@ async def test_a_deleted_session_is_not_replaced() -> None:
     assert (await store.get("a"), len(store), store._bytes) == (None, 0, 0)
 
 
+async def test_only_what_is_still_there_is_exchanged(mock_clock: MockClock) -> None:
+    """`compare_and_set` writes, and counts the time anew, over the very bytes that are expected, and over nothing."""
+    store = MemoryStore()
+    assert not await store.compare_and_set("a", b"1", b"2", 10)
+    await store.set("a", b"1", 10)
+    assert not await store.compare_and_set("a", b"2", b"3", 20)
+    mock_clock.jump(5)
+    assert await store.compare_and_set("a", b"1", b"2", 10)
+    mock_clock.jump(9)
+    assert await store.get("a") == b"2"
+    mock_clock.jump(1)
+    assert not await store.compare_and_set("a", b"2", b"3", 10)
+    assert (await store.get("a"), store._bytes) == (None, 0)
+
+
 async def test_the_least_recently_used_goes_first() -> None:
     """When there is no room, who was not used for longest is forgotten: a use is a `get` or a `set`."""
     store = MemoryStore(max_sessions=3)
@@ -87,7 +102,7 @@ async def test_what_is_over_makes_room_as_others_come(mock_clock: MockClock) -> 
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["get", "set", "replace", "delete", "wait"]),
+        st.sampled_from(["get", "set", "replace", "exchange", "delete", "wait"]),
         st.sampled_from("abcd"),
         st.integers(1, 3),
     ),
@@ -112,6 +127,12 @@ def test_the_memory_is_a_table_with_times(steps: list[tuple[str, str, int]]) -> 
                 assert await store.delete(key) == (plain.pop(key, None) is not None)
             elif step == "wait":
                 clock.jump(size)
+            elif step == "exchange":
+                found = plain.get(key, (0, b"x"))[1]
+                assert not await store.compare_and_set(key, found + b"x", value, size)
+                assert await store.compare_and_set(key, found, value, size) == (key in plain)
+                if key in plain:
+                    plain[key] = now + size, value
             else:
                 replaces = step == "replace"
                 kept = not replaces or key in plain

@@ -75,6 +75,13 @@ class StoredSessions:
         kept = await self._asked(partial(self._store.set, replace=value is not None), _key(identifier), data, ttl)
         return identifier if kept or value is None else None
 
+    async def extend(self, found: Found, record: Record, ttl: float) -> str | None:
+        """Put its new time into the store, unless what is there is another one by now."""
+        kept = await self._asked(
+            self._store.compare_and_set, _key(found.value), found.record.encoded(), record.encoded(), ttl
+        )
+        return found.value if kept else None
+
     async def forget(self, value: str) -> bool:
         """Delete it from the store."""
         return await self._asked(self._store.delete, _key(value))

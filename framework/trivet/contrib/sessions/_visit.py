@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from trivet import Request
@@ -169,11 +169,8 @@ class Visit(Generic[T]):
         elif found is not None and not self._rotates:
             if not self._touched or not (found.stale or rules.span.is_due(found.record, now)):
                 return
-            # Only its time is written, but as a whole: not over what another request has put in meanwhile.
-            latest = await rules.keeper.find(found.value)
-            if latest is None:
-                return
-            record = Record(began, int(now), latest.record.contents)
+            await self._extend(found, now)
+            return
         await self._keep(record, now, found)
         self._kept = contents
 
@@ -198,6 +195,14 @@ class Visit(Generic[T]):
         self._rotates = False
         self._found = Found(value, record)
         self._send(rules.cookie.set(value, ttl, secure=self._secure))
+
+    async def _extend(self, found: Found, now: float) -> None:
+        record = replace(found.record, used=int(now))  # and the bytes that came, which it is told by
+        ttl = self._rules.span.left(record, now)
+        value = await self._rules.keeper.extend(found, record, ttl)
+        if value is not None:
+            self._found = Found(value, record)
+            self._send(self._rules.cookie.set(value, ttl, secure=self._secure))
 
     def _answer_is_private(self) -> None:
         if not self._private:
