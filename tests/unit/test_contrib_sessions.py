@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from string import ascii_letters, digits
 from typing import Any
 
@@ -350,6 +351,33 @@ def test_what_cannot_be_kept_says_where_it_is(golden: Golden) -> None:
     with pytest.raises(TypeError) as wrong:
         Session()[7] = 7  # type: ignore[index]
     golden("contrib/sessions_unkept", "\n\n".join([*said, str(wrong.value)]))
+
+
+def test_a_store_that_does_not_say_what_it_did_is_told(golden: Golden) -> None:
+    """Else a login would come to nothing without a word: a method that returns nothing is an error, by its name."""
+
+    class Silent(MemoryStore):
+        async def set(self, *args: Any, **options: Any) -> None:  # type: ignore[override]
+            await super().set(*args, **options)
+
+        async def compare_and_set(self, *args: Any) -> None:  # type: ignore[override]
+            await super().compare_and_set(*args)
+
+        async def delete(self, key: str) -> None:  # type: ignore[override]
+            await super().delete(key)
+
+    store: Any = Silent()
+    keeper, record = StoredSessions(store, 100, 1), Record(1, 2, b"")
+    said: list[str] = []
+    for call in (
+        partial(keeper.keep, record, 10.0, None),
+        partial(keeper.extend, Found("x" * 43, record), record, 10.0),
+        partial(keeper.forget, "x" * 43),
+    ):
+        with pytest.raises(SessionError) as caught:
+            trio.run(call)
+        said.append(str(caught.value))
+    golden("contrib/sessions_store_silent", "\n\n".join(said))
 
 
 class Defaults(msgspec.Struct):
