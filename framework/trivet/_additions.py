@@ -14,6 +14,8 @@ from .asgi import RawHeaders
 
 _ADDING_UP: Final = frozenset({b"set-cookie", b"vary", b"link", b"server-timing"})
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})  # the response's own business, and the server's
+_SHARING: Final = frozenset({b"public", b"s-maxage", b"must-understand"})
+"""What opens a shared cache, the last one by undoing `no-store` (RFC 9111 section 5.2.2.3)."""
 
 Before: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -27,6 +29,10 @@ class Additions:
     """Made when a provider, or whoever, wants to add to the response."""
 
     _before_stream: list[Before] | None = None
+
+    _unshared = False
+    """Whether what was added is for this visitor only, so that no shared cache may keep the response, whatever it says
+    itself: `Set-Cookie` keeps none from that (RFC 9111 section 7.3)."""
 
     @property
     def response_headers(self) -> MutableHeaders:
@@ -67,4 +73,18 @@ class Additions:
         if own is None:
             return headers
         taken = {name for name, _ in headers} - _ADDING_UP | _FRAMING
-        return [*headers, *((name, value) for name, value in own.raw if name not in taken)]
+        together = [*headers, *((name, value) for name, value in own.raw if name not in taken)]
+        return _for_one(together) if self._unshared else together
+
+
+def _for_one(headers: RawHeaders) -> RawHeaders:
+    """The headers, but for what lets a shared cache keep the response; for how long the visitor's own may, stays.
+
+    Fields for certain caches only, as `CDN-Cache-Control`, would count more there (RFC 9213 section 2.2).
+    """
+    said = b",".join(value for name, value in headers if name == b"cache-control").split(b",")
+    directives = [each for each in map(bytes.strip, said) if each and each.partition(b"=")[0].lower() not in _SHARING]
+    if not any(each.lower() in (b"private", b"no-store") for each in directives):
+        directives.insert(0, b"private")
+    others = [each for each in headers if not each[0].endswith(b"cache-control") and each[0] != b"surrogate-control"]
+    return [*others, (b"cache-control", b", ".join(directives))]

@@ -5,7 +5,9 @@ A browser lets any page open a WebSocket to any server, sends the cookies along,
 rule; it knows no scopes and no statuses.
 
 The same origin is told by host and port, as gorilla/websocket and coder/websocket do: behind a proxy that ends TLS the
-scheme that we see is not the one that the page has. A client that sends no `Origin` is no browser, and may lie anyway.
+scheme that we see is not the one that the page has. That it is one of the web's is asked for all the same: what has
+another, an extension of the browser say, chose what stands after it, and is let in by name only. A client that sends no
+`Origin` is no browser, and may lie anyway.
 """
 
 from __future__ import annotations
@@ -99,10 +101,16 @@ def may_open(origin: str | None, host: str | None, allowed: frozenset[str] | Non
 
     Args:
         origin: the field `Origin` of the handshake; `None`: there is none.
-        host: its field `Host`.
+        host: its field `Host`, in which some write the usual port as well.
         allowed: the option; `None`: any.
     """
     if origin is None or allowed is None:
         return True
     origin = origin.lower()
-    return origin in allowed or (host is not None and origin.partition("://")[2] == host.lower() != "")
+    if origin in allowed:
+        return True
+    scheme, _, place = origin.partition("://")
+    if host is None or scheme not in _DEFAULT_PORTS:
+        return False
+    host = host.lower()
+    return place != "" and place in (host, host.removesuffix(f":{_DEFAULT_PORTS[scheme]}"))

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.harness import Golden, Serve
-from trivet import App, Depends, Request, WebSocket
+from trivet import App, Depends, Request, Router, WebSocket
 from trivet._describe import description_of
 from trivet.contrib.csrf import CrossOriginProtection
 from trivet.errors import RegistrationError
-from trivet.testing import TestClient
+from trivet.testing import TestClient, WebSocketRefused
 
 OTHER = "https://other.example"
 TRUSTED = "https://admin.example.com"
@@ -46,6 +46,10 @@ SENT: list[tuple[str, dict[str, str], bool]] = [
     ("POST", {"origin": ""}, False),
     ("POST", {"origin": "https://here.example:8443"}, False),
     ("POST", {"origin": "https://here.example.other.example"}, False),
+    ("POST", {"origin": "https://here.example", "host": "here.example:443"}, True),
+    ("POST", {"origin": "http://here.example", "host": "here.example:443"}, False),
+    ("POST", {"origin": "https://here.example", "host": "here.example:8443"}, False),
+    ("POST", {"origin": "evil://here.example"}, False),
     ("POST", {"origin": "https://here.example, https://other.example"}, False),
     ("GET", {"sec-fetch-site": "cross-site"}, True),
     ("HEAD", {"sec-fetch-site": "cross-site"}, True),
@@ -102,11 +106,46 @@ async def test_the_host_is_the_one_that_trusted_proxies_saw() -> None:
             assert (await client.post("/", headers=headers)).status_code == status
 
 
-async def test_a_websocket_is_the_option_origins_business() -> None:
-    """A handshake is a GET."""
-    headers = {"origin": OTHER, "sec-fetch-site": "cross-site"}
-    async with TestClient(site()) as client, client.websocket("/socket", headers=headers) as ws:
-        assert await ws.receive() == "x"
+async def test_a_mounted_application_needs_its_own() -> None:
+    """A router is part of the application that mounts it; another `App` is not, and has dependencies of its own."""
+    app = site()
+    mounted: list[App | Router] = [Router(), App(), App(dependencies=[Depends(CrossOriginProtection())])]
+    for number, each in enumerate(mounted):
+
+        @each.post("/")
+        async def handler() -> str:
+            return "done"
+
+        app.mount(f"/{number}", each)
+    async with TestClient(app) as client:
+        answers = [await client.post(f"/{number}/", headers={"sec-fetch-site": "cross-site"}) for number in range(3)]
+        assert [answer.status_code for answer in answers] == [403, 200, 403]
+
+
+async def test_a_websocket_is_the_option_origins_business(serve: Serve) -> None:
+    """A handshake is a GET, which passes; who is refused by `origins` is refused all the same."""
+    app = site()
+
+    @app.websocket("/ours")
+    async def ours(ws: WebSocket) -> None:
+        await ws.send("ours")
+
+    async with serve(app) as client:
+        here = f"http://{client.base_url.netloc.decode()}"
+        other = {"origin": OTHER, "sec-fetch-site": "cross-site"}
+        for path, headers, said in [
+            ("/socket", other, "x"),
+            ("/ours", {"origin": here, "sec-fetch-site": "same-origin"}, "ours"),
+            ("/ours", {"origin": here}, "ours"),
+            ("/ours", {}, "ours"),
+        ]:
+            async with client.websocket(path, headers=headers) as ws:
+                assert await ws.receive() == said
+        for headers in (other, {"origin": OTHER}):
+            with pytest.raises(WebSocketRefused) as refused:
+                async with client.websocket("/ours", headers=headers):
+                    raise AssertionError("it was accepted")
+            assert refused.value.status == 403
 
 
 def test_it_describes_itself() -> None:

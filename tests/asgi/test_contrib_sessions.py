@@ -17,8 +17,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.harness import Serve
 from trivet import App, Depends, EventSink, EventStream, File, HTTPError, Request, Response, Sink, Stream, WebSocket
 from trivet.contrib.sessions import MemoryStore, Session, SessionError, Sessions, SessionStore, TypedSession
-from trivet.contrib.sessions._record import Record
+from trivet.contrib.sessions._record import Record, decoded
 from trivet.contrib.sessions._signed import SignedCookies
+from trivet.contrib.sessions._stored import _key
 from trivet.testing import TestClient
 
 SECRET = "x" * 32
@@ -163,6 +164,109 @@ async def test_a_response_may_be_stricter(make: Make) -> None:
         assert response.headers["cache-control"] == "no-store"
         assert response.headers.get_list("vary") == ["Accept", "Cookie"]
         assert (await client.get("/provider")).headers["cache-control"] == "no-cache"
+
+
+async def test_who_does_not_look_is_sent_nothing(make: Make, mock_clock: MockClock) -> None:
+    """A session that is due is not written for a handler that does not use it: its answer stays cacheable."""
+    sessions = make(idle=100)
+    app = site(sessions)
+
+    @app.get("/logo", dependencies=[Depends(sessions)])
+    async def logo() -> Response:
+        return Response("x", headers={"cache-control": "public, max-age=86400"})
+
+    async with TestClient(app) as client:
+        await client.post("/login/ann")
+        mock_clock.jump(50)
+        response = await client.get("/logo")
+        assert (cookies(response), response.headers["cache-control"]) == ([], "public, max-age=86400")
+        assert "vary" not in response.headers
+        assert len(cookies(await client.get("/"))) == 1
+
+
+SAID: list[tuple[list[str], str]] = [
+    ([], "private"),
+    (["public, max-age=60"], "private, max-age=60"),
+    (["Public"], "private"),
+    (["max-age=60", "S-MaxAge=600"], "private, max-age=60"),
+    (["no-cache"], "private, no-cache"),
+    (["private, max-age=60"], "private, max-age=60"),
+    (["Private, public"], "Private"),
+    (['private="x-name"'], 'private, private="x-name"'),
+    (["no-store"], "no-store"),
+    (["no-store, must-understand"], "no-store"),
+    ([" , "], "private"),
+]
+
+
+@pytest.mark.parametrize("by", ["response", "provider"])
+@pytest.mark.parametrize(("said", "goes_out"), SAID)
+async def test_no_shared_cache_may_keep_a_cookie(by: str, said: list[str], goes_out: str, make: Make) -> None:
+    """Whatever the response, or another provider, says: with a `Set-Cookie` of ours it is for this visitor only."""
+    app, sessions = App(), make()
+    fields = [*(("cache-control", each) for each in said), ("cdn-cache-control", "max-age=60")]
+
+    async def shared(request: Request) -> None:
+        for name, value in fields if by == "provider" else ():
+            request.response_headers.add(name, value)
+
+    @app.get("/", dependencies=[Depends(shared)])
+    async def show(session: Annotated[Session, Depends(sessions)]) -> Response:
+        response = Response("x")
+        for name, value in fields if by == "response" else ():
+            response.headers.add(name, value)
+        session["seen"] = True
+        return response
+
+    async with TestClient(app) as client:
+        response = await client.get("/")
+        assert len(cookies(response)) == 1
+        assert response.headers["cache-control"] == goes_out
+        assert "cdn-cache-control" not in response.headers
+
+
+async def test_no_shared_cache_may_keep_a_cookie_of_a_stream(make: Make, serve: Serve) -> None:
+    """Nor one that goes with a stream's head, or with an error whose page says how long it is good."""
+    app, sessions = App(), make()
+
+    @app.get("/stream")
+    async def stream(session: Annotated[Session, Depends(sessions)]) -> Stream:
+        async def feed(sink: Sink) -> None:
+            await sink.send(b"x")
+
+        session["seen"] = 1
+        return Stream(feed, headers={"cache-control": "public, max-age=60"})
+
+    @app.get("/error")
+    async def error(session: Annotated[Session, Depends(sessions)]) -> None:
+        session["seen"] = 2
+        await session.save()
+        raise HTTPError(404, headers={"cache-control": "public, max-age=60"})
+
+    async with serve(app) as client:
+        for path in ("/stream", "/error"):
+            response = await client.get(path)
+            assert len(cookies(response)) == 1
+            assert response.headers["cache-control"] == "private, max-age=60"
+
+
+async def test_a_stream_uses_the_session(make: Make, mock_clock: MockClock) -> None:
+    """It may look at it, though nobody has when its head goes out: a session that is due is written then."""
+    sessions = make(idle=100)
+    app = site(sessions)
+
+    @app.get("/stream", dependencies=[Depends(sessions)])
+    async def stream() -> Stream:
+        async def feed(sink: Sink) -> None:
+            await sink.send(b"x")
+
+        return Stream(feed)
+
+    async with TestClient(app) as client:
+        await client.post("/login/ann")
+        assert cookies(await client.get("/stream")) == []
+        mock_clock.jump(50)
+        assert len(cookies(await client.get("/stream"))) == 1
 
 
 async def test_a_request_that_fails_keeps_nothing_but_what_it_saved(make: Make) -> None:
@@ -455,17 +559,66 @@ async def test_an_ended_session_does_not_come_back(autojump_clock: MockClock) ->
         assert (await client.get("/", headers={"cookie": f"session={value}"})).json() == {}
 
 
+class Slow(MemoryStore):
+    """Takes a while for the next thing that it is to write."""
+
+    pause = 0.0
+
+    async def _wait(self) -> None:
+        pause, self.pause = self.pause, 0.0
+        await trio.sleep(pause)
+
+    async def set(self, key: str, value: bytes, ttl: float, *, replace: bool = False) -> bool:
+        await self._wait()
+        return await super().set(key, value, ttl, replace=replace)
+
+    async def compare_and_set(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        await self._wait()
+        return await super().compare_and_set(key, expected, value, ttl)
+
+
+@pytest.mark.parametrize("overtaken", ["in the handler", "in the store"])
+@pytest.mark.parametrize("ends", ["/logout", "/login/bob"])
+async def test_an_ended_session_does_not_go_on_elsewhere(ends: str, overtaken: str, autojump_clock: MockClock) -> None:
+    """`rotate` in a request that another one has overtaken comes to nothing, even while it is being written."""
+    store = Slow()
+    sessions = stored(store=store, timeout=10)
+    app = site(sessions)
+    responses: list[httpx.Response] = []
+
+    @app.post("/slow")
+    async def slow(session: Annotated[Session, Depends(sessions)]) -> None:
+        session.rotate()
+        await trio.sleep(5 if overtaken == "in the handler" else 0)
+
+    async with TestClient(app) as client:
+
+        async def ask() -> None:
+            responses.append(await client.post("/slow"))
+
+        await client.post("/login/ann")
+        store.pause = 5.0 if overtaken == "in the store" else 0.0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(1)
+            await client.post(ends)
+            assert responses == []
+        assert (responses[0].status_code, cookies(responses[0])) == (204, [])
+        assert len(store) == (0 if ends == "/logout" else 1)
+
+
 # ---- time
 
 
 async def test_it_is_over_when_nobody_uses_it(make: Make, mock_clock: MockClock) -> None:
-    """`idle` counts from the last use, to a tenth: each use that is a tenth later writes it anew."""
+    """`idle` counts from the last look, to a tenth: each that is a tenth later writes it anew."""
     async with TestClient(site(make(idle=100, lifetime=100_000))) as client:
         await client.post("/login/ann")
         value = client.cookies["session"]
         for seconds, written in [(5, False), (4, False), (2, True), (95, True), (95, True)]:
             mock_clock.jump(seconds)
-            response = await client.get("/untouched")
+            assert cookies(await client.get("/untouched")) == []
+            response = await client.get("/new")
             assert (len(cookies(response)) == 1) == written, seconds
             if written:
                 assert "Max-Age=100;" in cookies(response)[0]
@@ -476,27 +629,60 @@ async def test_it_is_over_when_nobody_uses_it(make: Make, mock_clock: MockClock)
         assert late == {}
 
 
-async def test_a_look_does_not_undo_what_another_request_has_put_in(autojump_clock: MockClock) -> None:
-    """One that only writes the time anew, and began before a change, writes it beside that change."""
-    sessions = stored(idle=100)
+@pytest.mark.parametrize("overtaken", ["in the handler", "in the store"])
+async def test_a_look_does_not_undo_what_another_request_has_done(overtaken: str, autojump_clock: MockClock) -> None:
+    """One that only writes the time anew, and was overtaken by a change or an end, writes nothing, and says nothing."""
+    store = Slow()
+    sessions = stored(store=store, timeout=10, idle=100)
     app = site(sessions)
+    responses: list[httpx.Response] = []
 
     @app.get("/slow")
-    async def slow(session: Annotated[Session, Depends(sessions)]) -> Stream:
-        async def feed(sink: Sink) -> None:
-            await sink.send(session["user"].encode())
-
-        await trio.sleep(5)
-        return Stream(feed)
+    async def slow(session: Annotated[Session, Depends(sessions)]) -> str:
+        await trio.sleep(5 if overtaken == "in the handler" else 0)
+        user: str = session["user"]
+        return user
 
     async with TestClient(app) as client:
+
+        async def ask() -> None:
+            responses.append(await client.get("/slow"))
+
         await client.post("/login/ann")
-        await trio.sleep(50)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.get, "/slow")
-            await trio.sleep(1)
-            await client.post("/set/colour/blue")
-        assert (await client.get("/")).json() == {"user": "ann", "colour": "blue"}
+        for path, left in [("/set/colour/blue", {"user": "ann", "colour": "blue"}), ("/logout", {})]:
+            await trio.sleep(50)
+            store.pause = 5.0 if overtaken == "in the store" else 0.0
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await trio.sleep(1)
+                assert len(cookies(await client.post(path))) == 1
+            overtook = responses.pop()
+            assert (overtook.text, cookies(overtook)) == ("ann", [])
+            assert (await client.get("/")).json() == left
+
+
+async def test_a_look_keeps_what_came_as_it_was(mock_clock: MockClock) -> None:
+    """Only its time is new: neither is the order of a set nor are the defaults of new fields written by it."""
+    store = MemoryStore()
+    sessions = stored(Cart, store=store, idle=100)
+    now = int(trio.current_time())
+    contents = msgspec.msgpack.encode({"tags": ["c", "b", "a"]})
+    identifier = "x" * 43
+    await store.set(_key(identifier), Record(now, now, contents).encoded(), 100)
+    app = App()
+
+    @app.get("/")
+    async def show(session: Annotated[TypedSession[Cart], Depends(sessions)]) -> int:
+        return len(session.data.tags)
+
+    async with TestClient(app) as client:
+        for _ in range(3):
+            mock_clock.jump(60)
+            response = await client.get("/", headers={"cookie": f"session={identifier}"})
+            assert (response.json(), len(cookies(response))) == (3, 1)
+    kept = decoded(await store.get(_key(identifier)) or b"")
+    assert kept is not None
+    assert (kept.began, kept.used, kept.contents) == (now, now + 180, contents)
 
 
 async def test_it_is_over_after_its_lifetime(make: Make, mock_clock: MockClock) -> None:
@@ -543,9 +729,9 @@ async def test_a_secret_can_be_changed() -> None:
         await client.post("/login/ann")
         value = client.cookies["session"]
     async with TestClient(site(signed(secret=[SECRET, OLD]))) as client:
-        response = await client.get("/untouched", headers={"cookie": f"session={value}"})
+        response = await client.get("/new", headers={"cookie": f"session={value}"})
         renewed = client.cookies["session"]
-        assert cookies(await client.get("/untouched", headers={"cookie": f"session={renewed}"})) == []
+        assert cookies(await client.get("/new", headers={"cookie": f"session={renewed}"})) == []
     async with TestClient(site(signed())) as client:
         assert len(cookies(response)) == 1
         assert (await client.get("/", headers={"cookie": f"session={renewed}"})).json() == {"user": "ann"}
@@ -757,9 +943,13 @@ class Broken:
         await self._fail()
         return await self.kept.set(key, value, ttl, replace=replace)
 
-    async def delete(self, key: str) -> None:
+    async def compare_and_set(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
         await self._fail()
-        await self.kept.delete(key)
+        return await self.kept.compare_and_set(key, expected, value, ttl)
+
+    async def delete(self, key: str) -> bool:
+        await self._fail()
+        return await self.kept.delete(key)
 
 
 @pytest.mark.parametrize("mode", ["raises", "hangs"])

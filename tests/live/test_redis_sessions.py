@@ -38,8 +38,7 @@ async def test_what_is_kept_is_found_until_its_time_is_over(server: RedisServer)
         await trio.sleep(0.01)
         assert await store.get("k") is None
         assert await store.set("k", b"again", 5)
-        await store.delete("k")
-        await store.delete("k")
+        assert [await store.delete("k"), await store.delete("k")] == [True, False]
         assert await store.get("k") is None
         assert await redis.execute("DBSIZE") == 0
 
@@ -55,12 +54,32 @@ async def test_a_session_that_was_ended_does_not_come_back(server: RedisServer) 
         assert await store.get("k") == b"2"
 
 
+async def test_only_what_is_still_there_is_exchanged(server: RedisServer) -> None:
+    """`compare_and_set` writes over the very bytes that are expected, and over nothing; the time counts anew."""
+    everything = bytes(range(256)) + b"\r\n$-1\r\n"
+    async with connecting(server) as redis:
+        store = RedisSessionStore(redis, prefix="s:")
+        assert not await store.compare_and_set("k", b"", b"1", 5)
+        assert await store.set("k", everything, 5)
+        for other in (b"", everything[:-1], everything + b"\0"):
+            assert not await store.compare_and_set("k", other, b"1", 5)
+        assert await store.get("k") == everything
+        assert await store.compare_and_set("k", everything, everything[::-1], 100)
+        assert await store.get("k") == everything[::-1]
+        assert 90_000 < await redis.execute("PTTL", "s:k") <= 100_000
+
+
 async def test_a_store_that_is_away_says_so(server: RedisServer) -> None:
     """It raises, and does not take nobody's session for none."""
     async with connecting(server) as redis:
         store = RedisSessionStore(redis)
         server.kill()
-        for call in (store.get("k"), store.set("k", b"", 5), store.delete("k")):
+        for call in (
+            store.get("k"),
+            store.set("k", b"", 5),
+            store.compare_and_set("k", b"", b"", 5),
+            store.delete("k"),
+        ):
             with pytest.raises(RedisAway):
                 await call
 

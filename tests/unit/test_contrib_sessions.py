@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from string import ascii_letters, digits
 from typing import Any
 
@@ -48,10 +49,24 @@ async def test_a_deleted_session_is_not_replaced() -> None:
     """`replace` brings back nothing that another request has deleted; to delete what is not there is no error."""
     store = MemoryStore()
     await store.set("a", b"1", 10)
-    await store.delete("a")
-    await store.delete("a")
+    assert [await store.delete("a"), await store.delete("a")] == [True, False]
     assert not await store.set("a", b"2", 10, replace=True)
     assert (await store.get("a"), len(store), store._bytes) == (None, 0, 0)
+
+
+async def test_only_what_is_still_there_is_exchanged(mock_clock: MockClock) -> None:
+    """`compare_and_set` writes, and counts the time anew, over the very bytes that are expected, and over nothing."""
+    store = MemoryStore()
+    assert not await store.compare_and_set("a", b"1", b"2", 10)
+    await store.set("a", b"1", 10)
+    assert not await store.compare_and_set("a", b"2", b"3", 20)
+    mock_clock.jump(5)
+    assert await store.compare_and_set("a", b"1", b"2", 10)
+    mock_clock.jump(9)
+    assert await store.get("a") == b"2"
+    mock_clock.jump(1)
+    assert not await store.compare_and_set("a", b"2", b"3", 10)
+    assert (await store.get("a"), store._bytes) == (None, 0)
 
 
 async def test_the_least_recently_used_goes_first() -> None:
@@ -88,7 +103,7 @@ async def test_what_is_over_makes_room_as_others_come(mock_clock: MockClock) -> 
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["get", "set", "replace", "delete", "wait"]),
+        st.sampled_from(["get", "set", "replace", "exchange", "delete", "wait"]),
         st.sampled_from("abcd"),
         st.integers(1, 3),
     ),
@@ -110,10 +125,15 @@ def test_the_memory_is_a_table_with_times(steps: list[tuple[str, str, int]]) -> 
             if step == "get":
                 assert await store.get(key) == plain.get(key, (0, None))[1]
             elif step == "delete":
-                await store.delete(key)
-                plain.pop(key, None)
+                assert await store.delete(key) == (plain.pop(key, None) is not None)
             elif step == "wait":
                 clock.jump(size)
+            elif step == "exchange":
+                found = plain.get(key, (0, b"x"))[1]
+                assert not await store.compare_and_set(key, found + b"x", value, size)
+                assert await store.compare_and_set(key, found, value, size) == (key in plain)
+                if key in plain:
+                    plain[key] = now + size, value
             else:
                 replaces = step == "replace"
                 kept = not replaces or key in plain
@@ -331,6 +351,33 @@ def test_what_cannot_be_kept_says_where_it_is(golden: Golden) -> None:
     with pytest.raises(TypeError) as wrong:
         Session()[7] = 7  # type: ignore[index]
     golden("contrib/sessions_unkept", "\n\n".join([*said, str(wrong.value)]))
+
+
+def test_a_store_that_does_not_say_what_it_did_is_told(golden: Golden) -> None:
+    """Else a login would come to nothing without a word: a method that returns nothing is an error, by its name."""
+
+    class Silent(MemoryStore):
+        async def set(self, *args: Any, **options: Any) -> None:  # type: ignore[override]
+            await super().set(*args, **options)
+
+        async def compare_and_set(self, *args: Any) -> None:  # type: ignore[override]
+            await super().compare_and_set(*args)
+
+        async def delete(self, key: str) -> None:  # type: ignore[override]
+            await super().delete(key)
+
+    store: Any = Silent()
+    keeper, record = StoredSessions(store, 100, 1), Record(1, 2, b"")
+    said: list[str] = []
+    for call in (
+        partial(keeper.keep, record, 10.0, None),
+        partial(keeper.extend, Found("x" * 43, record), record, 10.0),
+        partial(keeper.forget, "x" * 43),
+    ):
+        with pytest.raises(SessionError) as caught:
+            trio.run(call)
+        said.append(str(caught.value))
+    golden("contrib/sessions_store_silent", "\n\n".join(said))
 
 
 class Defaults(msgspec.Struct):

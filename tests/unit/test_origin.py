@@ -48,6 +48,43 @@ def test_what_no_browser_sends_is_refused(written: object) -> None:
         checked_origins([written])
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "same"),
+    [
+        ("https://a.example", "a.example", True),
+        ("http://a.example", "a.example", True),
+        ("HTTPS://A.example", "a.EXAMPLE", True),
+        ("https://a.example", "a.example:443", True),
+        ("http://a.example", "a.example:80", True),
+        ("https://a.example", "a.example:80", False),
+        ("http://a.example", "a.example:443", False),
+        ("https://a.example:8443", "a.example:8443", True),
+        ("https://a.example:8443", "a.example", False),
+        ("https://a.example", "a.example:8443", False),
+        ("https://[::1]", "[::1]:443", True),
+        ("https://[::1]", "[::1]", True),
+        ("https://[::1]", "[::1:443]", False),
+        ("https://b.example", "a.example:443", False),
+        ("evil://a.example", "a.example", False),
+        ("evil://a.example", "a.example:443", False),
+        ("chrome-extension://abcdef", "abcdef", False),
+        ("chrome-extension://known", "a.example", True),
+        ("null", "null", False),
+        ("null", "", False),
+        ("a.example", "a.example", False),
+        ("://a.example", "a.example", False),
+        ("", "", False),
+        ("https://", "", False),
+        ("https://", ":443", False),
+        ("https://a.example", None, False),
+        (None, "a.example", True),
+    ],
+)
+def test_the_same_origin_is_told_by_host_and_port(origin: str | None, host: str | None, same: bool) -> None:
+    """The usual port may be written; a scheme that is not the web's is nobody's host."""
+    assert may_open(origin, host, checked_origins(["chrome-extension://known"])) == same
+
+
 @given(st.from_regex(r"[a-z]{1,5}://[a-z0-9.\[\]:*@/ -]{0,12}(:[0-9]{0,5})?", fullmatch=True))
 def test_what_is_taken_is_taken_as_it_is_the_next_time(written: str) -> None:
     """Whatever is written: refused, or an origin that is its own canonical form."""

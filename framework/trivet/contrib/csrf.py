@@ -34,7 +34,10 @@ _DETAIL: Final = "This request was made by a page of another site."
 class CrossOriginProtection:
     """A provider that answers with 403 to what a page of another origin has a browser ask for.
 
-    `App(dependencies=[Depends(CrossOriginProtection())])` is for all routes; a router or a route may have it instead.
+    `App(dependencies=[Depends(CrossOriginProtection())])` is for all routes of this application and of the routers that
+    it mounts; a router or a route may have it instead. Another application that is mounted has dependencies of its own,
+    and needs it as well: `admin = App(dependencies=[...])`. What is no `App` has to bring its own.
+
     Who is no browser sends neither field, is not meant, and passes: it has no cookies but its own.
 
     Args:

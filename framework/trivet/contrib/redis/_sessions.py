@@ -1,14 +1,24 @@
 """`RedisSessionStore`: what `trivet.contrib.sessions` keeps on the server, in Redis, where all workers find it.
 
-This file owns the names of the keys. Each method is one command, which Redis carries out as a whole.
+This file owns the names of the keys. Each method is one command or one script, which Redis carries out as a whole.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from ._checks import check_store
 from ._redis import Redis
+from ._script import Script
+
+_COMPARE_AND_SET: Final = Script("""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+    return 0
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+""")
 
 
 class RedisSessionStore:
@@ -55,13 +65,33 @@ class RedisSessionStore:
             coredis.exceptions.RedisError: it refused, for want of memory for example.
         """
         only = ("XX",) if replace else ()
-        milliseconds = max(1, math.ceil(ttl * 1000))
-        return await self._redis.execute("SET", self._prefix + key, value, "PX", milliseconds, *only) is not None
+        return await self._redis.execute("SET", self._prefix + key, value, "PX", _milliseconds(ttl), *only) is not None
 
-    async def delete(self, key: str) -> None:
+    async def compare_and_set(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        """Keep `value` under `key` for `ttl` seconds if what is there is `expected`.
+
+        Returns:
+            Whether it is kept.
+
+        Raises:
+            RedisAway: Redis is away, or did not answer in time: it may be kept or not.
+            coredis.exceptions.RedisError: it refused, for want of memory for example.
+        """
+        return bool(
+            await self._redis.run(_COMPARE_AND_SET, [self._prefix + key], [expected, value, _milliseconds(ttl)])
+        )
+
+    async def delete(self, key: str) -> bool:
         """Forget what is under `key`, if there is anything.
+
+        Returns:
+            Whether there was.
 
         Raises:
             RedisAway: Redis is away, or did not answer in time: it may be forgotten or not.
         """
-        await self._redis.execute("DEL", self._prefix + key)
+        return bool(await self._redis.execute("DEL", self._prefix + key))
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, math.ceil(seconds * 1000))

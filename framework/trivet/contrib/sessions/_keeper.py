@@ -50,8 +50,28 @@ class Keeper(Protocol):
         """
         ...
 
-    async def forget(self, value: str) -> None:
+    async def extend(self, found: Found, record: Record, ttl: float) -> str | None:
+        """Keep it for longer: its contents are what they were.
+
+        Args:
+            found: as it came with the request.
+            record: the same, used now.
+            ttl: seconds.
+
+        Returns:
+            The cookie's value from now on; `None`: another request has written it since, which counts as well, or
+            ended it.
+
+        Raises:
+            HTTPError: 503, the store does not answer.
+        """
+        ...
+
+    async def forget(self, value: str) -> bool:
         """Forget what this cookie stands for.
+
+        Returns:
+            Whether nobody else has done so before, as far as can be told.
 
         Raises:
             HTTPError: 503, the store does not answer.

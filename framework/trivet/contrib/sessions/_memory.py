@@ -58,15 +58,21 @@ class MemoryStore:
         """Keep `value` under `key`; see `SessionStore.set`. It does not wait."""
         if replace and self._find(key) is None:
             return False
-        self._forget(key)
-        self._make_room(len(value) + _OVERHEAD)
-        self._kept[key] = trio.current_time() + ttl, value
-        self._bytes += len(value) + _OVERHEAD
+        self._put(key, value, ttl)
         return True
 
-    async def delete(self, key: str) -> None:
+    async def compare_and_set(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        """Keep `value` if what is there is `expected`; see `SessionStore.compare_and_set`. It does not wait."""
+        if self._find(key) != expected:
+            return False
+        self._put(key, value, ttl)
+        return True
+
+    async def delete(self, key: str) -> bool:
         """Forget what is under `key`; see `SessionStore.delete`. It does not wait."""
+        found = self._find(key) is not None
         self._forget(key)
+        return found
 
     def _find(self, key: str) -> bytes | None:
         found = self._kept.get(key)
@@ -76,6 +82,12 @@ class MemoryStore:
             self._forget(key)
             return None
         return found[1]
+
+    def _put(self, key: str, value: bytes, ttl: float) -> None:
+        self._forget(key)
+        self._make_room(len(value) + _OVERHEAD)
+        self._kept[key] = trio.current_time() + ttl, value
+        self._bytes += len(value) + _OVERHEAD
 
     def _forget(self, key: str) -> None:
         found = self._kept.pop(key, None)

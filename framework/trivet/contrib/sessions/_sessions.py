@@ -39,7 +39,8 @@ class Sessions:
             first one signs: to change the secret, put the new one before the old, which can go after `lifetime`.
         store: keeps sessions on the server, and a random identifier in the cookie.
         name: of the cookie, without the prefix that it has over TLS.
-        idle: seconds after its last use at which a session is over, give or take a tenth; `None`: never for that.
+        idle: seconds after a request looked at it last at which a session is over, or up to a tenth earlier; `None`:
+            never for that.
         lifetime: seconds after which it is over, however it is used, since it began or `rotate` was called.
         persistent: whether the browser keeps the cookie when it is closed.
         secure: send the cookie over TLS only, and with a prefix; `None`: if the request came over TLS, as far as the

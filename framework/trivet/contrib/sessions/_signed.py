@@ -58,5 +58,10 @@ class SignedCookies:
             )
         return signed
 
-    async def forget(self, value: str) -> None:
-        """There is nothing to be forgotten here."""
+    async def extend(self, found: Found, record: Record, ttl: float) -> str:
+        """The cookie's value; what other requests have written meanwhile only the browser knows."""
+        return await self.keep(record, ttl, found.value)
+
+    async def forget(self, value: str) -> bool:
+        """There is nothing to be forgotten here, nor does anybody know what has been."""
+        return True

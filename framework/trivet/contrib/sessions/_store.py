@@ -12,9 +12,9 @@ class SessionStore(Protocol):
     """Keeps bytes under a key, for so long. `MemoryStore` keeps them in this process; one behind several workers shares
     them.
 
-    Each method is one step: no other call for the same key comes in between. In Redis each is one command. One that has
-    to be connected first has an attribute `connected`: a provider, which each application that has the sessions enters
-    with the scope `"app"`.
+    Each method is one step: no other call for the same key comes in between. In Redis each is one command, or one
+    script. One that has to be connected first has an attribute `connected`: a provider, which each application that has
+    the sessions enters with the scope `"app"`.
 
     What a method raises is answered with 503; an attribute `retry_after` of it, in seconds, is what clients are told.
     """
@@ -53,8 +53,34 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def delete(self, key: str) -> None:
+    async def compare_and_set(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        """Keep `value` under `key`, and count its time anew, if what is there is still `expected`.
+
+        A session that was only looked at is kept for longer by this: what another request has put in meanwhile, or
+        ended, stays so. In SQL it is `UPDATE ... WHERE key = :key AND value = :expected`.
+
+        Args:
+            key: as above.
+            expected: what `get` gave.
+            value: as of `set`.
+            ttl: as of `set`.
+
+        Returns:
+            Whether it is kept.
+
+        Raises:
+            Exception: the store failed; the request is answered with 503.
+
+        Cancellation: it is kept or not, as a whole.
+        """
+        ...
+
+    async def delete(self, key: str) -> bool:
         """Forget what is under `key`, if there is anything.
+
+        Returns:
+            Whether there was: of two that delete the same one only. A session that another request has ended must not
+            go on under another identifier.
 
         Raises:
             Exception: the store failed; the request is answered with 503.

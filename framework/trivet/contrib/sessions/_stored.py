@@ -36,6 +36,12 @@ _BYTES: Final = 32
 
 _AWAY: Final = "Sessions cannot be reached now."
 
+_RETURNED: Final = {
+    "set": "Return True, or False if replace is asked for and there is nothing.",
+    "compare_and_set": "Return True, or False if what is there is not what was expected.",
+    "delete": "Return True, or False if there was nothing:  return cursor.rowcount > 0",
+}
+
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 
 
@@ -72,12 +78,35 @@ class StoredSessions:
                 f"    sessions = Sessions(store=..., max_bytes={1 << len(data).bit_length()})"
             )
         identifier = secrets.token_urlsafe(_BYTES) if value is None else value
-        kept = await self._asked(partial(self._store.set, replace=value is not None), _key(identifier), data, ttl)
+        set_ = partial(self._store.set, replace=value is not None)
+        kept = self._told("set", await self._asked(set_, _key(identifier), data, ttl))
         return identifier if kept or value is None else None
 
-    async def forget(self, value: str) -> None:
+    async def extend(self, found: Found, record: Record, ttl: float) -> str | None:
+        """Put its new time into the store, unless what is there is another one by now."""
+        kept = await self._asked(
+            self._store.compare_and_set, _key(found.value), found.record.encoded(), record.encoded(), ttl
+        )
+        return found.value if self._told("compare_and_set", kept) else None
+
+    async def forget(self, value: str) -> bool:
         """Delete it from the store."""
-        await self._asked(self._store.delete, _key(value))
+        return self._told("delete", await self._asked(self._store.delete, _key(value)))
+
+    def _told(self, method: str, answer: object) -> bool:
+        """What one of the store's methods has returned: without it, changes would be dropped without a word.
+
+        Raises:
+            SessionError: nothing.
+        """
+        if answer is None:
+            raise SessionError(
+                f"{type(self._store).__name__}.{method} returned None, and so does not say "
+                f"{'whether there was anything' if method == 'delete' else 'whether it is kept'}: a session that "
+                "another request has ended must stay so.\n"
+                f"{_RETURNED[method]}"
+            )
+        return bool(answer)
 
     async def _asked(self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """What the store answers, in time.

@@ -5,14 +5,15 @@ came later have left; before the head of a stream. A request that fails writes n
 left: it will not see the answer, and what it would do with half of it nobody knows.
 
 Who looks at a session makes the answer one for this visitor: `Vary: Cookie` and `Cache-Control: private` go along from
-then on, with an error too.
+then on, with an error too; the response may have a `Cache-Control` of its own. With a `Set-Cookie` it may not be a
+shared one: whoever got it from there would be this visitor. Who does not look uses nothing, and nothing is sent.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from trivet import Request
@@ -109,8 +110,8 @@ class Visit(Generic[T]):
 
     async def _before_stream(self) -> None:
         if not self._sealed:
-            await self.write()
             self.touch()  # what the stream will look at, nobody knows
+            await self.write()
             self._sealed = HEAD_OUT
 
     # ---- what the session asks
@@ -166,13 +167,10 @@ class Visit(Generic[T]):
         if contents != self._kept:
             rules.contents.check(contents)
         elif found is not None and not self._rotates:
-            if not found.stale and not rules.span.is_due(found.record, now):
+            if not self._touched or not (found.stale or rules.span.is_due(found.record, now)):
                 return
-            # Only its time is written, but as a whole: not over what another request has put in meanwhile.
-            latest = await rules.keeper.find(found.value)
-            if latest is None:
-                return
-            record = Record(began, int(now), latest.record.contents)
+            await self._extend(found, now)
+            return
         await self._keep(record, now, found)
         self._kept = contents
 
@@ -185,16 +183,26 @@ class Visit(Generic[T]):
         rules = self._rules
         ttl = rules.span.left(record, now)
         value = await rules.keeper.keep(record, ttl, None if found is None or self._rotates else found.value)
+        if found is not None and self._rotates and value is not None and not await rules.keeper.forget(found.value):
+            # The other way round, a failure in between would leave the user with nothing. Of the new one nobody knows
+            # the identifier yet.
+            await rules.keeper.forget(value)
+            value = None
         if value is None:
             # Ended by another request, that of a logout say, while this one was under way: it must stay so.
             log.debug("a session was ended by another request: changes are dropped")
             return
-        if found is not None and self._rotates:
-            # The other way round, a failure in between would leave the user with nothing.
-            await rules.keeper.forget(found.value)
         self._rotates = False
         self._found = Found(value, record)
         self._send(rules.cookie.set(value, ttl, secure=self._secure))
+
+    async def _extend(self, found: Found, now: float) -> None:
+        record = replace(found.record, used=int(now))  # and the bytes that came, which it is told by
+        ttl = self._rules.span.left(record, now)
+        value = await self._rules.keeper.extend(found, record, ttl)
+        if value is not None:
+            self._found = Found(value, record)
+            self._send(self._rules.cookie.set(value, ttl, secure=self._secure))
 
     def _answer_is_private(self) -> None:
         if not self._private:
@@ -206,6 +214,7 @@ class Visit(Generic[T]):
     def _send(self, cookie: str) -> None:
         """Put our `Set-Cookie` into the response's head, in the place of one that we have put there before."""
         self._answer_is_private()
+        self._request._unshared = True
         headers = self._request.response_headers
         if self._sent is not None:
             others = [each for each in headers.getlist("set-cookie") if each != self._sent]
