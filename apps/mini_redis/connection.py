@@ -115,10 +115,10 @@ class Connection:
                         await self._rest(data, sent)
                 else:
                     await self._answer(batch, at, replies)
+            if session.closing:
+                return
             if requests.error is not None:
                 await self._send(b"-ERR Protocol error: %b\r\n" % requests.error.encode("latin-1"))
-                return
-            if session.closing:
                 return
             last, turn = turn, next(turns)
             if turn - last > CROWD:
