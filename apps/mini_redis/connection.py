@@ -25,6 +25,7 @@ from .engine import Engine
 from .outbox import Outbox
 from .persistence import Journal
 from .protocol import Bounds, Requests
+from .replies import error
 from .session import Session
 from .settings import Settings
 
@@ -118,7 +119,7 @@ class Connection:
             if session.closing:
                 return
             if requests.error is not None:
-                await self._send(b"-ERR Protocol error: %b\r\n" % requests.error.encode("latin-1"))
+                await self._send(error(b"ERR Protocol error: %b" % requests.error.encode("latin-1")))
                 return
             last, turn = turn, next(turns)
             if turn - last > CROWD:

@@ -230,6 +230,16 @@ async def test_clients_are_listed_and_killed() -> None:
             await a.ask("PING")
 
 
+async def test_no_name_of_a_command_forges_a_client() -> None:
+    """One that is none is not in CLIENT LIST, where a line end in it would begin a client that is not there."""
+    async with site() as s, s.client() as a, s.client() as b:
+        await a.send([b"zz\nid=99 cmd=fake"])
+        assert isinstance(await a.read(), Error)
+        listed = await b.ask("CLIENT LIST")
+        assert [line.split(b" cmd=")[1].split()[0] for line in listed.splitlines()] == [b"NULL", b"NULL"]
+        assert b"id=99" not in listed
+
+
 async def test_a_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is queued for EXEC is memory that nobody else would count; one that is refused changes nothing."""
     monkeypatch.setattr("apps.mini_redis.dispatch.TRANSACTION", 1000)
