@@ -79,6 +79,10 @@ class Connection:
             pass  # it has gone, which is its right
         finally:
             self._sock.close()
+            # A task that is cancelled leaves a cycle of its frames and the exception, in which this is.
+            self._requests.forget()
+            if self._outbox is not None:
+                self._outbox.forget()
 
     def drain(self) -> None:
         """End it between two requests: what has been read is answered, and nothing more is read."""

@@ -75,6 +75,10 @@ class Outbox:
             self._sent.set()
             self._sent = trio.Event()
 
+    def forget(self) -> None:
+        """Give up what waits, and its memory: nobody is there to read it."""
+        self._parts.clear()
+
     def _put(self, data: bytes) -> None:
         self._parts.append(data)
         self._size += len(data)

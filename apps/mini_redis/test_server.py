@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import struct
+import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -228,6 +231,38 @@ async def test_clients_are_listed_and_killed() -> None:
         assert await a.ask(f"CLIENT KILL ID {me} SKIPME no") == 1
         with pytest.raises((EOFError, trio.BrokenResourceError)):
             await a.ask("PING")
+
+
+@pytest.mark.parametrize("last", ["*2\r\n$3\r\nGET\r\n$1000\r\nabc", "SUBSCRIBE news\r\n*1\r\n$9\r\nabc", "QUIT\r\n", "*x\r\n"])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_what_a_connection_held_goes_with_it(monkeypatch: pytest.MonkeyPatch, last: str, reset: bool) -> None:
+    """However it ends, and without the garbage collector: it may hold a request of 128 MB that is not yet whole.
+
+    Of one that was cancelled Trio leaves a cycle, and it is what it held that goes.
+    """
+    held: list[weakref.ref[Connection]] = []
+
+    class Watched(Connection):
+        def __init__(self, engine: Engine, sock: socket.socket, settings: Settings, journal: Journal | None) -> None:
+            super().__init__(engine, sock, settings, journal)
+            held.append(weakref.ref(self))
+
+    monkeypatch.setattr("apps.mini_redis.server.Connection", Watched)
+    async with site() as s:
+        gc.disable()
+        try:
+            async with s.client() as client:
+                await client.ask("PING")
+                await client.stream.send_all(last.encode())
+                await wait_all_tasks_blocked(0.01)
+                if reset:
+                    client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await until(lambda: not s.server.connections)
+            await wait_all_tasks_blocked(0.01)
+            (connection,) = (each() for each in held)
+            assert connection is None or ("SUBSCRIBE" in last and not connection._requests.begun)
+        finally:
+            gc.enable()
 
 
 async def test_no_name_of_a_command_forges_a_client() -> None:
