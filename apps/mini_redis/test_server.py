@@ -189,6 +189,23 @@ async def test_a_slow_subscriber_costs_the_others_nothing(slow: Any) -> None:
         assert (await listener.read())[2] == b"last"
 
 
+@pytest.mark.parametrize("slow", ["disconnect", "drop"])
+async def test_a_message_larger_than_may_wait_comes(slow: Any) -> None:
+    """To who reads: nothing else waits for him. A second one while the first does is one too many."""
+    async with site(replace(HERE, slow=slow, outbox=1000)) as s, s.client() as listener, s.client() as speaker:
+        await listener.ask("SUBSCRIBE news")
+        big = b"x" * 2_000_000
+        for _ in range(2):
+            await speaker.send([b"PUBLISH", b"news", big])
+            assert await speaker.read() == 1
+            assert await listener.read() == [b"message", b"news", big]
+        counted = s.server.engine.counted
+        assert (counted.cut_off, counted.dropped) == (0, 0)
+        await speaker.send(*[[b"PUBLISH", b"news", big[:1500]]] * 2)  # one read, in which nothing is sent
+        heard = [await speaker.read() for _ in range(2)]
+        assert (counted.cut_off, counted.dropped, heard[0]) == ((1, 0, 1) if slow == "disconnect" else (0, 1, 1))
+
+
 async def test_who_finds_no_place_waits_for_one() -> None:
     """It is not turned away: it is in the kernel's queue until somebody leaves."""
     async with site(replace(HERE, connections=1)) as s, s.client() as second_in_line:
