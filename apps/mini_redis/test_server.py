@@ -302,6 +302,26 @@ async def test_a_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         assert await client.ask("MULTI", "SET a 1", "EXEC") == [b"OK"]
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [["MGET big big"], ["KEYS *"], ["SCAN 0 COUNT 99"], ["MULTI", "GET big", "GET big", "SET done 1", "EXEC"]],
+    ids=["mget", "keys", "scan", "exec"],
+)
+async def test_a_reply_is_bounded(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    """A small request could ask for many large values; of a transaction that has run, it is their replies only."""
+    monkeypatch.setattr("apps.mini_redis.replies.LARGEST", 1000)
+    async with site() as s, s.client() as client:
+        await client.ask(f"SET big {'x' * 900}", f"SET {'a' * 600} 1", f"SET {'b' * 600} 1")
+        reply = await client.ask(*asked)
+        if asked[-1] == "EXEC":
+            big, reply, done = reply
+            assert (len(big), done, await client.ask("GET done")) == (900, b"OK", b"1")
+        assert isinstance(reply, Error)
+        assert reply == b"ERR the reply would be larger than 1000 bytes; ask for less at a time"
+        assert len(await client.ask("GET big")) == 900
+        assert await client.ask("MGET big done", "KEYS a*", "DBSIZE") in (3, 4)
+
+
 async def test_keys_expire_though_nobody_looks() -> None:
     """One task waits for the next end, and is woken for one that is earlier."""
     async with site() as s, s.client() as client:
