@@ -106,8 +106,9 @@ def mset(session: Session, words: list[bytes]) -> bytes:
     """MSET key value..."""
     if len(words) % 2 == 0:
         raise CommandError(wrong_arity(b"mset"))
-    for key, value in zip(words[1::2], words[2::2], strict=True):
-        session.store.put(key, value)
+    with session.engine.together():
+        for key, value in zip(words[1::2], words[2::2], strict=True):
+            session.store.put(key, value)
     return OK
 
 

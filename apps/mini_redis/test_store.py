@@ -289,6 +289,42 @@ def test_what_is_cut_off_a_log_is_said(tmp_path: Path, caplog: pytest.LogCapture
     assert caplog.messages == [f"the log {path} was torn: cut off its last {torn} bytes, from byte {len(whole)} on"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["MSET a 8 b 9", "DEL a b", "UNLINK a b", "FLUSHALL", "FLUSHDB", "MULTI;MSET a 8 b 9;DEL a b;FLUSHALL;SET a 5;EXEC"],
+)
+def test_a_command_is_in_the_log_as_a_whole(command: str) -> None:
+    """Or not at all, however many keys it changes: behind every line at which a log may be torn."""
+    engine, session = _engine()
+    log = Log()
+    engine.record_to(log)
+    _run(session, "MSET a 1 b 2", "SELECT 1", "SET c 3", "SELECT 0")
+    whole, before = log.take(), _values(engine)
+    _run(session, *command.split(";"))
+    states: list[list[dict[bytes, bytes]]] = []
+    for line in [b"", *log.take().splitlines(keepends=True)]:
+        whole += line
+        again, reading = _engine()
+        execute(reading, Reader().feed(whole), 0, [])
+        if _values(again) not in states:
+            states.append(_values(again))
+    assert states == [before, _values(engine)]
+    assert Reader().feed(whole)
+    assert log.position == len(whole)
+
+
+def test_one_change_is_no_transaction_in_the_log() -> None:
+    """Two lines of every log would say nothing."""
+    log = Log()
+    with log.together():
+        log.record(0, (b"DEL", b"a"))
+    assert log.take() == written([b"SELECT", b"0"]) + written([b"DEL", b"a"])
+
+
+def _values(engine: Engine) -> list[dict[bytes, bytes]]:
+    return [dict(store.values) for store in engine.stores]
+
+
 def test_what_expired_stays_expired(tmp_path: Path) -> None:
     """Also when it is set again afterwards, and what was over while nobody ran is gone."""
     path = tmp_path / "log"
