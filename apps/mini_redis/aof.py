@@ -32,20 +32,18 @@ class Log:
         position: bytes recorded since the start, taken or not.
     """
 
-    __slots__ = ("_begun", "_database", "_together", "pending", "position")
+    __slots__ = ("_changes", "_database", "_together", "pending", "position")
 
     def __init__(self) -> None:
         self.pending: list[bytes] = []
         self.position = 0
         self._database = -1
         self._together = False
-        self._begun = False
+        self._changes = 0
 
     def record(self, database: int, words: tuple[bytes, ...]) -> None:
         """Note a change."""
-        if self._together and not self._begun:
-            self._begun = True
-            self._add(b"MULTI")
+        self._changes += 1
         if database != self._database:
             self._database = database
             self._add(b"SELECT", b"%d" % database)
@@ -53,14 +51,21 @@ class Log:
 
     @contextmanager
     def together(self) -> Generator[None]:
-        """Changes of which a log that was torn has all or none."""
+        """Changes of which a log that was torn has all or none. A block within another is a part of it."""
+        if self._together:
+            yield
+            return
         self._together = True
+        begin, changes = len(self.pending), self._changes
         try:
             yield
         finally:
-            if self._begun:
+            self._together = False
+            if self._changes - changes > 1:
+                multi = written([b"MULTI"])
+                self.pending.insert(begin, multi)  # nothing is taken meanwhile: no command waits
+                self.position += len(multi)
                 self._add(b"EXEC")
-            self._together = self._begun = False
 
     def take(self) -> bytes:
         """What is pending, which is the caller's now."""

@@ -7,7 +7,7 @@ from .engine import VERSION
 from .protocol import number_of
 from .replies import OK, PONG, ZERO, CommandError, array, bulk, integer, mapping, simple, verbatim
 from .session import Session
-from .table import command, wrong_arity
+from .table import TABLE, command, wrong_arity
 
 
 @command(b"ping", -1, subscribed=True)
@@ -196,10 +196,11 @@ def _is(each: Session, kind: bytes) -> bool:
 def _line(each: Session) -> bytes:
     flags = "x" * (each.queue is not None) + "P" * bool(each.subscribed) or "N"
     age = max(0, each.engine.clock() - each.born) // 1000
+    known = each.last if each.last in TABLE else b"NULL"  # what else somebody sent may have a line end in it
     text = (
         f"id={each.id} addr={each.address} laddr={each.local} name={each.name.decode()} age={age} flags={flags} "
         f"db={each.store.number} sub={len(each.channels)} psub={len(each.patterns)} "
-        f"multi={-1 if each.queue is None else len(each.queue)} cmd={each.last.decode(errors='replace')} "
+        f"multi={-1 if each.queue is None else len(each.queue)} cmd={known.decode()} "
         f"user=default resp={each.version}\n"
     )
     return text.encode()

@@ -14,7 +14,10 @@ CONDITIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT"))
 
 
 def _delete(session: Session, words: list[bytes]) -> bytes:
-    return integer(sum([session.store.remove(key) for key in words[1:]]))
+    if len(words) == 2:
+        return ONE if session.store.remove(words[1]) else ZERO
+    with session.engine.together():
+        return integer(sum([session.store.remove(key) for key in words[1:]]))
 
 
 command(b"del", -2, write=True, keys=(1, -1, 1))(_delete)
@@ -87,8 +90,9 @@ def flushdb(session: Session, words: list[bytes]) -> bytes:
 def flushall(session: Session, words: list[bytes]) -> bytes:
     """FLUSHALL [ASYNC | SYNC]."""
     _flush_option(words)
-    for store in session.engine.stores:
-        store.clear()
+    with session.engine.together():
+        for store in session.engine.stores:
+            store.clear()
     return OK
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .arguments import HIGHEST, LOWEST, SYNTAX, moment, number
-from .replies import HEADS, OK, CommandError, array, bulk_or_null, integer
+from .replies import HEADS, OK, CommandError, array, bounded, bulk_or_null, integer
 from .session import Session
 from .table import command, together, wrong_arity
 
@@ -95,8 +95,10 @@ def _set_options(words: list[bytes]) -> tuple[bytes, bool, bool, tuple[bytes, by
 @command(b"mget", -2, keys=(1, -1, 1))
 def mget(session: Session, words: list[bytes]) -> bytes:
     """MGET key..."""
-    read, version = session.store.get, session.version
-    return array([bulk_or_null(read(key), version) for key in words[1:]])
+    version = session.version
+    values = [session.store.get(key) for key in words[1:]]
+    bounded(sum([len(value) for value in values if value is not None]))  # before they are copied
+    return array([bulk_or_null(value, version) for value in values])
 
 
 @command(b"mset", -3, write=True, keys=(1, -1, 2))
@@ -104,8 +106,9 @@ def mset(session: Session, words: list[bytes]) -> bytes:
     """MSET key value..."""
     if len(words) % 2 == 0:
         raise CommandError(wrong_arity(b"mset"))
-    for key, value in zip(words[1::2], words[2::2], strict=True):
-        session.store.put(key, value)
+    with session.engine.together():
+        for key, value in zip(words[1::2], words[2::2], strict=True):
+            session.store.put(key, value)
     return OK
 
 

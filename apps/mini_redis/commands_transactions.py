@@ -5,9 +5,14 @@ A transaction needs no isolation of its own: EXEC runs its commands in one funct
 
 from __future__ import annotations
 
-from .replies import NULL_ARRAY, OK, CommandError, array, error
+from typing import Final
+
+from .replies import NULL_ARRAY, OK, CommandError, array, bounded, error
 from .session import Session
 from .table import command
+
+SMALL: Final = 64
+"""Bytes of a reply that comes in any case: to say that it does not would take more."""
 
 
 @command(b"multi", 1, at_once=True)
@@ -35,12 +40,17 @@ def exec_(session: Session, words: list[bytes]) -> bytes:
     if dirty:
         return NULL_ARRAY[session.version]
     replies: list[bytes] = []
+    size = 0
     with session.engine.together():
         for queued, arguments in queue:
             try:
-                replies.append(queued.run(session, arguments))
+                reply = queued.run(session, arguments)
+                if len(reply) > SMALL:
+                    bounded(size + len(reply))
+                size += len(reply)
             except CommandError as wrong:
-                replies.append(error(wrong.args[0]))
+                reply = error(wrong.args[0])
+            replies.append(reply)
     return array(replies)
 
 

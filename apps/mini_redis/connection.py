@@ -25,6 +25,7 @@ from .engine import Engine
 from .outbox import Outbox
 from .persistence import Journal
 from .protocol import Bounds, Requests
+from .replies import error
 from .session import Session
 from .settings import Settings
 
@@ -78,6 +79,10 @@ class Connection:
             pass  # it has gone, which is its right
         finally:
             self._sock.close()
+            # A task that is cancelled leaves a cycle of its frames and the exception, in which this is.
+            self._requests.forget()
+            if self._outbox is not None:
+                self._outbox.forget()
 
     def drain(self) -> None:
         """End it between two requests: what has been read is answered, and nothing more is read."""
@@ -115,10 +120,10 @@ class Connection:
                         await self._rest(data, sent)
                 else:
                     await self._answer(batch, at, replies)
-            if requests.error is not None:
-                await self._send(b"-ERR Protocol error: %b\r\n" % requests.error.encode("latin-1"))
-                return
             if session.closing:
+                return
+            if requests.error is not None:
+                await self._send(error(b"ERR Protocol error: %b" % requests.error.encode("latin-1")))
                 return
             last, turn = turn, next(turns)
             if turn - last > CROWD:

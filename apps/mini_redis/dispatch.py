@@ -5,6 +5,7 @@ This is the loop that each command of each client passes through: no `await`, no
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,6 +23,8 @@ from .replies import QUEUED, CommandError, error
 from .session import Session
 from .table import QUICK, TOGETHER, look_up
 
+log = logging.getLogger("apps.mini_redis")
+
 MODULES: Final = (
     commands_connection,
     commands_keys,
@@ -34,6 +37,13 @@ MODULES: Final = (
 
 TRANSACTION: Final = 128 * 1024 * 1024
 """Bytes of the commands between MULTI and EXEC."""
+
+HTTP: Final = frozenset((b"post", b"host:"))
+"""How a request of HTTP begins, and how its first field does: lines, in which each further one could be a command. A page
+of any site may have a browser POST a text of its choice to this port; redis-server too ends the connection at these."""
+
+WARNED: Final = 60_000
+"""Milliseconds between two warnings of that, as in redis-server: whoever makes them must not fill the log."""
 
 LARGE: Final = 4096
 """Bytes of a reply after which the replies so far are sent, lest a pipeline of large ones be held in memory."""
@@ -87,6 +97,9 @@ def _ran(session: Session, requests: Sequence[list[bytes]], begin: int, at: int)
 
 
 def _with_care(session: Session, words: list[bytes]) -> bytes:
+    if words[0].lower() in HTTP:
+        _end_http(session)
+        return b""
     try:
         command = look_up(words)
         if session.version == 2 and session.subscribed and not command.subscribed:
@@ -112,3 +125,15 @@ def _with_care(session: Session, words: list[bytes]) -> bytes:
         return command.run(session, words)
     except CommandError as wrong:
         return error(wrong.args[0])
+
+
+def _end_http(session: Session) -> None:
+    session.closing = True
+    engine = session.engine
+    now = engine.clock()
+    if now - engine.warned >= WARNED:
+        engine.warned = now
+        log.warning(
+            "%s sent POST or Host: and was cut off: a page in a browser there may be trying to reach this server",
+            session.address,
+        )

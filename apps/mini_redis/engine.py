@@ -49,6 +49,7 @@ class Engine:
 
     Attributes:
         turns: one number for each batch of requests that was run.
+        warned: when the log was last told that somebody speaks HTTP.
     """
 
     clock: Clock
@@ -61,10 +62,12 @@ class Engine:
     started: int = field(init=False)
     turns: count[int] = field(default_factory=lambda: count(1))
     ids: count[int] = field(default_factory=lambda: count(1))
+    warned: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.stores = [Store(number, self.clock) for number in range(DATABASES)]
         self.clients = {}
+        self.warned = -(1 << 62)
         self.started = self.clock()
 
     def record_to(self, log: Log | None) -> None:

@@ -1,17 +1,18 @@
 """Patterns of KEYS, SCAN and PSUBSCRIBE; this file owns what matches them.
 
 Not `fnmatch`: its escapes are others, and as a regular expression `*a*a*a*a*b` takes exponential time. Here a pattern
-becomes a list of what stands for one byte and of stars, and only the last star is ever tried again, which is enough:
-at most the length of one times that of the other.
+becomes runs of what stands for one byte, between stars. Each run is looked for behind the one before, and where it is
+first found is as good as any later place: no star is ever tried again, and nobody else is served meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, TypeAlias
 
 Matches: TypeAlias = Callable[[bytes], bool]
+Finder: TypeAlias = Callable[[bytes, int, int], int]
 
 ANY: Final = frozenset(range(256))
 SINGLE: Final = tuple([frozenset((byte,)) for byte in range(256)])
@@ -42,7 +43,7 @@ def _compiled(pattern: bytes) -> Matches:
     pieces = _pieces(pattern)
     if pieces == [None]:
         return bool
-    return lambda key: _matches(pieces, key)
+    return _matcher(pieces)
 
 
 _cached: Final = lru_cache(256)(_compiled)
@@ -89,25 +90,71 @@ def _class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
     return (ANY - members if negated else frozenset(members)), at + 1
 
 
-def _matches(pieces: list[frozenset[int] | None], key: bytes) -> bool:
-    if not key:
-        return False
-    at = piece = 0
-    star = -1  # where the last one stands, and up to where it reaches
-    reach = 0
-    while at < len(key):
-        if piece < len(pieces):
-            members = pieces[piece]
-            if members is None:
-                star, reach = piece, at
-                piece += 1
-                continue
-            if key[at] in members:
-                piece += 1
-                at += 1
-                continue
-        if star < 0:
+def _matcher(pieces: list[frozenset[int] | None]) -> Matches:
+    """Runs between stars: the first begins a key, the last ends it, and each other is where it is first found."""
+    runs = _runs(pieces)
+    begins, ends = _stander(runs[0]), _stander(runs[-1])
+    begin, behind, least = len(runs[0]), len(runs[-1]), max(1, sum(map(len, runs)))
+    if len(runs) == 1:
+        return lambda key: len(key) == begin > 0 and begins(key, 0)
+    finders = [_finder(run) for run in runs[1:-1]]
+
+    def matches(key: bytes) -> bool:
+        end = len(key) - behind
+        if len(key) < least or not begins(key, 0) or not ends(key, end):
             return False
-        reach += 1
-        at, piece = reach, star + 1
-    return all(members is None for members in pieces[piece:])
+        at = begin
+        for find in finders:
+            at = find(key, at, end)
+            if at < 0:
+                return False
+        return True
+
+    return matches
+
+
+def _runs(pieces: list[frozenset[int] | None]) -> list[list[frozenset[int]]]:
+    runs: list[list[frozenset[int]]] = [[]]
+    for members in pieces:
+        if members is None:
+            runs.append([])
+        else:
+            runs[-1].append(members)
+    return runs
+
+
+def _text(run: list[frozenset[int]]) -> bytes | None:
+    """What a run is, if it is one text only."""
+    return bytes([byte for members in run for byte in members]) if all(len(each) == 1 for each in run) else None
+
+
+def _stander(run: list[frozenset[int]]) -> Callable[[bytes, int], bool]:
+    """What tells whether a run stands at a place of a key, which has so many bytes there."""
+    if (text := _text(run)) is not None:
+        return lambda key, at: key.startswith(text, at)
+    return lambda key, at: all(byte in members for members, byte in zip(run, key[at : at + len(run)], strict=True))
+
+
+def _finder(run: list[frozenset[int]]) -> Finder:
+    """What finds a run in a key, from a place up to another: where it ends, or -1."""
+    if (text := _text(run)) is not None:
+
+        def find(key: bytes, at: int, end: int) -> int:
+            found = key.find(text, at, end)
+            return found if found < 0 else found + len(text)
+
+        return find
+    return partial(_find, run, {}, 1 << (len(run) - 1))
+
+
+def _find(run: list[frozenset[int]], masks: dict[int, int], goal: int, key: bytes, at: int, end: int) -> int:
+    """Shift-And (Baeza-Yates and Gonnet, 1992): a bit for each beginning of the run that ends at this byte."""
+    state = 0
+    for place, byte in enumerate(memoryview(key)[at:end], at + 1):
+        if (mask := masks.get(byte)) is None:
+            bits = "".join(["1" if byte in members else "0" for members in reversed(run)])
+            mask = masks[byte] = int(bits, 2)
+        state = (state << 1 | 1) & mask
+        if state & goal:
+            return place
+    return -1

@@ -17,6 +17,7 @@ import trio
 from msgspec import Meta
 
 from trivet import App, Body, Depends, Event, EventSink, EventStream, File, HTTPError, Query, Router
+from trivet.contrib.csrf import CrossOriginProtection
 from trivet.contrib.static import StaticFiles
 
 from .alone import open_server
@@ -150,7 +151,8 @@ def create_app(given: Settings | None = None) -> App:
     if log.level == logging.NOTSET:  # nobody has configured it
         # `trivet run` writes what others say from WARNING on, and where RESP is spoken is worth a line, too.
         log.setLevel(logging.INFO)
-    app = App()
+    # No page of another site is to have its visitor's browser change keys, or speak on a channel.
+    app = App(dependencies=[Depends(CrossOriginProtection())])
     app.mount("", api)
     app.mount("/static", StaticFiles(STATIC, cache_control="no-cache"))
 

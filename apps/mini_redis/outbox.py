@@ -22,7 +22,7 @@ class Outbox:
     """Replies and messages, in their order.
 
     Args:
-        limit: bytes that may wait.
+        limit: bytes that may wait. One message that is more may, if nothing else does: who reads well is to have it.
         slow: what is done when a message is more than that.
         counted: where that is counted.
         cut_off: disconnects the client.
@@ -35,18 +35,19 @@ class Outbox:
         self._cut_off = cut_off
         self._parts: list[bytes] = []
         self._size = 0  # with what is being sent
+        self._ended = False
         self._filled = trio.Event()
         self._sent = trio.Event()
 
     def message(self, data: bytes) -> None:
         """Send this, or do with it what the policy says. Whoever publishes does not wait."""
-        if self._size + len(data) <= self._limit:
+        if self._size + len(data) <= self._limit or not self._size:
             self._put(data)
         elif self._slow == "drop":
             self._counted.dropped += 1
-        elif self._size <= self._limit:  # once
+        elif not self._ended:
             self._counted.cut_off += 1
-            self._size += self._limit
+            self._ended = True
             self._cut_off()
 
     def reply(self, data: bytes) -> None:
@@ -74,6 +75,10 @@ class Outbox:
             self._size -= len(data)
             self._sent.set()
             self._sent = trio.Event()
+
+    def forget(self) -> None:
+        """Give up what waits, and its memory: nobody is there to read it."""
+        self._parts.clear()
 
     def _put(self, data: bytes) -> None:
         self._parts.append(data)

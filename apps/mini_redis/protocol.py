@@ -65,6 +65,12 @@ class Requests:
         """Whether a request has begun and has not ended."""
         return bool(self._buffer or self._left)
 
+    def forget(self) -> None:
+        """Give up what has begun, and its memory: nothing more comes."""
+        self._buffer = bytearray()
+        self._arguments = []
+        self._left = 0
+
     def feed(self, data: bytes) -> Sequence[list[bytes]]:
         """Take what came; return the requests that are whole now, none of them empty."""
         if self.error is not None:

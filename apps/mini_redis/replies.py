@@ -18,12 +18,26 @@ ZERO: Final = b":0\r\n"
 ONE: Final = b":1\r\n"
 
 
+LARGEST: Final = 256 * 1024 * 1024
+"""Bytes of a reply that is made of several values: a small request can ask for a large one a thousand times. redis-server
+has no such bound, and would be killed by the kernel."""
+
 HEADS: Final = tuple([b"$%d\r\n" % length for length in range(512)])
 """Of short texts: two texts are joined in half of the time in which they are formatted."""
 
 
 class CommandError(Exception):
     """What a command answers instead: the code, then the text, as redis-server says them."""
+
+
+def bounded(size: int) -> None:
+    """See that a reply of so many bytes may be.
+
+    Raises:
+        CommandError: it is too large.
+    """
+    if size > LARGEST:
+        raise CommandError(b"ERR the reply would be larger than %d bytes; ask for less at a time" % LARGEST)
 
 
 def error(text: str | bytes) -> bytes:
@@ -58,8 +72,14 @@ def array(items: list[bytes]) -> bytes:
 
 
 def array_of_bulks(values: Iterable[bytes]) -> bytes:
-    """Bytes, one after another."""
-    return array([bulk(value) for value in values])
+    """Bytes, one after another.
+
+    Raises:
+        CommandError: they are too many.
+    """
+    found = list(values)
+    bounded(sum(map(len, found)))
+    return array([bulk(value) for value in found])
 
 
 def mapping(pairs: list[tuple[bytes, bytes]], version: int) -> bytes:

@@ -112,10 +112,13 @@ class Server:
         with trio.CancelScope() as self._accepting:
             while True:
                 await places.acquire()
-                sock = await self._next(listener)
-                connection = Connection(self.engine, sock, self._settings, self._journal)
-                self.connections.add(connection)  # now, not when its task runs: the drain may come between
-                clients.start_soon(self._run, connection, places)
+                self._begin(await self._next(listener), clients, places)
+
+    def _begin(self, sock: socket.socket, clients: trio.Nursery, places: trio.Semaphore) -> None:
+        # Not in the loop above: a variable there would have the connection until the next one comes.
+        connection = Connection(self.engine, sock, self._settings, self._journal)
+        self.connections.add(connection)  # now, not when its task runs: the drain may come between
+        clients.start_soon(self._run, connection, places)
 
     async def _next(self, listener: socket.socket) -> socket.socket:
         pause = 0.05

@@ -105,6 +105,9 @@ class Session:
         self.leave_all()
         self.unwatch()
         self.queue = None
+        # A connection has a session, which would have it by this. What was read of a request, up to 128 MB, would stay
+        # until the garbage collector looks for such cycles among its oldest, which is seldom.
+        self.deliver = _unheard
         if self.engine.clients.pop(self.id, None) is not None:
             self.engine.counted.commands += self.commands
 
@@ -171,3 +174,7 @@ class Session:
         else:
             items = [PMESSAGE, bulk(pattern), bulk(channel), bulk(data)]
         self.deliver(push(items, self.version))
+
+
+def _unheard(data: bytes) -> None:
+    """Nobody is there."""

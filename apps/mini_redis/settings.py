@@ -27,8 +27,8 @@ class Settings:
     """At a time; who comes then waits in the kernel's queue."""
     bulk: int = 64 * 1024 * 1024
     """Bytes of a value that a client may send."""
-    outbox: int = 1024 * 1024
-    """Bytes that may wait for a subscriber."""
+    outbox: int = 8 * 1024 * 1024
+    """Bytes that may wait for a subscriber: what redis-server lets wait for a minute."""
     slow: Slow = "disconnect"
     """What is done with a subscriber for whom more would."""
     drain: float = 5.0

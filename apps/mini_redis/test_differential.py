@@ -233,6 +233,8 @@ BROKEN: Final = [
     b'ECHO "open\r\n', b'ECHO "a"b\r\n', b"\r\n\r\nPING\r\n", b'ECHO ""\r\n',
     b"x" * 70000, b"*" + b"1" * 70000,
     b"*1\r\n$" + b"1" * 70000,
+    b"POST / HTTP/1.1\r\nHost: a\r\n\r\nPING\r\n", b"Host: a\r\nPING\r\n", b"*2\r\n$4\r\npOsT\r\n$1\r\n/\r\nPING\r\n",
+    b"*1\r\n\n\r\n", b"*1\r\n\r\n\r\n", b"*1\r\n\xff\r\n", b'POST /"\r\n', b'POST /\r\n"\r\n', b'QUIT\r\n"\r\n',
     b"*2\r\n$4\r\nECHO\r\n$3\r\na\r\n\r\n", b"*+1\r\n$4\r\nPING\r\n", b"*01\r\n$4\r\nPING\r\n",
 ]  # fmt: skip
 

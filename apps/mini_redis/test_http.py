@@ -87,6 +87,19 @@ async def test_a_channel_is_heard_as_events() -> None:
         assert (await client.post("/channels/news", content=b"one")).json() == {"heard": 0}
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/channels/news"), ("PUT", "/keys/a"), ("DELETE", "/keys/a")])
+async def test_a_page_of_another_site_changes_nothing(method: str, path: str) -> None:
+    """A browser may be had to POST by any page; our own may, and so may who is no browser."""
+    async with site() as (client, server):
+        await client.put("/keys/a", content=b"1")
+        for fields in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}):
+            assert (await client.request(method, path, content=b"2", headers=fields)).status_code == 403
+        assert server.engine.stores[0].get(b"a") == b"1"
+        assert server.engine.counted.published == 0
+        response = await client.request(method, path, content=b"2", headers={"sec-fetch-site": "same-origin"})
+        assert response.status_code in (200, 204)
+
+
 async def test_the_page_is_told_of_changes() -> None:
     """Of what there is now, then whenever it differs."""
     async with site() as (client, _), client.events("/events") as events:

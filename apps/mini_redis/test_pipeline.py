@@ -76,3 +76,16 @@ def test_two_commands_are_no_table(other: bytes) -> None:
     """However alike they are otherwise."""
     pipeline = [[b"SET" if number % 2 else other, b"k" * number, b"v"] for number in range(2 * ROWS)]
     assert Requests().feed(b"".join(map(written, pipeline))) == pipeline
+
+
+def test_who_speaks_http_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    """Before what stands in the body is run; the log says so, once a minute however often it happens."""
+    now = 0
+    engine = Engine(lambda: now)
+    for now in (0, 59_999, 60_000):
+        session = Session(engine, lambda data: None, lambda: None, "192.0.2.1:5", "")
+        requests = [line.split() for line in (b"POST / HTTP/1.1", b"Host: x", b"SET evil 1")]
+        assert execute(session, requests, 0, []) == 1
+        assert session.closing
+    assert not engine.stores[0].values
+    assert [record.args for record in caplog.records] == [("192.0.2.1:5",)] * 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import struct
+import weakref
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -186,6 +189,23 @@ async def test_a_slow_subscriber_costs_the_others_nothing(slow: Any) -> None:
         assert (await listener.read())[2] == b"last"
 
 
+@pytest.mark.parametrize("slow", ["disconnect", "drop"])
+async def test_a_message_larger_than_may_wait_comes(slow: Any) -> None:
+    """To who reads: nothing else waits for him. A second one while the first does is one too many."""
+    async with site(replace(HERE, slow=slow, outbox=1000)) as s, s.client() as listener, s.client() as speaker:
+        await listener.ask("SUBSCRIBE news")
+        big = b"x" * 2_000_000
+        for _ in range(2):
+            await speaker.send([b"PUBLISH", b"news", big])
+            assert await speaker.read() == 1
+            assert await listener.read() == [b"message", b"news", big]
+        counted = s.server.engine.counted
+        assert (counted.cut_off, counted.dropped) == (0, 0)
+        await speaker.send(*[[b"PUBLISH", b"news", big[:1500]]] * 2)  # one read, in which nothing is sent
+        heard = [await speaker.read() for _ in range(2)]
+        assert (counted.cut_off, counted.dropped, heard[0]) == ((1, 0, 1) if slow == "disconnect" else (0, 1, 1))
+
+
 async def test_who_finds_no_place_waits_for_one() -> None:
     """It is not turned away: it is in the kernel's queue until somebody leaves."""
     async with site(replace(HERE, connections=1)) as s, s.client() as second_in_line:
@@ -230,6 +250,48 @@ async def test_clients_are_listed_and_killed() -> None:
             await a.ask("PING")
 
 
+@pytest.mark.parametrize("last", ["*2\r\n$3\r\nGET\r\n$1000\r\nabc", "SUBSCRIBE news\r\n*1\r\n$9\r\nabc", "QUIT\r\n", "*x\r\n"])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_what_a_connection_held_goes_with_it(monkeypatch: pytest.MonkeyPatch, last: str, reset: bool) -> None:
+    """However it ends, and without the garbage collector: it may hold a request of 128 MB that is not yet whole.
+
+    Of one that was cancelled Trio leaves a cycle, and it is what it held that goes.
+    """
+    held: list[weakref.ref[Connection]] = []
+
+    class Watched(Connection):
+        def __init__(self, engine: Engine, sock: socket.socket, settings: Settings, journal: Journal | None) -> None:
+            super().__init__(engine, sock, settings, journal)
+            held.append(weakref.ref(self))
+
+    monkeypatch.setattr("apps.mini_redis.server.Connection", Watched)
+    async with site() as s:
+        gc.disable()
+        try:
+            async with s.client() as client:
+                await client.ask("PING")
+                await client.stream.send_all(last.encode())
+                await wait_all_tasks_blocked(0.01)
+                if reset:
+                    client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await until(lambda: not s.server.connections)
+            await wait_all_tasks_blocked(0.01)
+            (connection,) = (each() for each in held)
+            assert connection is None or ("SUBSCRIBE" in last and not connection._requests.begun)
+        finally:
+            gc.enable()
+
+
+async def test_no_name_of_a_command_forges_a_client() -> None:
+    """One that is none is not in CLIENT LIST, where a line end in it would begin a client that is not there."""
+    async with site() as s, s.client() as a, s.client() as b:
+        await a.send([b"zz\nid=99 cmd=fake"])
+        assert isinstance(await a.read(), Error)
+        listed = await b.ask("CLIENT LIST")
+        assert [line.split(b" cmd=")[1].split()[0] for line in listed.splitlines()] == [b"NULL", b"NULL"]
+        assert b"id=99" not in listed
+
+
 async def test_a_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is queued for EXEC is memory that nobody else would count; one that is refused changes nothing."""
     monkeypatch.setattr("apps.mini_redis.dispatch.TRANSACTION", 1000)
@@ -238,6 +300,26 @@ async def test_a_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         assert (await client.ask("EXEC")).startswith(b"EXECABORT")
         assert await client.ask("GET a") is None
         assert await client.ask("MULTI", "SET a 1", "EXEC") == [b"OK"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [["MGET big big"], ["KEYS *"], ["SCAN 0 COUNT 99"], ["MULTI", "GET big", "GET big", "SET done 1", "EXEC"]],
+    ids=["mget", "keys", "scan", "exec"],
+)
+async def test_a_reply_is_bounded(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    """A small request could ask for many large values; of a transaction that has run, it is their replies only."""
+    monkeypatch.setattr("apps.mini_redis.replies.LARGEST", 1000)
+    async with site() as s, s.client() as client:
+        await client.ask(f"SET big {'x' * 900}", f"SET {'a' * 600} 1", f"SET {'b' * 600} 1")
+        reply = await client.ask(*asked)
+        if asked[-1] == "EXEC":
+            big, reply, done = reply
+            assert (len(big), done, await client.ask("GET done")) == (900, b"OK", b"1")
+        assert isinstance(reply, Error)
+        assert reply == b"ERR the reply would be larger than 1000 bytes; ask for less at a time"
+        assert len(await client.ask("GET big")) == 900
+        assert await client.ask("MGET big done", "KEYS a*", "DBSIZE") in (3, 4)
 
 
 async def test_keys_expire_though_nobody_looks() -> None:

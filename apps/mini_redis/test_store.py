@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -146,12 +148,58 @@ def test_a_scan_sees_all_that_is_there_all_the_time() -> None:
         (b"[c-a]", [b"b"], [b"d"]),
         (b"a\\*", [b"a*"], [b"ab"]),
         (b"*a*a*a*a*a*a*a*a*b", [b"a" * 8 + b"b"], [b"a" * 3000]),
+        (b"a*b*a", [b"aba", b"a-b-b-a"], [b"aa", b"ab", b"ba"]),
+        (b"*[ab]?c*", [b"-aabcc-", b"bcc"], [b"ac", b"-xbc-"]),
+        (b"*?[^b]*", [b"ba", b"bbba"], [b"a", b"bb"]),
     ],
 )
 def test_patterns(pattern: bytes, yes: list[bytes], no: list[bytes]) -> None:
     """Stars, marks, classes and escapes; without taking exponential time."""
     matches = compiled(pattern)
     assert [key for key in (*yes, *no) if matches(key)] == yes
+
+
+def _slowly(pattern: bytes, key: bytes) -> bool:
+    """By trying all that a star may stand for."""
+    if pattern[:1] == b"*":
+        return any(_slowly(pattern[1:], key[at:]) for at in range(len(key) + 1))
+    if not pattern or not key:
+        return pattern == key
+    if pattern[:1] == b"[":
+        return key[0] in pattern[1:3] and _slowly(pattern[4:], key[1:])
+    return pattern[:1] in (b"?", key[:1]) and _slowly(pattern[1:], key[1:])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from([b"*", b"a*", b"b*", b"*a", b"?", b"[ab]", b"[bc]*"]), min_size=1, max_size=6),
+    st.lists(st.sampled_from(b"abc"), min_size=1, max_size=8),
+)
+def test_patterns_match_what_trying_everything_finds(pieces: list[bytes], key: list[int]) -> None:
+    """Though no star is ever tried again."""
+    pattern = b"".join(pieces)
+    assert bool(compiled(pattern)(bytes(key))) == _slowly(pattern, bytes(key))
+
+
+@pytest.mark.parametrize("run", [b"a" * 300 + b"b", b"a?" * 150 + b"b", b"[a-c]" * 300 + b"b", b"?" * 300 + b"b"])
+@pytest.mark.parametrize("end", [b"", b"*"])
+def test_a_pattern_costs_what_its_key_has(run: bytes, end: bytes) -> None:
+    """Not that times its own length: 3,000 bytes with 300 are some 20,000 steps, not a million."""
+    steps = 0
+
+    def count(frame: object, event: str, argument: object) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    matches = compiled(b"*" + run + end)
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        assert not matches(b"a" * 3000)
+    finally:
+        sys.settrace(before)
+    assert steps < 60_000
 
 
 def test_ends_that_are_put_off_leave_no_rubbish() -> None:
@@ -239,6 +287,42 @@ def test_what_is_cut_off_a_log_is_said(tmp_path: Path, caplog: pytest.LogCapture
     for _ in range(2):
         open_journal(path, "no", _engine()[0]).close()
     assert caplog.messages == [f"the log {path} was torn: cut off its last {torn} bytes, from byte {len(whole)} on"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["MSET a 8 b 9", "DEL a b", "UNLINK a b", "FLUSHALL", "FLUSHDB", "MULTI;MSET a 8 b 9;DEL a b;FLUSHALL;SET a 5;EXEC"],
+)
+def test_a_command_is_in_the_log_as_a_whole(command: str) -> None:
+    """Or not at all, however many keys it changes: behind every line at which a log may be torn."""
+    engine, session = _engine()
+    log = Log()
+    engine.record_to(log)
+    _run(session, "MSET a 1 b 2", "SELECT 1", "SET c 3", "SELECT 0")
+    whole, before = log.take(), _values(engine)
+    _run(session, *command.split(";"))
+    states: list[list[dict[bytes, bytes]]] = []
+    for line in [b"", *log.take().splitlines(keepends=True)]:
+        whole += line
+        again, reading = _engine()
+        execute(reading, Reader().feed(whole), 0, [])
+        if _values(again) not in states:
+            states.append(_values(again))
+    assert states == [before, _values(engine)]
+    assert Reader().feed(whole)
+    assert log.position == len(whole)
+
+
+def test_one_change_is_no_transaction_in_the_log() -> None:
+    """Two lines of every log would say nothing."""
+    log = Log()
+    with log.together():
+        log.record(0, (b"DEL", b"a"))
+    assert log.take() == written([b"SELECT", b"0"]) + written([b"DEL", b"a"])
+
+
+def _values(engine: Engine) -> list[dict[bytes, bytes]]:
+    return [dict(store.values) for store in engine.stores]
 
 
 def test_what_expired_stays_expired(tmp_path: Path) -> None:
