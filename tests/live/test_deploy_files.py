@@ -7,7 +7,6 @@ import configparser
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -157,14 +156,11 @@ def first_of(unshare: subprocess.Popen[Any]) -> int:
 
 
 class Container:
-    """The image's command in namespaces of its own: process 1, no root, nothing but /tmp to write to."""
+    """The image's command in namespaces of its own: process 1, no root, next to nothing to write to."""
 
     def __init__(self, *arguments: str) -> None:
-        user, _, group = only("USER").partition(":")
-        drop = "" if os.geteuid() else f"setpriv --reuid {user} --regid {group} --clear-groups --no-new-privs "
-        command = shlex.join([sys.executable, "-m", *json.loads(only("ENTRYPOINT")), *arguments])
         self.process = subprocess.Popen(
-            [*namespaces.command(), "sh", "-c", f"{namespaces.PREPARE} && exec {drop}{command}"],
+            namespaces.as_user(only("USER"), ["-m", *json.loads(only("ENTRYPOINT")), *arguments]),
             cwd=DEPLOY,
             env={**os.environ, "PYTHONPATH": str(ROOT / "framework"), "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE,
