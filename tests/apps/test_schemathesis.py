@@ -21,8 +21,8 @@ NOT_EXERCISED = (
     [
         ("tests.openapi.everything:app", ["-H", "Authorization: Bearer admin"]),
         # Not those that sleep for a minute, nor what Quart answers, nor those that want a user first, nor the event
-        # streams of jobs, chat and mini_redis, which have no end, nor fanout's calls of itself, one after the other, nor
-        # a gateway, whose backends answer what is no route of its own.
+        # streams of jobs, chat and mini_redis, which have no end, nor fanout's calls of itself, one after the other,
+        # nor a gateway, whose backends answer what is no route of its own.
         (
             "apps.tour:app",
             ["--exclude-path-regex", f"^/({NOT_EXERCISED})"],
