@@ -38,7 +38,8 @@ async def test_the_user_of_the_documentation_may_do_all_that_is_needed_and_no_mo
             store = RedisSessionStore(redis)
             assert await store.set("a", b"contents", 60)
             assert await store.get("a") == b"contents"
-            await store.delete("a")
+            assert await store.compare_and_set("a", b"contents", b"other contents", 60)
+            assert await store.delete("a")
             with trio.fail_after(SECONDS):
                 async with (
                     Broadcast(history=10, backend=RedisBroadcast(redis, prefix="shop:rooms:")) as rooms,
