@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
-from .protocol import Requests
+from .protocol import Bounds, Requests
 
 
 class Damaged(Exception):
@@ -91,7 +91,7 @@ class Reader:
         self.whole = 0
         self.before: list[int] = []
         self._position = 0
-        self._requests = Requests()
+        self._requests = Requests(Bounds(arrays=True))
         self._group: list[list[bytes]] | None = None
 
     def feed(self, data: bytes) -> list[list[bytes]]:

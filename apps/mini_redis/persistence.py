@@ -149,8 +149,10 @@ def _replay(path: Path, descriptor: int, engine: Engine) -> int:
         # While it is read, nothing expires: a key that did has been deleted by the log, where that belongs.
         store.clock = _never
     session = Session(engine, _ignore, _nothing, "log", "log")
+    left = _without_zeros(descriptor)
     try:
-        while data := os.read(descriptor, PIECE):
+        while data := os.read(descriptor, min(PIECE, left)):
+            left -= len(data)
             changes = reader.feed(data)
             replies: list[bytes] = []
             at = 0
@@ -171,6 +173,18 @@ def _replay(path: Path, descriptor: int, engine: Engine) -> int:
         for store, clock in zip(engine.stores, clocks, strict=True):
             store.clock = clock
     return reader.whole
+
+
+def _without_zeros(descriptor: int) -> int:
+    """Where the zeros begin in which a file ends. No log ends so, but when the power goes, a file may have got the length
+    of what was to be written, and not yet what it was."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        piece = os.pread(descriptor, min(PIECE, end), max(0, end - PIECE))
+        if kept := len(piece.rstrip(b"\0")):
+            return end - len(piece) + kept
+        end -= len(piece)
+    return 0
 
 
 def _sync_directory(directory: Path) -> None:
