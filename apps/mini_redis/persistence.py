@@ -4,6 +4,9 @@ One task writes. While it waits for the disk, others go on recording, and all th
 next write: with `always`, fifty clients share one fsync, though none has its reply before its own change is safe. That
 is group commit, and it needs nothing but a list that is taken whole.
 
+With the other policies nobody waits. What was changed is written some milliseconds after all the same, and is safe from
+then on if only the process ends; the disk has it when it is synced. (redis-server writes before it replies.)
+
 Disks block, so writing is done in a worker thread: one at a time, which keeps the order.
 """
 
@@ -32,6 +35,13 @@ BACKLOG: Final = 64 * 1024 * 1024
 """Bytes that may wait for the disk before clients do too, whatever the policy."""
 
 
+PERIODS: Final = {"always": 0.0, "everysec": 1.0}
+"""Seconds until the disk has what was written."""
+
+GATHER: Final = 0.005
+"""Seconds between two writes that nobody waits for; each costs a thread's turn."""
+
+
 class Journal:
     """A log that is open. Use `open_journal`.
 
@@ -50,6 +60,7 @@ class Journal:
         self._allowed = 0 if fsync == "always" else BACKLOG
         self._wanted = trio.Event()
         self._written = trio.Event()
+        log.when_pending = self._want
 
     @property
     def behind(self) -> bool:
@@ -59,7 +70,6 @@ class Journal:
     async def committed(self) -> None:
         """Wait until what has been recorded so far is as safe as the policy says."""
         target = self._log.position - self._allowed
-        self._wanted.set()
         while self._safe < target:
             await self._written.wait()
 
@@ -69,16 +79,26 @@ class Journal:
         Raises:
             OSError: the disk does not take it. There is no way to go on: what was promised cannot be kept.
         """
+        due = inf  # when what the kernel has, is to be on the disk
         while True:
-            with trio.move_on_after(inf if self._fsync == "always" else 1.0):
+            with trio.move_on_at(due):
                 await self._wanted.wait()
             self._wanted = trio.Event()
-            if self._log.pending:
-                # A thread cannot be cancelled: this waits for it, also when this task is to end.
-                await trio.to_thread.run_sync(self._write, self._log.take(), self._fsync != "no")
-                self._safe = self._log.position - sum(map(len, self._log.pending))
-                self._written.set()
-                self._written = trio.Event()
+            now = trio.current_time()
+            if due == inf and self._fsync != "no":
+                due = now + PERIODS[self._fsync]
+            sync = due <= now
+            # A thread cannot be cancelled: this waits for it, also when this task is to end.
+            await trio.to_thread.run_sync(self._write, self._log.take(), sync)
+            due = inf if sync else due
+            self._safe = self._log.position - sum(map(len, self._log.pending))
+            self._written.set()
+            self._written = trio.Event()
+            if self._fsync != "always":
+                await trio.sleep(GATHER)
+
+    def _want(self) -> None:
+        self._wanted.set()
 
     def close(self) -> None:
         """Write what is left. This blocks: it is the end, and nobody else wants to run."""
