@@ -47,12 +47,14 @@ class Journal:
 
     Args:
         log: what is recorded.
+        path: the file, for who reads the message.
         descriptor: the file.
         fsync: when it is synced.
     """
 
-    def __init__(self, log: Log, descriptor: int, fsync: Fsync) -> None:
+    def __init__(self, log: Log, path: Path, descriptor: int, fsync: Fsync) -> None:
         self._log = log
+        self._path = path
         self._descriptor = descriptor
         self._fsync = fsync
         self._safe = 0  # up to here
@@ -77,7 +79,7 @@ class Journal:
         """Write, for ever; the body of a task.
 
         Raises:
-            OSError: the disk does not take it. There is no way to go on: what was promised cannot be kept.
+            Unusable: the disk does not take it. There is no way to go on: what was promised cannot be kept.
         """
         due = inf  # when what the kernel has, is to be on the disk
         while True:
@@ -115,9 +117,13 @@ class Journal:
                 rest = rest[os.write(self._descriptor, rest) :]
             if sync:
                 os.fdatasync(self._descriptor)
-        except OSError:
+        except OSError as error:
             self._broken = True
-            raise
+            raise Unusable(
+                f"MINI_REDIS_LOG={self._path} cannot be written: {error.strerror}.\n"
+                "This server has ended, because it could not keep what it promises. What was safe is in the log: make\n"
+                f"room, or copy it and name the copy, and start it again. How much there is:  df -h {self._path.parent}"
+            ) from error
 
 
 def open_journal(path: Path, fsync: Fsync, engine: Engine) -> Journal:
@@ -152,7 +158,7 @@ def open_journal(path: Path, fsync: Fsync, engine: Engine) -> Journal:
         raise
     log = Log()
     engine.record_to(log)
-    return Journal(log, descriptor, fsync)
+    return Journal(log, path, descriptor, fsync)
 
 
 def _remedy(path: Path, error: OSError) -> str:

@@ -291,7 +291,14 @@ def test_what_is_cut_off_a_log_is_said(tmp_path: Path, caplog: pytest.LogCapture
 
 @pytest.mark.parametrize(
     "command",
-    ["MSET a 8 b 9", "DEL a b", "UNLINK a b", "FLUSHALL", "FLUSHDB", "MULTI;MSET a 8 b 9;DEL a b;FLUSHALL;SET a 5;EXEC"],
+    [
+        "MSET a 8 b 9",
+        "DEL a b",
+        "UNLINK a b",
+        "FLUSHALL",
+        "FLUSHDB",
+        "MULTI;MSET a 8 b 9;DEL a b;FLUSHALL;SET a 5;EXEC",
+    ],
 )
 def test_a_command_is_in_the_log_as_a_whole(command: str) -> None:
     """Or not at all, however many keys it changes: behind every line at which a log may be torn."""
