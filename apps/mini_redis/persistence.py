@@ -202,8 +202,10 @@ def _replay(path: Path, descriptor: int, engine: Engine) -> int:
 
 
 def _without_zeros(descriptor: int) -> int:
-    """Where the zeros begin in which a file ends. No log ends so, but when the power goes, a file may have got the length
-    of what was to be written, and not yet what it was."""
+    """Where the zeros begin in which a file ends.
+
+    No log ends so, but when the power goes, a file may have the length of what was to be written, and not yet that.
+    """
     end = os.fstat(descriptor).st_size
     while end:
         piece = os.pread(descriptor, min(PIECE, end), max(0, end - PIECE))

@@ -36,8 +36,8 @@ class Settings:
     log: Path | None = None
     """The append-only log; `None`: all is forgotten."""
     fsync: Fsync = "everysec"
-    """When the disk has it: `always` before a reply, `everysec` a second later, `no` when the kernel likes. The kernel has it
-    some milliseconds later in any case."""
+    """When the disk has it: `always` before a reply, `everysec` a second later, `no` when the kernel likes. The kernel
+    has it some milliseconds later in any case."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:

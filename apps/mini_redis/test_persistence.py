@@ -27,7 +27,7 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         call(*args)
 
     monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
-    monkeypatch.setattr("os.fdatasync", lambda descriptor: found.append(trio.current_time()))  # type: ignore[misc]
+    monkeypatch.setattr("os.fdatasync", lambda descriptor: found.append(trio.current_time()))
     return found
 
 
