@@ -4,7 +4,7 @@ One task writes. While it waits for the disk, others go on recording, and all th
 next write: with `always`, fifty clients share one fsync, though none has its reply before its own change is safe. That
 is group commit, and it needs nothing but a list that is taken whole.
 
-With the other policies nobody waits. What was changed is written some milliseconds after all the same, and is safe from
+With the other policies nobody waits. What was changed is written some 20 ms after all the same, and is safe from
 then on if only the process ends; the disk has it when it is synced. (redis-server writes before it replies.)
 
 Disks block, so writing is done in a worker thread: one at a time, which keeps the order.
@@ -38,8 +38,9 @@ BACKLOG: Final = 64 * 1024 * 1024
 PERIODS: Final = {"always": 0.0, "everysec": 1.0}
 """Seconds until the disk has what was written."""
 
-GATHER: Final = 0.005
-"""Seconds between two writes that nobody waits for; each costs a thread's turn."""
+GATHER: Final = 0.02
+"""Seconds between two writes that nobody waits for. Each costs a thread's turn: with 5 ms a pipeline of SETs is a fifth
+slower."""
 
 
 class Journal:

@@ -54,7 +54,7 @@ async def test_what_is_not_synced_is_written(
         for moment in (0.0, 0.5, 10.0):
             await trio.sleep_until(begin + moment)
             engine.stores[0].put(b"k%d" % moment, b"x" * 100)
-            await trio.sleep(0.02)
+            await trio.sleep(0.05)
             assert path.stat().st_size > 100
             assert engine.log is not None
             assert path.stat().st_size == engine.log.position
@@ -79,4 +79,4 @@ async def test_writes_that_nobody_waits_for_are_gathered(
             engine.stores[0].put(b"k%d" % number, b"")
             await trio.sleep(0.001)
         assert not journal.behind
-    assert 10 < len(written) < 30
+    assert 3 <= len(written) <= 8
