@@ -8,10 +8,10 @@ it made, and a key that expires is deleted. So a log says the same whenever it i
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
-from .protocol import Requests
+from .protocol import Bounds, Requests
 
 
 class Damaged(Exception):
@@ -30,13 +30,15 @@ class Log:
     Attributes:
         pending: what has not been taken.
         position: bytes recorded since the start, taken or not.
+        when_pending: called when something is, and was not before.
     """
 
-    __slots__ = ("_changes", "_database", "_together", "pending", "position")
+    __slots__ = ("_changes", "_database", "_together", "pending", "position", "when_pending")
 
     def __init__(self) -> None:
         self.pending: list[bytes] = []
         self.position = 0
+        self.when_pending: Callable[[], None] = _nobody
         self._database = -1
         self._together = False
         self._changes = 0
@@ -75,8 +77,14 @@ class Log:
 
     def _add(self, *words: bytes) -> None:
         data = written(words)
+        if not self.pending:
+            self.when_pending()
         self.pending.append(data)
         self.position += len(data)
+
+
+def _nobody() -> None:
+    pass
 
 
 class Reader:
@@ -91,7 +99,7 @@ class Reader:
         self.whole = 0
         self.before: list[int] = []
         self._position = 0
-        self._requests = Requests()
+        self._requests = Requests(Bounds(arrays=True))
         self._group: list[list[bytes]] | None = None
 
     def feed(self, data: bytes) -> list[list[bytes]]:

@@ -39,8 +39,8 @@ TRANSACTION: Final = 128 * 1024 * 1024
 """Bytes of the commands between MULTI and EXEC."""
 
 HTTP: Final = frozenset((b"post", b"host:"))
-"""How a request of HTTP begins, and how its first field does: lines, in which each further one could be a command. A page
-of any site may have a browser POST a text of its choice to this port; redis-server too ends the connection at these."""
+"""How a request of HTTP begins, and how its first field does: lines, of which each further one could be a command. A
+page of any site may have a browser POST a text of its choice to this port; redis-server too ends the connection."""
 
 WARNED: Final = 60_000
 """Milliseconds between two warnings of that, as in redis-server: whoever makes them must not fill the log."""

@@ -35,6 +35,8 @@ class Bounds:
     """Arguments, as in redis-server."""
     request: int = 128 * 1024 * 1024
     """Bytes of all of them."""
+    arrays: bool = False
+    """Whether nothing but arrays of something will do: in a log, nobody types."""
 
 
 class Requests:
@@ -102,12 +104,15 @@ class Requests:
         if position == len(buffer):
             return position
         if buffer[position] != 0x2A:
+            if self._bounds.arrays:
+                self.error = f"expected '*', got {bytes(buffer[position : position + 1])!r}"
+                return position
             return self._inline(position, found)
         end = self._line_end(position, "mbulk count string")
         if end < 0:
             return position
         count = number_of(bytes(buffer[position + 1 : end]))
-        if count is None or count > self._bounds.count:
+        if count is None or count > self._bounds.count or (self._bounds.arrays and count < 1):
             self.error = "invalid multibulk length"
         elif count > 0:  # none: redis-server passes over it as well
             self._left = count

@@ -19,8 +19,8 @@ ONE: Final = b":1\r\n"
 
 
 LARGEST: Final = 256 * 1024 * 1024
-"""Bytes of a reply that is made of several values: a small request can ask for a large one a thousand times. redis-server
-has no such bound, and would be killed by the kernel."""
+"""Bytes of a reply that is made of several values: a small request can ask for a large one a thousand times.
+redis-server has no such bound, and would be killed by the kernel."""
 
 HEADS: Final = tuple([b"$%d\r\n" % length for length in range(512)])
 """Of short texts: two texts are joined in half of the time in which they are formatted."""

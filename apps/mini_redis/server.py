@@ -65,8 +65,7 @@ class Server:
         """Serve until `draining`, then let clients have the replies to what they asked; no longer than `drain` seconds.
 
         Raises:
-            Unusable: it cannot listen there.
-            OSError: the log cannot be written.
+            Unusable: it cannot listen there, or the log cannot be written.
 
         Cancellation: clients are cut off.
         """

@@ -36,7 +36,8 @@ class Settings:
     log: Path | None = None
     """The append-only log; `None`: all is forgotten."""
     fsync: Fsync = "everysec"
-    """When it is safe: `always` before a reply, `everysec` a second later, `no` when the kernel likes."""
+    """When the disk has it: `always` before a reply, `everysec` a second later, `no` when the kernel likes. The kernel
+    has it some 20 ms later in any case."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:

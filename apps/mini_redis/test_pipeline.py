@@ -80,9 +80,8 @@ def test_two_commands_are_no_table(other: bytes) -> None:
 
 def test_who_speaks_http_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     """Before what stands in the body is run; the log says so, once a minute however often it happens."""
-    now = 0
-    engine = Engine(lambda: now)
-    for now in (0, 59_999, 60_000):
+    engine, now = _engine()
+    for now[0] in (0, 59_999, 60_000):
         session = Session(engine, lambda data: None, lambda: None, "192.0.2.1:5", "")
         requests = [line.split() for line in (b"POST / HTTP/1.1", b"Host: x", b"SET evil 1")]
         assert execute(session, requests, 0, []) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Generator
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from apps.mini_redis import __main__ as program
+from apps.mini_redis.aof import written
 from apps.mini_redis.settings import Settings, Unusable
 
 
@@ -89,3 +92,21 @@ def test_a_log_that_cannot_be(
     assert f"mkdir -p {path.parent}\n" in said
     said = refused(monkeypatch, capsys, LOG=str(tmp_path))
     assert f"MINI_REDIS_LOG={tmp_path} cannot be opened: Is a directory.\nName a file" in said
+
+
+def test_a_disk_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program ends with what can be done, not with a traceback; here it has a key to delete that has expired."""
+
+    def full(descriptor: int, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "log"
+    path.write_bytes(written([b"SET", b"a", b"1", b"PXAT", b"1"]))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", full)
+        said = refused(monkeypatch, capsys, LOG=str(path)).splitlines()
+    assert said[0] == f"mini_redis: MINI_REDIS_LOG={path} cannot be written: No space left on device."
+    assert said[-1].endswith(f"df -h {tmp_path}")
+    assert len(said) == 3

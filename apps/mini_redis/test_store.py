@@ -16,7 +16,7 @@ from apps.mini_redis.aof import Damaged, Log, Reader, written
 from apps.mini_redis.dispatch import execute
 from apps.mini_redis.engine import Engine
 from apps.mini_redis.glob import compiled
-from apps.mini_redis.persistence import open_journal
+from apps.mini_redis.persistence import PIECE, open_journal
 from apps.mini_redis.session import Session
 from apps.mini_redis.settings import Unusable
 from apps.mini_redis.store import SLACK, Store
@@ -291,7 +291,14 @@ def test_what_is_cut_off_a_log_is_said(tmp_path: Path, caplog: pytest.LogCapture
 
 @pytest.mark.parametrize(
     "command",
-    ["MSET a 8 b 9", "DEL a b", "UNLINK a b", "FLUSHALL", "FLUSHDB", "MULTI;MSET a 8 b 9;DEL a b;FLUSHALL;SET a 5;EXEC"],
+    [
+        "MSET a 8 b 9",
+        "DEL a b",
+        "UNLINK a b",
+        "FLUSHALL",
+        "FLUSHDB",
+        "MULTI;MSET a 8 b 9;DEL a b;FLUSHALL;SET a 5;EXEC",
+    ],
 )
 def test_a_command_is_in_the_log_as_a_whole(command: str) -> None:
     """Or not at all, however many keys it changes: behind every line at which a log may be torn."""
@@ -346,6 +353,10 @@ def test_what_expired_stays_expired(tmp_path: Path) -> None:
     "data",
     [
         b"*x\r\n",
+        b"\0" * 70_000,
+        b"\0\n",
+        b"PING\r\n",
+        b"*0\r\n",
         b"*1\r\n$3\r\nSET\r\n",
         written([b"NOSUCH"]),
         b"*1\r\n$1\r\nabc\r\n",
@@ -366,6 +377,22 @@ def test_a_log_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
     engine = _engine()[0]
     open_journal(path, "no", engine).close()
     assert engine.stores[0].values == {b"a": b"1"}
+
+
+@pytest.mark.parametrize("begun", [b"", b"*", written([b"MULTI"]), b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$9\r\nab"])
+@pytest.mark.parametrize("zeros", [1, 100_000, PIECE, PIECE + 1])
+def test_zeros_behind_a_log_are_torn_off(tmp_path: Path, begun: bytes, zeros: int) -> None:
+    """After a power cut a file may have the length of what was to be written to it, and nothing there."""
+    path = tmp_path / "log"
+    whole = written([b"SET", b"a", b"\0"])
+    path.write_bytes(whole + begun + bytes(zeros))
+    engine = _engine()[0]
+    open_journal(path, "no", engine).close()
+    assert engine.stores[0].values == {b"a": b"\0"}
+    assert path.read_bytes() == whole
+    path.write_bytes(bytes(zeros))
+    open_journal(path, "no", _engine()[0]).close()
+    assert path.read_bytes() == b""
 
 
 def test_a_log_has_one_writer(tmp_path: Path) -> None:
