@@ -384,7 +384,10 @@ async def test_a_wrong_argument_is_its_callers_alone(server: RedisServer) -> Non
 
 @pytest.mark.parametrize(
     "command",
-    [["BLPOP", "a", 0], ["subscribe", "a"], ["MULTI"], ["SELECT", 1], ["XREAD", "block", 0, "STREAMS", "a", 0]],
+    [
+        *(["BLPOP", "a", 0], ["subscribe", "a"], ["MULTI"], ["SELECT", 1], ["XREAD", "block", 0, "STREAMS", "a", 0]),
+        ["CLIENT", "REPLY", "SKIP"],
+    ],
     ids=lambda command: str(command[0]),
 )
 async def test_what_is_not_for_a_shared_connection_is_refused(command: list[Any], server: RedisServer) -> None:

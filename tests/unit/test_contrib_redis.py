@@ -63,6 +63,7 @@ def test_what_is_wrong_is_refused_when_it_is_made(name: str, golden: Golden) -> 
 CALLS: dict[str, Callable[[], object]] = {
     "command_waits": lambda: check_name("BLPOP", []),
     "command_of_connections": lambda: check_name("multi", []),
+    "command_of_connections_by_word": lambda: check_name("client", [b"reply", b"SKIP"]),
     "command_words": lambda: check_name("CLIENT LIST", []),
     "command_type": lambda: check_name(b"GET", []),  # type: ignore[arg-type]
     "argument": lambda: encoded("SET", ["key", {"a": 1}]),
@@ -75,6 +76,30 @@ def test_a_wrong_call_says_what_to_write(name: str, golden: Golden) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         CALLS[name]()
     golden(f"contrib/redis_{name}", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("CLIENT REPLY OFF", "CLIENT TRACKING ON", "CLIENT CACHING YES", "CLIENT NO-EVICT ON", "CLIENT NO-TOUCH ON"),
+        *("SCRIPT DEBUG YES", "REPLCONF ACK 0", "HELLO 3", "RESET", "MONITOR", "SSUBSCRIBE a", "ASKING"),
+    ],
+)
+def test_what_would_change_how_many_replies_there_are_is_refused(words: str) -> None:
+    """Or anything else of a connection that all share, however it is written."""
+    for given in (words, words.lower()):
+        name, *rest = given.split()
+        with pytest.raises(ValueError, match=r"is shared"):
+            check_name(name, encoded(name, rest))
+
+
+@pytest.mark.parametrize(
+    "words", ["CLIENT", "CLIENT LIST", "CLIENT SETINFO LIB-NAME a", "SCRIPT EXISTS a", "GET REPLY"]
+)
+def test_what_leaves_the_connection_as_it_is_may_be_asked(words: str) -> None:
+    """Though another word of the same command may not."""
+    name, *rest = words.split()
+    assert check_name(name, encoded(name, rest)) == name.encode()
 
 
 async def test_it_has_to_be_entered(golden: Golden) -> None:
