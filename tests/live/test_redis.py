@@ -25,7 +25,7 @@ from trio.testing import MockClock
 from tests.harness import Golden, free_port
 from tests.harness.redis_server import RedisServer, redis_server
 from trivet import App, Depends
-from trivet.contrib.redis import Redis, RedisAway, Script
+from trivet.contrib.redis import Redis, RedisAway, Script, _link
 from trivet.testing import LifespanFailed, TestClient
 
 pytestmark = pytest.mark.live
@@ -255,6 +255,65 @@ async def test_a_replica_is_left_for_whoever_took_its_place(server: RedisServer)
         assert await server.ask("REPLICAOF NO ONE") == b"+OK\r\n"
         await until(lambda: redis.up and redis.losses == 1)
         assert await redis.execute("SET", "a", 1) == b"OK"
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"), [("maxmemory 1", "OOM"), ("min-replicas-to-write 1", "NOREPLICAS")], ids=["memory", "replicas"]
+)
+async def test_a_redis_that_takes_no_writes_for_now_is_away_for_writers(
+    setting: str, code: str, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a command or a script, with one line in the log; who reads goes on, and the connection, too."""
+    async with connecting(server) as redis:
+        await server.ask(f"CONFIG SET {setting}")
+        for _ in range(2):
+            with pytest.raises(RedisAway, match=code):
+                await redis.execute("SET", "a", 1)
+            with pytest.raises(RedisAway, match=code):
+                await redis.run(Script("return redis.call('SET', KEYS[1], 1)"), ["a"])
+        assert await redis.execute("GET", "a") is None
+        assert (redis.up, redis.error, redis.losses) == (True, None, 0)
+        await server.ask(f"CONFIG SET {setting.split()[0]} 0")
+        await redis.execute("SET", "a", 1)
+    (record,) = caplog.records
+    assert f"refuses commands: ResponseError: {code}" in record.getMessage()
+
+
+async def test_a_redis_that_refuses_whatever_it_is_asked_is_not_up(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a script takes too long, or a replica has no data: handlers answer 503, and it is up again by itself."""
+    monkeypatch.setattr(_link, "BUSY", 0.01)
+    redis, app = connecting(server), App()
+
+    @app.get("/")
+    async def handler(redis: Annotated[Redis, Depends(redis, scope="app")]) -> int:
+        number: int = await redis.execute("EXISTS", "n")
+        return number
+
+    async def check(client: TestClient, code: str) -> None:
+        with trio.fail_after(SECONDS):
+            while (answer := await client.get("/")).status_code == 200:
+                pass
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert not redis.up
+        assert code in str(redis.error)
+
+    await server.ask("CONFIG SET lua-time-limit 10")
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(server.ask, 'EVAL "while true do end" 0')
+        await check(client, "BUSY")
+        assert await server.ask("SCRIPT KILL") == b"+OK\r\n"
+        await until(lambda: redis.up)
+        await server.ask("CONFIG SET replica-serve-stale-data no")
+        await server.ask("REPLICAOF 127.0.0.1 1")
+        await check(client, "MASTERDOWN")
+        await server.ask("REPLICAOF NO ONE")
+        await until(lambda: redis.up)
+        assert (await client.get("/")).status_code == 200
+        assert redis.losses == 0
+    told = [record.getMessage().split()[6] for record in caplog.records if record.name == "trivet.contrib.redis"]
+    assert told == ["BUSY", "MASTERDOWN"]
 
 
 async def test_it_is_left_in_any_order(server: RedisServer) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
+from coredis.exceptions import ResponseError
+from coredis.parser import Parser
+from trio.testing import MockClock
 
 from tests.harness import Golden
 from trivet.contrib.redis import Redis, RedisAway, RedisBuckets, RedisSessionStore
 from trivet.contrib.redis._away import Backoff, why
 from trivet.contrib.redis._checks import check_name, encoded
+from trivet.contrib.redis._refusals import Refusals, code_of
 from trivet.errors import RegistrationError
 
 URL = "redis://localhost"
@@ -154,6 +159,44 @@ def test_away_tells_logs_more_than_clients() -> None:
     assert "10.0.0.7" not in error.detail
     assert str(error) == "Redis at 10.0.0.7:6379 is away: no answer to GET in 0.5 s"
     assert RedisAway("a", "b", -5).headers == {"retry-after": "1"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+        ("ERR Error running script (call to f_0): @user_script:1: @user_script: 1: -OOM command not allowed.", "OOM"),
+        ("BUSY Redis is busy running a script.", "BUSY"),
+        ("LOADING Redis is loading the dataset in memory", "LOADING"),
+        ("READONLY You can't write against a read only replica.", "READONLY"),
+        ("MISCONF Redis is configured to save RDB snapshots, but", "MISCONF"),
+        ("CLUSTERDOWN Hash slot not served", "CLUSTERDOWN"),
+        ("BUSYGROUP Consumer Group name already exists", ""),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", ""),
+        ("ERR value is not an integer or out of range", ""),
+        ("ERR Error running script (call to f_0): @user_script:1: no such thing", ""),
+        ("NOSCRIPT No matching script.", ""),
+    ],
+)
+def test_an_answer_that_would_be_another_one_later_means_away(answer: str, code: str) -> None:
+    """As coredis has it: with its code, without, or from a script of a Redis before 7."""
+    assert code_of(Parser().parse_error(answer)) == code
+
+
+async def test_what_is_refused_for_long_is_told_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And again when it has gone well for a minute."""
+    refusals = Refusals(logging.getLogger("trivet.contrib.redis"), "localhost:6379")
+    for seconds in (1, 40, 40, 40, 61):
+        await trio.sleep(seconds)
+        assert refusals.note(ResponseError("OOM command not allowed")) == "OOM"
+    assert [record.getMessage() for record in caplog.records] == [
+        "Redis at localhost:6379 refuses commands: ResponseError: OOM command not allowed"
+    ] * 2
+    assert refusals.of_all == ""
+    assert refusals.note(ResponseError("BUSY running a script")) == "BUSY"
+    assert refusals.of_all == "ResponseError: BUSY running a script"
 
 
 async def test_the_name_in_a_certificate_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,8 @@ class RedisBroadcast:
         keep: seconds that messages are kept after the topic's last one, where nobody is there.
         when_away: what becomes of what is published while Redis cannot be reached: `"error"` raises `RedisAway`;
             `"local"` gives it to the subscribers of this process, with no id, and nobody else will ever get it. Then
-            each subscriber is told of a gap when Redis is back, since other processes may have done so.
+            each subscriber is told of a gap when Redis is back, since other processes may have done so; but not if it
+            was there all the time, and had no memory left, say.
 
     Raises:
         RegistrationError: an argument is not what it should be.
@@ -111,8 +112,8 @@ class RedisBroadcast:
         """See `Backend.publish`. It reaches the subscribers of this process, too, by way of Redis.
 
         Raises:
-            RedisAway: it may have been published or not, unless `when_away` says otherwise.
-            coredis.exceptions.RedisError: Redis does not take it, since it has no memory left, say.
+            RedisAway: it may have been published or not, unless `when_away` says otherwise; or Redis does not take it
+                now, since it has no memory left, say.
         """
         kept = self._history
         trim = b"~" if kept >= EXACT else b"="
