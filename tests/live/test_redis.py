@@ -257,6 +257,62 @@ async def test_a_replica_is_left_for_whoever_took_its_place(server: RedisServer)
         assert await redis.execute("SET", "a", 1) == b"OK"
 
 
+async def test_whoever_took_a_replicas_place_is_found_without_a_pause(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the first write that is refused; who waits for a reply meanwhile gets it from the old connection."""
+    replies: list[bytes] = []
+    sent = trio.Event()
+
+    async def read(redis: Redis) -> None:
+        replies.append(await redis.execute("ECHO", "as before"))
+
+    async with redis_server() as successor, connecting(server, backoff=60, max_backoff=60) as redis:
+
+        async def open_successor() -> BaseConnection:
+            await sent.wait()
+            return await connecting(successor)._open()
+
+        monkeypatch.setattr(redis, "_open", open_successor)
+        await server.ask("REPLICAOF 127.0.0.1 1")
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(RedisAway, match="read only replica"):
+                await redis.execute("SET", "a", 1)
+            server.freeze()
+            nursery.start_soon(read, redis)
+            await trio.testing.wait_all_tasks_blocked()
+            sent.set()
+            await until(lambda: redis.losses)
+            assert await redis.execute("SET", "a", 1) == b"OK"
+            assert not replies
+            server.thaw()
+        assert replies == [b"as before"]
+        assert await successor.ask("EXISTS a") == b":1\r\n"
+    assert ["refuses commands" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_who_writes_to_a_replica_disturbs_nobody_who_reads(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often: the name is looked up again at the first one, and then after pauses."""
+    monkeypatch.setattr("random.random", lambda: 1.0)
+    async with connecting(server, backoff=60, max_backoff=60) as redis:
+        await redis.execute("SET", "a", 1)
+        await server.ask("REPLICAOF 127.0.0.1 1")
+        for number in range(100):
+            with pytest.raises(RedisAway, match="read only replica"):
+                await redis.execute("SET", "a", 2)
+            if number == 50:
+                await until(lambda: redis.losses)
+            assert redis.up
+            assert await redis.execute("GET", "a") == b"1"
+        assert redis.losses == 1
+        server.kill()
+        await until(lambda: not redis.up)
+        assert redis.losses == 2
+    assert ["refuses commands" in record.getMessage() for record in caplog.records] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("setting", "code"), [("maxmemory 1", "OOM"), ("min-replicas-to-write 1", "NOREPLICAS")], ids=["memory", "replicas"]
 )

@@ -61,6 +61,8 @@ class Link:
         self.ended = trio.Event()
         self.reason = ""
         """Why it has ended, or is about to, in one line; empty: it can be used."""
+        self.is_replica = False
+        """Whether it has refused to write: it leads to a replica, since a failover perhaps."""
         self._place = place
         self._timeout = timeout
         self._nursery = nursery
@@ -114,9 +116,9 @@ class Link:
         """Look at what came instead of a reply."""
         refused_all = self._refusals.of_all
         code = self._refusals.note(error)
-        if code == "READONLY":
-            # A failover has made a replica of it. The name leads to whoever took its place, once we connect again.
-            self.close(why(error))
+        if code == "READONLY" and not self.is_replica:
+            self.is_replica = True
+            self._stirred.set()
         elif code in OF_ALL and not refused_all:
             self._stirred.set()
         return code != "" or isinstance(error, Lost)
@@ -145,11 +147,19 @@ class Link:
         self.reason = self.reason or reason
         self.connection.invalidate(reason)
 
+    async def retire(self) -> None:
+        """Close it when those have their replies who wait for one; nobody else is to use it any more."""
+        await trio.sleep(self._timeout)
+        self.close("another one has taken its place")
+
     async def watch(self, every: float) -> None:
-        """Return when it has ended; ask it every so many seconds whether it has, which is not seen when the other
-        machine has gone, or something between has forgotten the connection. Sooner while it refuses whatever it is
-        asked, for nobody else may ask it then."""
-        while not self.ended.is_set():
+        """Return when it has ended, or is known to lead to a replica.
+
+        Ask it every so many seconds whether it has ended, which is not seen when the other machine has gone, or
+        something between has forgotten the connection. Sooner while it refuses whatever it is asked, for nobody else
+        may ask it then.
+        """
+        while not (self.ended.is_set() or self.is_replica):
             self._stirred = trio.Event()
             with trio.move_on_after(BUSY if self._refusals.of_all else every):
                 await self._stirred.wait()

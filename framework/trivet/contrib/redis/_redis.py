@@ -96,7 +96,7 @@ class Redis:
         """When it came or went, on Trio's clock; `None`: it was never entered."""
         self._error: str | None = None
         self.losses = 0
-        """How many connections have been lost."""
+        """How many connections have been lost, or given up."""
 
     @property
     def up(self) -> bool:
@@ -257,7 +257,7 @@ class Redis:
                 self._note_up(link, first)
                 if first:
                     task_status.started()
-                await link.watch(PING_EVERY)
+                link = await self._stay(link, nursery, backoff)
                 if link is not self._link:
                     return  # it has been left meanwhile
                 if trio.current_time() - (self.since or 0) > self._max_backoff:
@@ -268,6 +268,34 @@ class Redis:
             pause = backoff.pause()
             self._again_at = trio.current_time() + pause
             await trio.sleep(pause)
+
+    async def _stay(self, link: Link, nursery: trio.Nursery, backoff: Backoff) -> Link:
+        """Return the connection that is lost at last.
+
+        One that leads to a replica is changed for a new one: after a failover the name leads to whoever took its place.
+        The new one is there before the old one goes, so nobody is cut off, however long it stays a replica.
+        """
+        attempts, since = 0, trio.current_time()
+        while True:
+            await link.watch(PING_EVERY)
+            if link.ended.is_set() or link is not self._link:
+                return link
+            if trio.current_time() - since > self._max_backoff:
+                attempts = 0
+                backoff.reset()
+            with trio.move_on_after(backoff.pause() if attempts else 0):
+                await link.ended.wait()
+                continue
+            attempts, since = attempts + 1, trio.current_time()
+            try:
+                successor = await self._connect(nursery)
+            except RedisAway:
+                continue
+            if link is not self._link:
+                return link  # it has been left meanwhile
+            nursery.start_soon(link.retire)
+            self.losses += 1
+            self._link = link = successor
 
     def _note_up(self, link: Link, first: bool) -> None:
         now = trio.current_time()
