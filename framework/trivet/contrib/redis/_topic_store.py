@@ -127,6 +127,8 @@ class Read(NamedTuple):
     rows: Sequence[Row]
     who: Sequence[tuple[str, str, str]]
     """Of each member its process, its id, and what it says of itself."""
+    foreign: int
+    """How many entries are not ours, and left out."""
 
 
 def position(ident: bytes) -> int:
@@ -169,20 +171,29 @@ def read_member(payload: bytes) -> tuple[str, str, str]:
 
 
 def read_reply(reply: Any) -> Read:
-    """What the script `READ` has returned.
-
-    Raises:
-        ValueError: somebody else has written there.
-    """
+    """What the script `READ` has returned. What somebody else has written there is left out."""
     last, gap, found, who = reply
-    if any(len(fields) != 4 for _, fields in found):
-        raise ValueError("a message there is not one of ours")
-    rows = [Row(ident.decode(), position(ident), position(fields[3]), fields[1].decode()) for ident, fields in found]
-    members = [
-        (value[:16].decode(), ident.decode(), value[16:].decode())
-        for ident, value in zip(who[::2], who[1::2], strict=True)
-    ]
-    return Read(position(last), bool(gap), rows, members)
+    rows = list(filter(None, (_row(ident, fields) for ident, fields in found)))
+    members = list(filter(None, map(_member, who[::2], who[1::2])))
+    foreign = len(found) - len(rows) + len(who) // 2 - len(members)
+    return Read(position(last), bool(gap), rows, members, foreign)
+
+
+def _row(ident: bytes, fields: Sequence[bytes]) -> Row | None:
+    try:
+        d, data, p, before = fields
+        if (d, p) != (b"d", b"p"):
+            return None
+        return Row(ident.decode(), position(ident), position(before), data.decode())
+    except ValueError:
+        return None
+
+
+def _member(ident: bytes, value: bytes) -> tuple[str, str, str] | None:
+    try:
+        return value[:16].decode(), ident.decode(), value[16:].decode()
+    except ValueError:
+        return None
 
 
 class Names:
@@ -212,6 +223,6 @@ class Names:
         """Of a topic's members."""
         return self._who + self.encoded(topic)
 
-    def of(self, process: str) -> bytes:
+    def of(self, process: bytes) -> bytes:
         """Of a process' members."""
-        return self.prefix + b"of:" + process.encode()
+        return self.prefix + b"of:" + process
