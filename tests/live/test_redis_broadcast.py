@@ -16,7 +16,7 @@ import trio
 
 from tests.harness.redis_server import RedisServer, redis_server
 from trivet.contrib.broadcast import Broadcast, Joined, Left, Message, Subscription
-from trivet.contrib.redis import Redis, RedisAway, RedisBroadcast, _feed
+from trivet.contrib.redis import Redis, RedisAway, RedisBroadcast, _feed, _topic_store, _topics
 from trivet.contrib.redis._roster import REAP
 from trivet.contrib.redis._topic_store import APPEND
 
@@ -87,7 +87,7 @@ CUT: list[str | bytes] = ["CLIENT", "KILL", "TYPE", "pubsub"]
 
 def appending(value: str, history: int) -> list[str | bytes]:
     """What another process would send to publish this."""
-    return ["EVAL", APPEND.text, "1", "t:topic:a", value, "=", str(history), "60000"]
+    return ["EVAL", APPEND.text, "1", "t:topic:a", value, "=", str(history), "60000", "60000"]
 
 
 def behind(broadcast: Broadcast) -> RedisBroadcast:
@@ -200,6 +200,50 @@ async def test_a_topic_is_kept_while_somebody_is_there(server: RedisServer) -> N
                 await trio.sleep(0.02)
         assert await left("b") < there
         assert now <= 1500
+
+
+async def test_a_topic_without_messages_is_soon_forgotten(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Redis, when nobody is there: whoever names topics does not fill it. While somebody is, it is not."""
+
+    async def left(topic: str) -> int:
+        return int((await server.ask(f"PTTL t:topic:{topic}"))[1:])
+
+    async with process(server, history=1) as one, process(server) as other:
+        async with one.subscribe("entered"):
+            await one.publish("said", "x")
+            await other.publish("unkept", "x")
+        assert 50_000 < await left("entered") <= 60_000
+        assert 50_000 < await left("unkept") <= 60_000
+        assert await left("said") > 80_000_000
+        await server.ask("PEXPIRE t:topic:entered 5000")
+        async with one.subscribe("entered"):  # for so long as nobody else keeps it
+            assert await left("entered") > 50_000
+        await server.ask("PEXPIRE t:topic:said 5000")
+        async with one.subscribe("said"):
+            assert await left("said") > 80_000_000
+    for module in (_topic_store, _topics):
+        monkeypatch.setattr(module, "EMPTY", 1.5)
+    async with process(server) as one, one.subscribe("quiet"):
+        before = await left("quiet")
+        with trio.fail_after(SECONDS):
+            while (now := await left("quiet")) <= before:
+                before = now
+                await trio.sleep(0.02)
+        assert now <= 1500
+
+
+async def test_without_memory_one_still_listens(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """To a topic that is new, too, of which nothing can be kept: it is heard when there is some again."""
+    async with process(server, history=5) as one:
+        await server.ask("CONFIG SET maxmemory 1")
+        async with one.subscribe("a") as subscription:
+            with pytest.raises(RedisAway, match="OOM"):
+                await one.publish("a", "x")
+            await server.ask("CONFIG SET maxmemory 0")
+            await one.publish("a", "y")
+            assert await taken(subscription, 1) == ["y"]
+            assert not subscription.gap
+    assert ["OOM" in record.getMessage() for record in caplog.records] == [True]
 
 
 async def test_between_what_was_kept_and_what_is_published_is_no_gap(server: RedisServer) -> None:

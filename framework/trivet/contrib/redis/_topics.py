@@ -23,7 +23,7 @@ from ._away import Backoff, Complaints, RedisAway
 from ._chain import Chain
 from ._feed import Feed
 from ._redis import Redis
-from ._topic_store import READ, TOUCH, Names, Read, Row, id_of, read_member, read_message, read_reply
+from ._topic_store import EMPTY, READ, TOUCH, Names, Read, Row, id_of, lives, read_member, read_message, read_reply
 
 log = logging.getLogger("trivet.contrib.redis")
 
@@ -137,11 +137,11 @@ class Topics:
     async def keep(self) -> None:
         """See that Redis forgets no topic that has subscribers: the next message would seem to follow nothing."""
         while True:
-            await trio.sleep(self._kept / 3)
+            await trio.sleep(min(self._kept, EMPTY) / 3)
             channels = list(self._watched)
             for start in range(0, len(channels), TOUCHED):
                 try:
-                    await self._redis.run(TOUCH, channels[start : start + TOUCHED], [int(self._kept * 1000)])
+                    await self._redis.run(TOUCH, channels[start : start + TOUCHED], lives(self._kept))
                 except (RedisAway, RedisError):
                     pass  # there are two more times
 
@@ -244,7 +244,7 @@ class Topics:
         keys = [self._names.topic(topic)]
         if members:
             keys += [self._names.who(topic), self._names.alive]
-        read = read_reply(await self._redis.run(READ, keys, [after, most, int(keep * 1000)]))
+        read = read_reply(await self._redis.run(READ, keys, [after, most, *lives(keep)]))
         if read.foreign:
             self._leave_out(keys[0])
         return read
