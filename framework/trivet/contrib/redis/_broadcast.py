@@ -62,8 +62,7 @@ class RedisBroadcast:
         when_away: WhenAway = "error",
     ) -> None:
         _check(redis, prefix, when_away)
-        check_seconds("member_ttl", member_ttl)
-        check_seconds("keep", keep)
+        check_seconds(member_ttl=member_ttl, keep=keep)
         self._redis = redis
         self._names = Names(prefix)
         self._member_ttl = member_ttl

@@ -102,14 +102,25 @@ def _encoded(command: str, value: object) -> bytes:
     )
 
 
-def check_seconds(name: str, value: object) -> None:
+def check_seconds(**values: object) -> None:
     """Refuse what is no time to wait.
 
     Raises:
         RegistrationError: see there.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise RegistrationError(f"{name}={value!r} is not a number of seconds.\nWrite  {name}=1.0")
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise RegistrationError(f"{name}={value!r} is not a number of seconds.\nWrite  {name}=1.0")
+
+
+def not_entered(place: str) -> RuntimeError:
+    """For who asks a Redis that nobody keeps connected."""
+    return RuntimeError(
+        f"the Redis at {place} is not entered.\n"
+        "Let a dependency enter it for the application's life:\n\n"
+        '    redis: Annotated[Redis, Depends(redis, scope="app")]\n\n'
+        "or write  async with redis: ..."
+    )
 
 
 def check_store(name: str, redis: object, prefix: object) -> None:

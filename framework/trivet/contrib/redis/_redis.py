@@ -25,7 +25,7 @@ from coredis.exceptions import NoScriptError
 
 from ._address import parse
 from ._away import Backoff, RedisAway, why
-from ._checks import Value, check_name, check_seconds, encoded
+from ._checks import Value, check_name, check_seconds, encoded, not_entered
 from ._link import Link
 from ._refusals import Refusals
 from ._script import Script
@@ -71,13 +71,9 @@ class Redis:
         required: bool = False,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        for name, value in (
-            ("connect_timeout", connect_timeout),
-            ("command_timeout", command_timeout),
-            ("backoff", backoff),
-            ("max_backoff", max_backoff),
-        ):
-            check_seconds(name, value)
+        check_seconds(
+            connect_timeout=connect_timeout, command_timeout=command_timeout, backoff=backoff, max_backoff=max_backoff
+        )
         self.place, self._open = parse(url, ssl_context)
         """Where it is, without the password."""
         self._connect_timeout = connect_timeout
@@ -311,9 +307,4 @@ class Redis:
 
     def _check_entered(self) -> None:
         if not self._nurseries:
-            raise RuntimeError(
-                f"the Redis at {self.place} is not entered.\n"
-                "Let a dependency enter it for the application's life:\n\n"
-                '    redis: Annotated[Redis, Depends(redis, scope="app")]\n\n'
-                "or write  async with redis: ..."
-            )
+            raise not_entered(self.place)
