@@ -110,6 +110,25 @@ async def test_two_processes_share_a_room_and_outlive_their_redis() -> None:
         assert await one.wait() == 0
 
 
+async def test_who_speaks_to_a_redis_without_memory_is_told_and_stays() -> None:
+    """What was not said is said again when there is some; that somebody types is shown where they are."""
+    with trio.fail_after(SECONDS):
+        async with (
+            redis_server() as redis,
+            TestClient(create_app(Limits(), redis.url)) as client,
+            client.websocket("/rooms/tea?name=Ada") as ada,
+            client.websocket("/rooms/tea?name=Bob") as bob,
+        ):
+            await redis.ask("CONFIG SET maxmemory 1")
+            await ada.send_json({"type": "typing"})
+            assert (await got(bob, "types"))["on"]
+            await ada.send_json({"type": "say", "key": "the key of one", "text": "one"})
+            assert "try again" in (await got(ada, "refused"))["reason"]
+            await redis.ask("CONFIG SET maxmemory 0")
+            await say(ada, "one")
+            assert (await got(bob, "said"))["line"]["text"] == "one"
+
+
 async def test_without_its_redis_nobody_enters() -> None:
     """The page is served, and who comes is told to come again; nothing waits for what is not there."""
     with trio.fail_after(SECONDS):

@@ -25,7 +25,7 @@ from trio.testing import MockClock
 from tests.harness import Golden, free_port
 from tests.harness.redis_server import RedisServer, redis_server
 from trivet import App, Depends
-from trivet.contrib.redis import Redis, RedisAway, Script
+from trivet.contrib.redis import Redis, RedisAway, Script, _link
 from trivet.testing import LifespanFailed, TestClient
 
 pytestmark = pytest.mark.live
@@ -257,6 +257,121 @@ async def test_a_replica_is_left_for_whoever_took_its_place(server: RedisServer)
         assert await redis.execute("SET", "a", 1) == b"OK"
 
 
+async def test_whoever_took_a_replicas_place_is_found_without_a_pause(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the first write that is refused; who waits for a reply meanwhile gets it from the old connection."""
+    replies: list[bytes] = []
+    sent = trio.Event()
+
+    async def read(redis: Redis) -> None:
+        replies.append(await redis.execute("ECHO", "as before"))
+
+    async with redis_server() as successor, connecting(server, backoff=60, max_backoff=60) as redis:
+
+        async def open_successor() -> BaseConnection:
+            await sent.wait()
+            return await connecting(successor)._open()
+
+        monkeypatch.setattr(redis, "_open", open_successor)
+        await server.ask("REPLICAOF 127.0.0.1 1")
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(RedisAway, match="read only replica"):
+                await redis.execute("SET", "a", 1)
+            server.freeze()
+            nursery.start_soon(read, redis)
+            await trio.testing.wait_all_tasks_blocked()
+            sent.set()
+            await until(lambda: redis.losses)
+            assert await redis.execute("SET", "a", 1) == b"OK"
+            assert not replies
+            server.thaw()
+        assert replies == [b"as before"]
+        assert await successor.ask("EXISTS a") == b":1\r\n"
+    assert ["refuses commands" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_who_writes_to_a_replica_disturbs_nobody_who_reads(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often: the name is looked up again at the first one, and then after pauses."""
+    monkeypatch.setattr("random.random", lambda: 1.0)
+    async with connecting(server, backoff=60, max_backoff=60) as redis:
+        await redis.execute("SET", "a", 1)
+        await server.ask("REPLICAOF 127.0.0.1 1")
+        for number in range(100):
+            with pytest.raises(RedisAway, match="read only replica"):
+                await redis.execute("SET", "a", 2)
+            if number == 50:
+                await until(lambda: redis.losses)
+            assert redis.up
+            assert await redis.execute("GET", "a") == b"1"
+        assert redis.losses == 1
+        server.kill()
+        await until(lambda: not redis.up)
+        assert redis.losses == 2
+    assert ["refuses commands" in record.getMessage() for record in caplog.records] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("setting", "code"), [("maxmemory 1", "OOM"), ("min-replicas-to-write 1", "NOREPLICAS")], ids=["memory", "replicas"]
+)
+async def test_a_redis_that_takes_no_writes_for_now_is_away_for_writers(
+    setting: str, code: str, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a command or a script, with one line in the log; who reads goes on, and the connection, too."""
+    async with connecting(server) as redis:
+        await server.ask(f"CONFIG SET {setting}")
+        for _ in range(2):
+            with pytest.raises(RedisAway, match=code):
+                await redis.execute("SET", "a", 1)
+            with pytest.raises(RedisAway, match=code):
+                await redis.run(Script("return redis.call('SET', KEYS[1], 1)"), ["a"])
+        assert await redis.execute("GET", "a") is None
+        assert (redis.up, redis.error, redis.losses) == (True, None, 0)
+        await server.ask(f"CONFIG SET {setting.split()[0]} 0")
+        await redis.execute("SET", "a", 1)
+    (record,) = caplog.records
+    assert f"refuses commands: ResponseError: {code}" in record.getMessage()
+
+
+async def test_a_redis_that_refuses_whatever_it_is_asked_is_not_up(
+    server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a script takes too long, or a replica has no data: handlers answer 503, and it is up again by itself."""
+    monkeypatch.setattr(_link, "BUSY", 0.01)
+    redis, app = connecting(server), App()
+
+    @app.get("/")
+    async def handler(redis: Annotated[Redis, Depends(redis, scope="app")]) -> int:
+        number: int = await redis.execute("EXISTS", "n")
+        return number
+
+    async def check(client: TestClient, code: str) -> None:
+        with trio.fail_after(SECONDS):
+            while (answer := await client.get("/")).status_code == 200:
+                pass
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert not redis.up
+        assert code in str(redis.error)
+
+    await server.ask("CONFIG SET lua-time-limit 10")
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(server.ask, 'EVAL "while true do end" 0')
+        await check(client, "BUSY")
+        assert await server.ask("SCRIPT KILL") == b"+OK\r\n"
+        await until(lambda: redis.up)
+        await server.ask("CONFIG SET replica-serve-stale-data no")
+        await server.ask("REPLICAOF 127.0.0.1 1")
+        await check(client, "MASTERDOWN")
+        await server.ask("REPLICAOF NO ONE")
+        await until(lambda: redis.up)
+        assert (await client.get("/")).status_code == 200
+        assert redis.losses == 0
+    told = [record.getMessage().split()[6] for record in caplog.records if record.name == "trivet.contrib.redis"]
+    assert told == ["BUSY", "MASTERDOWN"]
+
+
 async def test_it_is_left_in_any_order(server: RedisServer) -> None:
     """Of two tasks the one that entered first may leave first: the other one has a connection again at once."""
     redis = connecting(server)
@@ -384,7 +499,10 @@ async def test_a_wrong_argument_is_its_callers_alone(server: RedisServer) -> Non
 
 @pytest.mark.parametrize(
     "command",
-    [["BLPOP", "a", 0], ["subscribe", "a"], ["MULTI"], ["SELECT", 1], ["XREAD", "block", 0, "STREAMS", "a", 0]],
+    [
+        *(["BLPOP", "a", 0], ["subscribe", "a"], ["MULTI"], ["SELECT", 1], ["XREAD", "block", 0, "STREAMS", "a", 0]),
+        ["CLIENT", "REPLY", "SKIP"],
+    ],
     ids=lambda command: str(command[0]),
 )
 async def test_what_is_not_for_a_shared_connection_is_refused(command: list[Any], server: RedisServer) -> None:

@@ -16,7 +16,7 @@ import trio
 
 from tests.harness.redis_server import RedisServer, redis_server
 from trivet.contrib.broadcast import Broadcast, Joined, Left, Message, Subscription
-from trivet.contrib.redis import Redis, RedisAway, RedisBroadcast, _feed
+from trivet.contrib.redis import Redis, RedisAway, RedisBroadcast, _feed, _topic_store, _topics
 from trivet.contrib.redis._roster import REAP
 from trivet.contrib.redis._topic_store import APPEND
 
@@ -87,7 +87,7 @@ CUT: list[str | bytes] = ["CLIENT", "KILL", "TYPE", "pubsub"]
 
 def appending(value: str, history: int) -> list[str | bytes]:
     """What another process would send to publish this."""
-    return ["EVAL", APPEND.text, "1", "t:topic:a", value, "=", str(history), "60000"]
+    return ["EVAL", APPEND.text, "1", "t:topic:a", value, "=", str(history), "60000", "60000"]
 
 
 def behind(broadcast: Broadcast) -> RedisBroadcast:
@@ -200,6 +200,50 @@ async def test_a_topic_is_kept_while_somebody_is_there(server: RedisServer) -> N
                 await trio.sleep(0.02)
         assert await left("b") < there
         assert now <= 1500
+
+
+async def test_a_topic_without_messages_is_soon_forgotten(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Redis, when nobody is there: whoever names topics does not fill it. While somebody is, it is not."""
+
+    async def left(topic: str) -> int:
+        return int((await server.ask(f"PTTL t:topic:{topic}"))[1:])
+
+    async with process(server, history=1) as one, process(server) as other:
+        async with one.subscribe("entered"):
+            await one.publish("said", "x")
+            await other.publish("unkept", "x")
+        assert 50_000 < await left("entered") <= 60_000
+        assert 50_000 < await left("unkept") <= 60_000
+        assert await left("said") > 80_000_000
+        await server.ask("PEXPIRE t:topic:entered 5000")
+        async with one.subscribe("entered"):  # for so long as nobody else keeps it
+            assert await left("entered") > 50_000
+        await server.ask("PEXPIRE t:topic:said 5000")
+        async with one.subscribe("said"):
+            assert await left("said") > 80_000_000
+    for module in (_topic_store, _topics):
+        monkeypatch.setattr(module, "EMPTY", 1.5)
+    async with process(server) as one, one.subscribe("quiet"):
+        before = await left("quiet")
+        with trio.fail_after(SECONDS):
+            while (now := await left("quiet")) <= before:
+                before = now
+                await trio.sleep(0.02)
+        assert now <= 1500
+
+
+async def test_without_memory_one_still_listens(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """To a topic that is new, too, of which nothing can be kept: it is heard when there is some again."""
+    async with process(server, history=5) as one:
+        await server.ask("CONFIG SET maxmemory 1")
+        async with one.subscribe("a") as subscription:
+            with pytest.raises(RedisAway, match="OOM"):
+                await one.publish("a", "x")
+            await server.ask("CONFIG SET maxmemory 0")
+            await one.publish("a", "y")
+            assert await taken(subscription, 1) == ["y"]
+            assert not subscription.gap
+    assert ["OOM" in record.getMessage() for record in caplog.records] == [True]
 
 
 async def test_between_what_was_kept_and_what_is_published_is_no_gap(server: RedisServer) -> None:
@@ -452,13 +496,48 @@ async def test_what_others_write_there_does_no_harm(server: RedisServer, caplog:
             ["PUBLISH", "t:topic:a", "=9999999999999-0 9999999999998-0 y"],
         )
         await until(lambda: "wrong kind" in caplog.text)
-        await at_once(server, ["DEL", "t:topic:a"], ["XADD", "t:topic:a", "*", "f", "v"])
-        await until(lambda: "not one of ours" in caplog.records[-1].message and "read" in caplog.records[-1].message)
         await at_once(server, ["DEL", "t:topic:a"])
         await until(lambda: listening(one) and behind(one)._topics._watched[b"t:topic:a"].chain.whole)
         await published(one, "y")
         assert await taken(subscription, 1) == ["y"]
         assert subscription.gap
+
+
+FOREIGN: list[list[str | bytes]] = [
+    ["f", "v"],
+    ["f", "v", "g", "w"],
+    ["d", b"\xff", "p", "1-1"],
+    ["d", "x", "p", "y"],
+    ["d", "x", "p", "1-1", "q", "z"],
+]
+
+
+async def test_what_others_keep_there_is_left_out(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A topic is read all the same, whoever comes, and who is there is seen; it is said once."""
+    async with process(server, history=20) as one, one.subscribe("a") as subscription:
+        for number, fields in enumerate(FOREIGN):
+            await at_once(server, ["XADD", "t:topic:a", "*", *fields])
+            await at_once(server, ["HSET", "t:who:a", b"\xff%d" % number, behind(one)._roster._process + b"\xfe"])
+            await published(one, str(number))
+        numbers = [str(number) for number in range(len(FOREIGN))]
+        assert await taken(subscription, len(FOREIGN)) == numbers
+        async with one.subscribe("a", history=20, member="ann", presence=True) as late:
+            assert await taken(late, len(FOREIGN)) == numbers
+            assert await names(one) == ["ann"]
+        await behind(one)._topics.read("a")
+    assert ["left out" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_who_is_no_process_is_not_taken_for_one(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor for ever, whatever stands where its members would: members are told of as before."""
+    await at_once(server, ["SET", "t:of:no process", "1"], ["HSET", "t:of:\0", "x", "b"], ["SET", "t:who:b", "1"])
+    await at_once(server, ["ZADD", "t:alive", "1", b"\xff\xfe", "2", "no process", "3", "\0", "4", "f" * 16])
+    async with process(server) as one, process(server) as other:
+        async with one.subscribe("a", member="ann", presence=True):
+            await until_names(other, ["ann"])
+        assert await behind(one)._redis.execute("ZCARD", "t:alive") == 2
+    said = {record.getMessage() for record in caplog.records}  # both may have seen it
+    assert ["is not one of ours" in each for each in said] == [True] * 3
 
 
 async def test_a_user_who_may_not_subscribe_is_named(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -591,7 +670,7 @@ async def test_nobody_waits_for_the_dead_to_be_taken_away(server: RedisServer) -
 async def test_what_redis_has_of_ones_own_members_is_not_asked_for(server: RedisServer) -> None:
     """A process knows better who of them is there."""
     async with process(server) as one, one.subscribe("a", presence=True) as subscription:
-        name = behind(one)._roster._process
+        name = behind(one)._roster._process.decode()
         await cut_off(server, one, ["HSET", "t:who:a", "0123", name + "Ghost"])
         await at_once(server, ["PUBLISH", "t:topic:a", f"+{name} 4567 Ghost"])
         await one.publish("a", "x")
@@ -608,7 +687,7 @@ async def test_a_process_that_was_taken_for_dead_comes_back(server: RedisServer)
         one.subscribe("a", member="Ann"),
     ):
         assert await taken(subscription, 1) == ["+Ann"]
-        name = behind(one)._roster._process
+        name = behind(one)._roster._process.decode()
         await at_once(
             server,
             ["ZADD", "t:alive", "1", name],

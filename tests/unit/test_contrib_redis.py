@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
+from coredis.exceptions import ResponseError
+from coredis.parser import Parser
+from trio.testing import MockClock
 
 from tests.harness import Golden
 from trivet.contrib.redis import Redis, RedisAway, RedisBuckets, RedisSessionStore
 from trivet.contrib.redis._away import Backoff, why
 from trivet.contrib.redis._checks import check_name, encoded
+from trivet.contrib.redis._refusals import Refusals, code_of
 from trivet.errors import RegistrationError
 
 URL = "redis://localhost"
@@ -63,6 +68,7 @@ def test_what_is_wrong_is_refused_when_it_is_made(name: str, golden: Golden) -> 
 CALLS: dict[str, Callable[[], object]] = {
     "command_waits": lambda: check_name("BLPOP", []),
     "command_of_connections": lambda: check_name("multi", []),
+    "command_of_connections_by_word": lambda: check_name("client", [b"reply", b"SKIP"]),
     "command_words": lambda: check_name("CLIENT LIST", []),
     "command_type": lambda: check_name(b"GET", []),  # type: ignore[arg-type]
     "argument": lambda: encoded("SET", ["key", {"a": 1}]),
@@ -75,6 +81,30 @@ def test_a_wrong_call_says_what_to_write(name: str, golden: Golden) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         CALLS[name]()
     golden(f"contrib/redis_{name}", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("CLIENT REPLY OFF", "CLIENT TRACKING ON", "CLIENT CACHING YES", "CLIENT NO-EVICT ON", "CLIENT NO-TOUCH ON"),
+        *("SCRIPT DEBUG YES", "REPLCONF ACK 0", "HELLO 3", "RESET", "MONITOR", "SSUBSCRIBE a", "ASKING"),
+    ],
+)
+def test_what_would_change_how_many_replies_there_are_is_refused(words: str) -> None:
+    """Or anything else of a connection that all share, however it is written."""
+    for given in (words, words.lower()):
+        name, *rest = given.split()
+        with pytest.raises(ValueError, match=r"is shared"):
+            check_name(name, encoded(name, rest))
+
+
+@pytest.mark.parametrize(
+    "words", ["CLIENT", "CLIENT LIST", "CLIENT SETINFO LIB-NAME a", "SCRIPT EXISTS a", "GET REPLY"]
+)
+def test_what_leaves_the_connection_as_it_is_may_be_asked(words: str) -> None:
+    """Though another word of the same command may not."""
+    name, *rest = words.split()
+    assert check_name(name, encoded(name, rest)) == name.encode()
 
 
 async def test_it_has_to_be_entered(golden: Golden) -> None:
@@ -129,6 +159,44 @@ def test_away_tells_logs_more_than_clients() -> None:
     assert "10.0.0.7" not in error.detail
     assert str(error) == "Redis at 10.0.0.7:6379 is away: no answer to GET in 0.5 s"
     assert RedisAway("a", "b", -5).headers == {"retry-after": "1"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+        ("ERR Error running script (call to f_0): @user_script:1: @user_script: 1: -OOM command not allowed.", "OOM"),
+        ("BUSY Redis is busy running a script.", "BUSY"),
+        ("LOADING Redis is loading the dataset in memory", "LOADING"),
+        ("READONLY You can't write against a read only replica.", "READONLY"),
+        ("MISCONF Redis is configured to save RDB snapshots, but", "MISCONF"),
+        ("CLUSTERDOWN Hash slot not served", "CLUSTERDOWN"),
+        ("BUSYGROUP Consumer Group name already exists", ""),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", ""),
+        ("ERR value is not an integer or out of range", ""),
+        ("ERR Error running script (call to f_0): @user_script:1: no such thing", ""),
+        ("NOSCRIPT No matching script.", ""),
+    ],
+)
+def test_an_answer_that_would_be_another_one_later_means_away(answer: str, code: str) -> None:
+    """As coredis has it: with its code, without, or from a script of a Redis before 7."""
+    assert code_of(Parser().parse_error(answer)) == code
+
+
+async def test_what_is_refused_for_long_is_told_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And again when it has gone well for a minute."""
+    refusals = Refusals(logging.getLogger("trivet.contrib.redis"), "localhost:6379")
+    for seconds in (1, 40, 40, 40, 61):
+        await trio.sleep(seconds)
+        assert refusals.note(ResponseError("OOM command not allowed")) == "OOM"
+    assert [record.getMessage() for record in caplog.records] == [
+        "Redis at localhost:6379 refuses commands: ResponseError: OOM command not allowed"
+    ] * 2
+    assert refusals.of_all == ""
+    assert refusals.note(ResponseError("BUSY running a script")) == "BUSY"
+    assert refusals.of_all == "ResponseError: BUSY running a script"
 
 
 async def test_the_name_in_a_certificate_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from trivet.contrib.broadcast import Broadcast
 from trivet.contrib.redis import Redis, RedisBroadcast
 from trivet.contrib.redis._chain import HELD, Chain
 from trivet.contrib.redis._feed import LATE, LOOK_EVERY, Feed
-from trivet.contrib.redis._topic_store import Row, id_of, position, usable
+from trivet.contrib.redis._topic_store import Row, id_of, position, read_reply, usable
 from trivet.errors import RegistrationError
 
 
@@ -122,6 +122,21 @@ def test_nothing_comes_twice_or_out_of_order_and_what_is_missing_is_known(keep: 
 def row(position: int, before: int) -> Row:
     """A message."""
     return Row(str(position), position, before, "")
+
+
+def test_what_others_have_written_is_left_out_of_what_is_read() -> None:
+    """And counted; the rest is as it would be without."""
+    fields: list[list[bytes]] = [
+        [b"d", b"x", b"p", b"1-1"],
+        [],
+        [b"f"],
+        [b"d", b"\xff", b"p", b"1-1"],
+        [b"d", b"x"] * 2,
+    ]
+    found = [[b"%d-0" % number, each] for number, each in enumerate(fields, 2)]
+    who = [b"m", b"0123456789abcdefann", b"\xff", b"0123456789abcdef", b"n", b"\xff"]
+    read = read_reply([b"9-0", 0, found, who])
+    assert read == (9 << 64, False, [Row("2-0", 2 << 64, 1 << 64 | 1, "x")], [("0123456789abcdef", "m", "ann")], 6)
 
 
 def test_what_was_given_already_breaks_nothing() -> None:

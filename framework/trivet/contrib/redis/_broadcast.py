@@ -20,7 +20,7 @@ from ._away import RedisAway
 from ._checks import check_seconds
 from ._redis import Redis
 from ._roster import Roster
-from ._topic_store import APPEND, Names, position, usable
+from ._topic_store import APPEND, Names, lives, position, usable
 from ._topics import Topics
 
 WhenAway: TypeAlias = Literal["error", "local"]
@@ -41,10 +41,12 @@ class RedisBroadcast:
         prefix: what the names of all keys and channels begin with. Another `Broadcast` needs another one; another
             application, too, even with another database of the same Redis, since channels have none.
         member_ttl: seconds after which the members of a process that has died are gone.
-        keep: seconds that messages are kept after the topic's last one, where nobody is there.
+        keep: seconds that messages are kept after the topic's last one, where nobody is there. A topic without any is
+            kept for a minute, if that is less.
         when_away: what becomes of what is published while Redis cannot be reached: `"error"` raises `RedisAway`;
             `"local"` gives it to the subscribers of this process, with no id, and nobody else will ever get it. Then
-            each subscriber is told of a gap when Redis is back, since other processes may have done so.
+            each subscriber is told of a gap when Redis is back, since other processes may have done so; but not if it
+            was there all the time, and had no memory left, say.
 
     Raises:
         RegistrationError: an argument is not what it should be.
@@ -60,8 +62,7 @@ class RedisBroadcast:
         when_away: WhenAway = "error",
     ) -> None:
         _check(redis, prefix, when_away)
-        check_seconds("member_ttl", member_ttl)
-        check_seconds("keep", keep)
+        check_seconds(member_ttl=member_ttl, keep=keep)
         self._redis = redis
         self._names = Names(prefix)
         self._member_ttl = member_ttl
@@ -111,15 +112,13 @@ class RedisBroadcast:
         """See `Backend.publish`. It reaches the subscribers of this process, too, by way of Redis.
 
         Raises:
-            RedisAway: it may have been published or not, unless `when_away` says otherwise.
-            coredis.exceptions.RedisError: Redis does not take it, since it has no memory left, say.
+            RedisAway: it may have been published or not, unless `when_away` says otherwise; or Redis does not take it
+                now, since it has no memory left, say.
         """
         kept = self._history
         trim = b"~" if kept >= EXACT else b"="
         try:
-            ident = await self._redis.run(
-                APPEND, [self._names.topic(topic)], [data, trim, kept, int(self._keep * 1000)]
-            )
+            ident = await self._redis.run(APPEND, [self._names.topic(topic)], [data, trim, kept, *lives(self._keep)])
         except RedisAway:
             if not self._local:
                 raise

@@ -87,8 +87,7 @@ class RedisBuckets:
         """Take one token out of the bucket of `key`; see `ratelimit.Backend.take`. `now` is not used.
 
         Raises:
-            RedisAway: Redis is away, or did not answer in time.
-            coredis.exceptions.RedisError: it refused, for want of memory for example.
+            RedisAway: Redis is away, did not answer in time, or has no memory left.
         """
         # A quota's name has no quotes, so that no two pairs of a name and a key are written alike.
         place = f'{self._prefix}"{quota.name}":'.encode() + key.encode("utf-8", "surrogatepass")

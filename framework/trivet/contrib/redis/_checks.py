@@ -19,11 +19,19 @@ _WAITING: Final = {
     *("BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "WAITAOF"),
 }
 _OF_CONNECTIONS: Final = {
-    *("AUTH", "HELLO", "QUIT", "READONLY", "READWRITE", "RESET", "SELECT"),
-    *("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "MONITOR", "SYNC", "PSYNC"),
+    *("AUTH", "HELLO", "QUIT", "READONLY", "READWRITE", "RESET", "SELECT", "ASKING"),
+    *("MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "MONITOR", "SYNC", "PSYNC", "REPLCONF"),
     *("SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"),
 }
-_MAY_WAIT: Final = frozenset(("XREAD", "XREADGROUP"))
+_MAY_WAIT: Final = {"XREAD", "XREADGROUP"}
+_OF_CONNECTIONS_BY_WORD: Final = {
+    "CLIENT": {b"REPLY", b"TRACKING", b"CACHING", b"NO-EVICT", b"NO-TOUCH"},
+    "SCRIPT": {b"DEBUG"},
+}
+"""Commands of which some words are for a connection of one's own: first of all CLIENT REPLY, after which a command has
+no reply, and each caller would be given another one's."""
+
+_LOOKED_INTO: Final = frozenset((*_WAITING, *_OF_CONNECTIONS, *_MAY_WAIT, *_OF_CONNECTIONS_BY_WORD))
 
 
 def check_name(command: str, arguments: Sequence[bytes]) -> bytes:
@@ -41,11 +49,19 @@ def check_name(command: str, arguments: Sequence[bytes]) -> bytes:
             f"{command!r} is not the name of a command.\n"
             'Give each word by itself:  await redis.execute("CLIENT", "LIST")'
         )
-    if name in _WAITING or (name in _MAY_WAIT and _waits(arguments)):
-        raise _refused(name, "would let everybody wait")
-    if name in _OF_CONNECTIONS:
-        raise _refused(name, "changes the connection")
+    if name in _LOOKED_INTO:
+        _check_shared(name, arguments)
     return name.encode()
+
+
+def _check_shared(name: str, arguments: Sequence[bytes]) -> None:
+    if name in _WAITING or (name in _MAY_WAIT and _waits(arguments)):
+        raise _refused([name], "would let everybody wait")
+    if name in _OF_CONNECTIONS:
+        raise _refused([name], "changes the connection")
+    word = arguments[0].upper() if arguments else b""
+    if word in _OF_CONNECTIONS_BY_WORD.get(name, ()):
+        raise _refused([name, word.decode()], "changes the connection")
 
 
 def _waits(arguments: Sequence[bytes]) -> bool:
@@ -56,11 +72,12 @@ def _waits(arguments: Sequence[bytes]) -> bool:
     return False
 
 
-def _refused(name: str, what: str) -> ValueError:
+def _refused(words: Sequence[str], what: str) -> ValueError:
+    written = ", ".join(f'b"{word}"' for word in words)
     return ValueError(
-        f"{name} {what}, and this one is shared.\n"
+        f"{' '.join(words)} {what}, and this one is shared.\n"
         f"Take one of your own:\n\n    async with redis.dedicated() as connection:\n"
-        f'        await connection.create_request(b"{name}", ...)'
+        f"        await connection.create_request({written}, ...)"
     )
 
 
@@ -85,14 +102,25 @@ def _encoded(command: str, value: object) -> bytes:
     )
 
 
-def check_seconds(name: str, value: object) -> None:
+def check_seconds(**values: object) -> None:
     """Refuse what is no time to wait.
 
     Raises:
         RegistrationError: see there.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise RegistrationError(f"{name}={value!r} is not a number of seconds.\nWrite  {name}=1.0")
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise RegistrationError(f"{name}={value!r} is not a number of seconds.\nWrite  {name}=1.0")
+
+
+def not_entered(place: str) -> RuntimeError:
+    """For who asks a Redis that nobody keeps connected."""
+    return RuntimeError(
+        f"the Redis at {place} is not entered.\n"
+        "Let a dependency enter it for the application's life:\n\n"
+        '    redis: Annotated[Redis, Depends(redis, scope="app")]\n\n'
+        "or write  async with redis: ..."
+    )
 
 
 def check_store(name: str, redis: object, prefix: object) -> None:

@@ -19,9 +19,13 @@ from typing import Any, Final
 import trio
 from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError as Lost
-from coredis.exceptions import ReadOnlyError, RedisError
+from coredis.exceptions import RedisError
 
 from ._away import RedisAway, why
+from ._refusals import OF_ALL, Refusals
+
+BUSY: Final = 1.0
+"""Seconds until it is asked again whether it still refuses whatever it is asked."""
 
 _is_ours: Final[ContextVar[bool]] = ContextVar("_is_ours", default=False)
 """Whether this task keeps a connection of ours open."""
@@ -47,16 +51,24 @@ class Link:
         place: where to, for messages.
         timeout: seconds that each command has.
         nursery: as long as this lives, replies are waited for.
+        refusals: what is known of its Redis, whichever connection it was seen on.
     """
 
-    def __init__(self, connection: BaseConnection, place: str, timeout: float, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, connection: BaseConnection, place: str, timeout: float, nursery: trio.Nursery, refusals: Refusals
+    ) -> None:
         self.connection = connection
         self.ended = trio.Event()
         self.reason = ""
         """Why it has ended, or is about to, in one line; empty: it can be used."""
+        self.is_replica = False
+        """Whether it has refused to write: it leads to a replica, since a failover perhaps."""
         self._place = place
         self._timeout = timeout
         self._nursery = nursery
+        self._refusals = refusals
+        self._stirred = trio.Event()
+        """Set when there is something for who watches it."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Open it, keep it open, and close it when cancelled or lost; started when commands may come."""
@@ -66,6 +78,7 @@ class Link:
         finally:
             self.reason = self.reason or why(self.connection._last_error)
             self.ended.set()
+            self._stirred.set()
 
     async def ask(self, name: bytes, arguments: Sequence[bytes]) -> Any:
         """Send a command and return its reply.
@@ -79,12 +92,13 @@ class Link:
         request: Any = None
         try:
             request = self.connection.create_request(name, *arguments, decode=False)
-            return await self._reply(request, name)
-        except ReadOnlyError as error:
-            # A failover has made a replica of it. The name leads to whoever took its place, once we connect again.
-            self.close(why(error))
-            raise RedisAway(self._place, self.reason) from error
-        except Lost as error:  # or it is there, but is still loading its data
+            reply = await self._reply(request, name)
+            if self._refusals.of_all:
+                self._refusals.of_all = ""
+            return reply
+        except RedisError as error:
+            if not self._means_away(error):
+                raise
             lost = error
         except trio.Cancelled:
             # Somebody has to notice if no answer ever comes: callers with less time than a command has may all leave
@@ -97,6 +111,17 @@ class Link:
             raise RedisAway(self._place, self.reason or why(lost)) from lost
         finally:
             del lost  # a traceback's frame that holds its own exception is a cycle
+
+    def _means_away(self, error: RedisError) -> bool:
+        """Look at what came instead of a reply."""
+        refused_all = self._refusals.of_all
+        code = self._refusals.note(error)
+        if code == "READONLY" and not self.is_replica:
+            self.is_replica = True
+            self._stirred.set()
+        elif code in OF_ALL and not refused_all:
+            self._stirred.set()
+        return code != "" or isinstance(error, Lost)
 
     async def _reply(self, request: Any, name: bytes) -> Any:
         # In two halves: if this process itself was busy all the time, the reply may lie there unread, and is had as
@@ -122,13 +147,23 @@ class Link:
         self.reason = self.reason or reason
         self.connection.invalidate(reason)
 
+    async def retire(self) -> None:
+        """Close it when those have their replies who wait for one; nobody else is to use it any more."""
+        await trio.sleep(self._timeout)
+        self.close("another one has taken its place")
+
     async def watch(self, every: float) -> None:
-        """Return when it has ended; ask it every so many seconds whether it has, which is not seen when the other
-        machine has gone, or something between has forgotten the connection."""
-        while True:
-            with trio.move_on_after(every):
-                await self.ended.wait()
-                return
+        """Return when it has ended, or is known to lead to a replica.
+
+        Ask it every so many seconds whether it has ended, which is not seen when the other machine has gone, or
+        something between has forgotten the connection. Sooner while it refuses whatever it is asked, for nobody else
+        may ask it then.
+        """
+        while not (self.ended.is_set() or self.is_replica):
+            self._stirred = trio.Event()
+            with trio.move_on_after(BUSY if self._refusals.of_all else every):
+                await self._stirred.wait()
+                continue
             try:
                 await self.ask(b"PING", ())
             except (RedisAway, RedisError):  # the latter is an answer, too: to users that may not PING, for example

@@ -25,8 +25,9 @@ from coredis.exceptions import NoScriptError
 
 from ._address import parse
 from ._away import Backoff, RedisAway, why
-from ._checks import Value, check_name, check_seconds, encoded
+from ._checks import Value, check_name, check_seconds, encoded, not_entered
 from ._link import Link
+from ._refusals import Refusals
 from ._script import Script
 
 log = logging.getLogger("trivet.contrib.redis")
@@ -70,13 +71,9 @@ class Redis:
         required: bool = False,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        for name, value in (
-            ("connect_timeout", connect_timeout),
-            ("command_timeout", command_timeout),
-            ("backoff", backoff),
-            ("max_backoff", max_backoff),
-        ):
-            check_seconds(name, value)
+        check_seconds(
+            connect_timeout=connect_timeout, command_timeout=command_timeout, backoff=backoff, max_backoff=max_backoff
+        )
         self.place, self._open = parse(url, ssl_context)
         """Where it is, without the password."""
         self._connect_timeout = connect_timeout
@@ -89,18 +86,25 @@ class Redis:
         self._nurseries: list[trio.Nursery] = []
         """One for each time that this is entered; what keeps the connection is in the first one."""
         self._link: Link | None = None
+        self._refusals = Refusals(log, self.place)
         self._again_at = 0.0
         self.since: float | None = None
         """When it came or went, on Trio's clock; `None`: it was never entered."""
-        self.error: str | None = None
-        """Why it is away, in one line; `None` while it is up."""
+        self._error: str | None = None
         self.losses = 0
-        """How many connections have been lost."""
+        """How many connections have been lost, or given up."""
 
     @property
     def up(self) -> bool:
-        """Whether there is a connection."""
-        return self._link is not None and not self._link.reason
+        """Whether there is a connection, on which Redis does not refuse whatever it is asked."""
+        return self._link is not None and not self._link.reason and not self._refusals.of_all
+
+    @property
+    def error(self) -> str | None:
+        """Why it is away, in one line; `None` while it is up, or was never entered."""
+        if self._link is None:
+            return self._error
+        return self._link.reason or self._refusals.of_all or None
 
     async def execute(self, command: str, *arguments: Value) -> Any:
         """Send a command and return its reply: texts as bytes, lists, mappings and numbers as RESP3 has them.
@@ -110,8 +114,9 @@ class Redis:
             arguments: texts are sent as UTF-8.
 
         Raises:
-            RedisAway: Redis is away, or did not answer in time.
-            coredis.exceptions.RedisError: it answered with an error.
+            RedisAway: Redis is away, did not answer in time, or cannot do it now: it has no memory left, is busy with a
+                script, is a replica and was to write.
+            coredis.exceptions.RedisError: it answered with another error.
             TypeError: an argument is something else.
             ValueError: the command is not for a connection that is shared.
             RuntimeError: this is not entered.
@@ -140,7 +145,7 @@ class Redis:
         if link is None or link.reason:
             self._check_entered()
             await trio.lowlevel.checkpoint()
-            reason = self.error or "the connection was lost" if link is None else link.reason
+            reason = self._error or "the connection was lost" if link is None else link.reason
             raise RedisAway(self.place, reason, self._again_at - trio.current_time())
         return await link.ask(name, arguments)
 
@@ -216,7 +221,7 @@ class Redis:
         failure: Exception | None = None
         with trio.move_on_after(self._connect_timeout) as scope:
             try:
-                link = Link(await self._open(), self.place, self._command_timeout, nursery)
+                link = Link(await self._open(), self.place, self._command_timeout, nursery, self._refusals)
                 await nursery.start(link.run)
                 return link
             except Exception as error:  # noqa: BLE001 - it is the cause of ours
@@ -233,7 +238,7 @@ class Redis:
         self, nursery: trio.Nursery, required: bool, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         backoff = Backoff(self._backoff, self._max_backoff, random.random)
-        self.since, self.error = trio.current_time(), "not connected yet"
+        self.since, self._error = trio.current_time(), "not connected yet"
         first = True
         while True:
             try:
@@ -248,7 +253,7 @@ class Redis:
                 self._note_up(link, first)
                 if first:
                     task_status.started()
-                await link.watch(PING_EVERY)
+                link = await self._stay(link, nursery, backoff)
                 if link is not self._link:
                     return  # it has been left meanwhile
                 if trio.current_time() - (self.since or 0) > self._max_backoff:
@@ -260,23 +265,46 @@ class Redis:
             self._again_at = trio.current_time() + pause
             await trio.sleep(pause)
 
+    async def _stay(self, link: Link, nursery: trio.Nursery, backoff: Backoff) -> Link:
+        """Return the connection that is lost at last.
+
+        One that leads to a replica is changed for a new one: after a failover the name leads to whoever took its place.
+        The new one is there before the old one goes, so nobody is cut off, however long it stays a replica.
+        """
+        attempts, since = 0, trio.current_time()
+        while True:
+            await link.watch(PING_EVERY)
+            if link.ended.is_set() or link is not self._link:
+                return link
+            if trio.current_time() - since > self._max_backoff:
+                attempts = 0
+                backoff.reset()
+            with trio.move_on_after(backoff.pause() if attempts else 0):
+                await link.ended.wait()
+                continue
+            attempts, since = attempts + 1, trio.current_time()
+            try:
+                successor = await self._connect(nursery)
+            except RedisAway:
+                continue
+            if link is not self._link:
+                return link  # it has been left meanwhile
+            nursery.start_soon(link.retire)
+            self.losses += 1
+            self._link = link = successor
+
     def _note_up(self, link: Link, first: bool) -> None:
         now = trio.current_time()
         if not first:
             log.info("Redis at %s is back after %.1f s", self.place, now - (self.since or now))
-        self._link, self.since, self.error = link, now, None
+        self._link, self.since, self._error, self._refusals.of_all = link, now, None, ""
 
     def _note_away(self, reason: str, changed: bool) -> None:
-        self._link, self.error = None, reason
+        self._link, self._error = None, reason
         if changed:  # an outage is one line in the log, however many attempts there are
             self.since = trio.current_time()
             log.warning("Redis at %s is away: %s", self.place, reason)
 
     def _check_entered(self) -> None:
         if not self._nurseries:
-            raise RuntimeError(
-                f"the Redis at {self.place} is not entered.\n"
-                "Let a dependency enter it for the application's life:\n\n"
-                '    redis: Annotated[Redis, Depends(redis, scope="app")]\n\n'
-                "or write  async with redis: ..."
-            )
+            raise not_entered(self.place)

@@ -67,10 +67,15 @@ REAP: Final = Script(
     + """
 local before = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if ARGV[4] == '' and before and tonumber(before) > now then return 0 end
-local found = redis.call('HSCAN', KEYS[2], 0, 'COUNT', ARGV[3])[2]
+local scanned = redis.pcall('HSCAN', KEYS[2], 0, 'COUNT', ARGV[3])
+if scanned.err then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  return 0
+end
+local found = scanned[2]
 for i = 1, #found, 2 do
   local id, topic = found[i], found[i + 1]
-  redis.call('HDEL', ARGV[2] .. 'who:' .. topic, id)
+  redis.pcall('HDEL', ARGV[2] .. 'who:' .. topic, id)
   redis.call('HDEL', KEYS[2], id)
   redis.call('PUBLISH', ARGV[2] .. 'topic:' .. topic, '-' .. ARGV[1] .. ' ' .. id)
 end
@@ -80,7 +85,8 @@ return left
 """
 )
 """Take away members of a dead process: the processes, its members; which, the prefix, how many at once, and
-whether it says itself that it is leaving. Returns how many are left."""
+whether it says itself that it is leaving. Returns how many are left. Where somebody else has written there is nothing
+to take away, but the process goes, so as not to be found for ever."""
 
 
 class Roster:
@@ -96,7 +102,7 @@ class Roster:
     def __init__(self, redis: Redis, names: Names, process: str, ttl: float) -> None:
         self._redis = redis
         self._names = names
-        self._process = process
+        self._process = process.encode()
         self._ttl = ttl
         self._members: dict[str, tuple[str, str]] = {}
         """By id: the topic, and what they say of themselves."""
@@ -104,6 +110,7 @@ class Roster:
         """Of whom Redis may know, by id, and of what topic."""
         self._changed: dict[str, None] = {}
         """Whose coming or going is still to be told."""
+        self._complaints = Complaints(log, redis.place)
         self._wake = trio.Event()
         self._beat_at = trio.current_time()
 
@@ -129,7 +136,7 @@ class Roster:
 
     async def run(self) -> None:
         """Tell, for ever."""
-        backoff, complaints = Backoff(0.1, 5.0, random.random), Complaints(log, self._redis.place)
+        backoff = Backoff(0.1, 5.0, random.random)
         while True:
             self._wake = trio.Event()
             try:
@@ -139,10 +146,10 @@ class Roster:
                 while self._changed:
                     await self._tell(list(islice(self._changed, AT_ONCE)))
                 backoff.reset()
-                complaints.reset()
+                self._complaints.reset()
             except (RedisAway, RedisError) as error:
                 if not isinstance(error, RedisAway):
-                    complaints.say(logging.ERROR, f"members could not be told of: {error}")
+                    self._complaints.say(logging.ERROR, f"members could not be told of: {error}")
                 await trio.sleep(backoff.pause())
                 continue
             with trio.move_on_at(self._beat_at):
@@ -161,15 +168,18 @@ class Roster:
         if not known:
             self._changed |= dict.fromkeys(self._members)
         for process in dead:
-            await self._reap(process.decode(), b"")
+            if len(process) != len(self._process):
+                said = f"{process!r} was in {self._names.alive!r}, and is not one of ours"
+                self._complaints.say(logging.WARNING, said)
+            await self._reap(process, b"")
 
-    async def _reap(self, process: str, leaving: bytes) -> None:
+    async def _reap(self, process: bytes, leaving: bytes) -> None:
         keys = [self._names.alive, self._names.of(process)]
         while await self._redis.run(REAP, keys, [process, self._names.prefix, AT_ONCE, leaving]):
             pass
 
     async def _tell(self, ids: list[str]) -> None:
-        keys, arguments = [self._names.of(self._process)], [self._process.encode()]
+        keys, arguments = [self._names.of(self._process)], [self._process]
         for ident in ids:
             there = self._members.get(ident)
             topic, data = (self._told[ident], "") if there is None else there

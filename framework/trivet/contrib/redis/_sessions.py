@@ -61,8 +61,7 @@ class RedisSessionStore:
             Whether it is kept.
 
         Raises:
-            RedisAway: Redis is away, or did not answer in time: it may be kept or not.
-            coredis.exceptions.RedisError: it refused, for want of memory for example.
+            RedisAway: Redis is away, or did not answer in time: it may be kept or not; or it has no memory left.
         """
         only = ("XX",) if replace else ()
         return await self._redis.execute("SET", self._prefix + key, value, "PX", _milliseconds(ttl), *only) is not None

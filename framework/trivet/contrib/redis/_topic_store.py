@@ -15,7 +15,7 @@ A message has its id of the stream, `MILLISECONDS-NUMBER`, and with it goes the 
 one of them knows of the next whether any is missing in between, without a count: after a pause, after Redis has lost
 some of its data, has another's, or none. A counter would give the same numbers again then, and a hole would not be
 seen. For the same reason a topic of which nothing is kept, or nothing was said yet, has a stream, too, that is empty
-but knows its last id.
+but knows its last id; for a minute only, since anybody can name topics.
 
 What is told
 ------------
@@ -42,6 +42,19 @@ local function last_of(key)
 end
 """
 
+EMPTY: Final = 60.0
+"""Seconds that an empty topic is kept after its last subscriber, or message if none is kept. There is one for whoever
+has ever subscribed to any name, and nothing is lost with it but the knowledge that nothing was said since: who comes
+back later is told of a gap then."""
+
+_KEEP: Final = """
+local function keep(key, full, empty)
+  local length = redis.pcall('XLEN', key)
+  if type(length) ~= 'number' then return end
+  redis.call('PEXPIRE', key, length > 0 and full or empty)
+end
+"""
+
 NOW: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -50,25 +63,35 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 APPEND: Final = Script(
     _LAST
+    + _KEEP
     + """
 local last = last_of(KEYS[1])
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[2], ARGV[3], '*', 'd', ARGV[1], 'p', last)
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
+keep(KEYS[1], ARGV[4], ARGV[5])
 redis.call('PUBLISH', KEYS[1], '=' .. id .. ' ' .. last .. ' ' .. ARGV[1])
 return id
 """
 )
-"""Publish: the topic; data, how to trim, how many to keep, milliseconds to keep them. Returns the id."""
+"""Publish: the topic; data, how to trim, how many to keep, milliseconds to keep them, or a topic without any. Returns
+the id."""
 
 READ: Final = Script(
     _LAST
+    + _KEEP
     + NOW
     + """
 local after, most = ARGV[1], tonumber(ARGV[2])
 local last, gap, found = last_of(KEYS[1]), 0, {}
-if last == '0-0' and ARGV[3] ~= '0' then
-  last = redis.call('XADD', KEYS[1], 'MAXLEN', 0, '*', 'd', '', 'p', last)
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if ARGV[3] ~= '0' then
+  if last == '0-0' then
+    local begun = redis.pcall('XADD', KEYS[1], 'MAXLEN', 0, '*', 'd', '', 'p', last)
+    if type(begun) == 'string' then
+      last = begun
+    elseif not string.find(begun.err, 'OOM') then
+      return begun
+    end
+  end
+  keep(KEYS[1], ARGV[3], ARGV[4])
 end
 if after ~= '' then
   found = redis.call('XRANGE', KEYS[1], '(' .. after, '+')
@@ -100,12 +123,13 @@ return {last, gap, found, who}
 )
 """Read: the topic, and if members are asked for where they and the processes are; the id to begin behind, how many of
 the last messages are wanted, without an id, or where something is missing behind it, and for how many milliseconds the
-topic shall be there: 0 leaves it as it is. Returns the last id, whether something is missing, the messages, and the
+topic shall be there, or be there without any message: 0 leaves it as it is. Without memory for a new topic it is read
+as one that is not there. Returns the last id, whether something is missing, the messages, and the
 members."""
 
 
-TOUCH: Final = Script("for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[1]) end")
-"""Keep topics: those; so many milliseconds."""
+TOUCH: Final = Script(_KEEP + "for i = 1, #KEYS do keep(KEYS[i], ARGV[1], ARGV[2]) end")
+"""Keep topics: those; so many milliseconds, or without any message so many."""
 
 
 class Row(NamedTuple):
@@ -127,6 +151,8 @@ class Read(NamedTuple):
     rows: Sequence[Row]
     who: Sequence[tuple[str, str, str]]
     """Of each member its process, its id, and what it says of itself."""
+    foreign: int
+    """How many entries are not ours, and left out."""
 
 
 def position(ident: bytes) -> int:
@@ -169,20 +195,34 @@ def read_member(payload: bytes) -> tuple[str, str, str]:
 
 
 def read_reply(reply: Any) -> Read:
-    """What the script `READ` has returned.
-
-    Raises:
-        ValueError: somebody else has written there.
-    """
+    """What the script `READ` has returned. What somebody else has written there is left out."""
     last, gap, found, who = reply
-    if any(len(fields) != 4 for _, fields in found):
-        raise ValueError("a message there is not one of ours")
-    rows = [Row(ident.decode(), position(ident), position(fields[3]), fields[1].decode()) for ident, fields in found]
-    members = [
-        (value[:16].decode(), ident.decode(), value[16:].decode())
-        for ident, value in zip(who[::2], who[1::2], strict=True)
-    ]
-    return Read(position(last), bool(gap), rows, members)
+    rows = list(filter(None, (_row(ident, fields) for ident, fields in found)))
+    members = list(filter(None, map(_member, who[::2], who[1::2])))
+    foreign = len(found) - len(rows) + len(who) // 2 - len(members)
+    return Read(position(last), bool(gap), rows, members, foreign)
+
+
+def _row(ident: bytes, fields: Sequence[bytes]) -> Row | None:
+    try:
+        d, data, p, before = fields
+        if (d, p) != (b"d", b"p"):
+            return None
+        return Row(ident.decode(), position(ident), position(before), data.decode())
+    except ValueError:
+        return None
+
+
+def _member(ident: bytes, value: bytes) -> tuple[str, str, str] | None:
+    try:
+        return value[:16].decode(), ident.decode(), value[16:].decode()
+    except ValueError:
+        return None
+
+
+def lives(keep: float) -> list[int]:
+    """How long a topic is kept, in milliseconds: one that has messages, and one that has none."""
+    return [int(keep * 1000), int(min(keep, EMPTY) * 1000)]
 
 
 class Names:
@@ -212,6 +252,6 @@ class Names:
         """Of a topic's members."""
         return self._who + self.encoded(topic)
 
-    def of(self, process: str) -> bytes:
+    def of(self, process: bytes) -> bytes:
         """Of a process' members."""
-        return self.prefix + b"of:" + process.encode()
+        return self.prefix + b"of:" + process

@@ -23,7 +23,7 @@ from ._away import Backoff, Complaints, RedisAway
 from ._chain import Chain
 from ._feed import Feed
 from ._redis import Redis
-from ._topic_store import READ, TOUCH, Names, Read, Row, id_of, read_member, read_message, read_reply
+from ._topic_store import EMPTY, READ, TOUCH, Names, Read, Row, id_of, lives, read_member, read_message, read_reply
 
 log = logging.getLogger("trivet.contrib.redis")
 
@@ -97,6 +97,7 @@ class Topics:
         self._deaf = deaf
         self._watched: dict[bytes, Watched] = {}
         self._complaints = Complaints(log, redis.place)
+        self._foreign = False
         self._room = trio.Semaphore(AT_A_TIME)
         self.feed = Feed(redis, self, names.idle)
 
@@ -136,11 +137,11 @@ class Topics:
     async def keep(self) -> None:
         """See that Redis forgets no topic that has subscribers: the next message would seem to follow nothing."""
         while True:
-            await trio.sleep(self._kept / 3)
+            await trio.sleep(min(self._kept, EMPTY) / 3)
             channels = list(self._watched)
             for start in range(0, len(channels), TOUCHED):
                 try:
-                    await self._redis.run(TOUCH, channels[start : start + TOUCHED], [int(self._kept * 1000)])
+                    await self._redis.run(TOUCH, channels[start : start + TOUCHED], lives(self._kept))
                 except (RedisAway, RedisError):
                     pass  # there are two more times
 
@@ -153,8 +154,8 @@ class Topics:
             return
         try:
             self._heard(watched, payload)
-        except ValueError:  # anybody may PUBLISH there
-            self._complaints.say(logging.ERROR, f"something was told on {channel!r} that is not one of ours")
+        except ValueError:
+            self._leave_out(channel)
 
     def _heard(self, watched: Watched, payload: bytes) -> None:
         kind = payload[:1]
@@ -173,6 +174,12 @@ class Topics:
                 self._came(watched, Member(data, ident))
             else:
                 self._went(watched, ident)
+
+    def _leave_out(self, channel: bytes) -> None:
+        """Say once that somebody else writes or publishes there, which anybody may; who operates it should know."""
+        if not self._foreign:
+            self._foreign = True
+            log.warning("Redis at %s: what is in %r is not all ours; the rest is left out", self._redis.place, channel)
 
     def subscribed(self, channel: bytes) -> None:
         """See `Listener.subscribed`."""
@@ -213,7 +220,7 @@ class Topics:
                     last = watched.chain.ask()
                     after = b"" if last is None else id_of(last)
                     read = await self.read(watched.topic, after, keep=self._kept)
-            except (RedisAway, RedisError, ValueError) as error:
+            except (RedisAway, RedisError) as error:
                 if not isinstance(error, RedisAway):
                     self._complaints.say(logging.ERROR, f"a topic could not be read: {error}")
                 watched.error = str(error)
@@ -237,7 +244,10 @@ class Topics:
         keys = [self._names.topic(topic)]
         if members:
             keys += [self._names.who(topic), self._names.alive]
-        return read_reply(await self._redis.run(READ, keys, [after, most, int(keep * 1000)]))
+        read = read_reply(await self._redis.run(READ, keys, [after, most, *lives(keep)]))
+        if read.foreign:
+            self._leave_out(keys[0])
+        return read
 
     def _take(self, watched: Watched, read: Read) -> None:
         again = watched.chain.last is not None
