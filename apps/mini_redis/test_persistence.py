@@ -27,7 +27,11 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         call(*args)
 
     monkeypatch.setattr("trio.to_thread.run_sync", run_sync)
-    monkeypatch.setattr("os.fdatasync", lambda descriptor: found.append(trio.current_time()))
+
+    def fdatasync(descriptor: int) -> None:
+        found.append(trio.current_time())
+
+    monkeypatch.setattr("os.fdatasync", fdatasync)
     return found
 
 
