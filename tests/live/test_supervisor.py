@@ -145,6 +145,15 @@ def test_a_closed_terminal_does_not_kill_workers(journal: Path) -> None:
         server.wait_for(r"(?s)(is ready.*){4}", 20)
 
 
+@pytest.fixture
+def heard() -> Generator[None]:
+    """SIGHUP as a terminal leaves it: who runs the suite under nohup hands down to every process that it is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("arguments", [(), ("--reload",)])
 def test_sighup_drains_where_there_is_no_worker_to_replace(arguments: tuple[str, ...]) -> None:
     """One process, or one in development: the terminal was closed, and nobody should hold the address."""
