@@ -18,13 +18,26 @@ from . import asleep, gates, report, resp, results, room, wrk
 from .arguments import positive
 from .asleep import Asleep
 from .cases import STOCK, TYPED, WORK, Case
-from .comparison import Cell, Load, Measured, Pace, complaints, loading, measure, stock_cells, work_cells
+from .comparison import (
+    Cell,
+    Load,
+    Measured,
+    Pace,
+    complaints,
+    loading,
+    measure,
+    metrics_cells,
+    stock_cells,
+    work_cells,
+)
 from .generator import Broken
 from .machine import describe
 from .peers import (
     ASLEEP_BASE,
     ASLEEP_PEERS,
     BASE,
+    METRICS_BASE,
+    METRICS_PEERS,
     PEERS,
     ROOM_BASE,
     ROOM_PEERS,
@@ -38,7 +51,7 @@ from .resp import Ratio
 from .room import Room
 from .servers import Unusable, running
 
-SECTIONS: Final = ("work", "stock", "asleep", "room", "redis")
+SECTIONS: Final = ("work", "metrics", "stock", "asleep", "room", "redis")
 
 PAGE: Final = Path(__file__).with_name("RESULTS.md")
 
@@ -103,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sections", type=_among(SECTIONS), default=SECTIONS, metavar="NAME,...", help=", ".join(SECTIONS)
     )
-    peers = (*PEERS, *STOCK_PEERS, *ROOM_PEERS)
+    peers = (*PEERS, *METRICS_PEERS, *STOCK_PEERS, *ROOM_PEERS)
     known = sorted({name for peer in peers for name in (peer.name, peer.short)})
     parser.add_argument("--only", type=_among(known), metavar="PEER,...", help=f"of {', '.join(known)}")
     cases = sorted({case.name for case in (*WORK, *STOCK)})
@@ -162,6 +175,9 @@ def _sections(
             peers = _chosen(PEERS, BASE, options.only)
             cells = work_cells(full=options.full, rounds=options.rounds)
             _compare("work", run, peers, cells, load, options, server_core, extra)
+        if "metrics" in options.sections:
+            peers = _chosen(METRICS_PEERS, METRICS_BASE, options.only)
+            _compare("metrics", run, peers, metrics_cells(rounds=options.rounds), load, options, server_core, extra)
         if "stock" in options.sections:
             peers = _chosen(STOCK_PEERS, STOCK_BASE, options.only)
             cells = stock_cells(full=options.full, rounds=options.rounds)
@@ -243,6 +259,7 @@ def _print(lines: Sequence[str]) -> None:
 def _tables(run: Run, name: str) -> list[str]:
     heading, base = {
         "work": ("## Servers and frameworks", BASE),
+        "metrics": ("## With metrics", METRICS_BASE),
         "stock": ("## Frameworks that run on Trio, on stock hypercorn", STOCK_BASE),
     }[name]
     lines = [heading]
@@ -268,6 +285,7 @@ def _redis_lines(run: Run) -> list[str]:
 
 def _gate_lines(run: Run, by_rate: bool) -> Iterator[str]:
     cells = run.compared["work"].samples if "work" in run.compared else {}
+    measured = run.compared["metrics"].samples if "metrics" in run.compared else {}
     typed = cells.get(gates.CELL, {})
     held = [*gates.of_work(typed, by_rate), *gates.of_asleep(run.sleepers)]
     yield "## Gates"
@@ -276,7 +294,7 @@ def _gate_lines(run: Run, by_rate: bool) -> Iterator[str]:
     yield ""
     yield from gates.table("Promised of bodies and dependencies", gates.of_binding(cells, by_rate), by_rate)
     yield ""
-    yield from gates.table("Promised of metrics, in `hello@32`", gates.of_metrics(cells, by_rate), by_rate)
+    yield from gates.table("Promised of metrics, in `hello@32`", gates.of_metrics(measured, by_rate), by_rate)
     yield ""
     yield from gates.table("Promised of a room of WebSockets", gates.of_room(run.rooms), by_rate=True)
     yield ""
@@ -302,7 +320,7 @@ def _finish(run: Run, options: argparse.Namespace, machine: Sequence[tuple[str, 
 
 
 def _plain(run: Run, machine: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    base = {"work": BASE, "stock": STOCK_BASE}
+    base = {"work": BASE, "metrics": METRICS_BASE, "stock": STOCK_BASE}
     return {
         "machine": dict(machine),
         "figures": {

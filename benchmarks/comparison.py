@@ -70,6 +70,12 @@ def work_cells(*, full: bool, rounds: int | None) -> list[Cell]:
     return cells
 
 
+def metrics_cells(*, rounds: int | None) -> list[Cell]:
+    """The one cell of the comparison with and without metrics; its two peers take turns every half a second."""
+    hello = next(case for case in WORK if case.name == "hello")
+    return [Cell(hello, 32, rounds or 50)]
+
+
 def stock_cells(*, full: bool, rounds: int | None) -> list[Cell]:
     """The cells of the comparison of frameworks on stock hypercorn."""
     return [Cell(case, 16, rounds or (15 if full else 3)) for case in STOCK]

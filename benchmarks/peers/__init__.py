@@ -63,7 +63,6 @@ PEERS: Final = (
     Peer("bare@hypercorn", "hypercorn", _BARE, "bare"),
     Peer("trivet", "trivet", "benchmarks.peers.with_trivet:app", more=BINDING),
     Peer("trivet-waits", "trivet", "benchmarks.peers.with_trivet:waits", more=BINDING),
-    Peer("trivet-metrics", "trivet", "benchmarks.peers.with_trivet:metrics", cases=("hello", "typed")),
     Peer("starlette@trivet", "trivet", _STARLETTE),
     Peer("starlette@uvicorn", "uvicorn", _STARLETTE),
     Peer("fastapi@uvicorn", "uvicorn", "benchmarks.peers.with_fastapi:app", more=BINDING),
@@ -76,7 +75,16 @@ PEERS: Final = (
     Peer("quart-trio@hypercorn", "hypercorn", _QUART),
 )
 """Each on the server that its users would pick. `trivet` answers through the direct door; the handlers of
-`trivet-waits` wait for a checkpoint each, so they go through ASGI's; `trivet-metrics` is `trivet`, measured."""
+`trivet-waits` wait for a checkpoint each, so they go through ASGI's."""
+
+METRICS_BASE: Final = "trivet"
+
+METRICS_PEERS: Final = (
+    Peer(METRICS_BASE, "trivet", "benchmarks.peers.with_trivet:app"),
+    Peer("trivet-metrics", "trivet", "benchmarks.peers.with_trivet:metrics"),
+)
+"""Itself, and itself with all requests counted: by themselves and turn by turn, for what is looked for is smaller than
+what the machine's speed changes by while twenty others have theirs."""
 
 STOCK_BASE: Final = "bare"
 """What the others are divided by on stock hypercorn."""

@@ -345,7 +345,7 @@ def test_the_page_names_the_machine_and_shows_the_chart(tmp_path: Path) -> None:
     [
         (["--only", "flask"], "there is no 'flask'; there are aiohttp, bare, "),
         (["--cases", "soap"], "there is no 'soap'; there are awaits, download, "),
-        (["--sections", "all"], "there is no 'all'; there are work, stock, asleep"),
+        (["--sections", "all"], "there is no 'all'; there are work, metrics, stock, asleep"),
         (["--rounds", "0"], "0 is not a positive number"),
     ],
 )
