@@ -197,8 +197,9 @@ CONTRIB = sorted(path for path in (PACKAGE / "contrib").rglob("*.py") if path.na
 """`static` is a router whose answers are opened files: it shares the core's descriptors, which nobody else should."""
 
 
-LENT = {"csrf": {f"{PACKAGE.name}._origin"}}
-"""What the core lends: an origin is read in one way, whether it is a WebSocket's or a form's page that has it."""
+LENT = {"csrf": {f"{PACKAGE.name}._origin"}, "_slow_steps": {f"{PACKAGE.name}._damping"}}
+"""What the core lends: an origin is read in one way, whether it is a WebSocket's or a form's page that has it; and the
+log is spared in one way."""
 
 
 @pytest.mark.parametrize("path", CONTRIB, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -212,7 +213,7 @@ def test_contrib_is_written_with_what_everybody_can_import(path: Path) -> None:
     }
     public = {PACKAGE.name, f"{PACKAGE.name}.errors", f"{PACKAGE.name}.asgi"} | LENT.get(path.stem, set())
     if own == f"{PACKAGE.name}.contrib.redis":
-        public |= {f"{PACKAGE.name}.contrib.{name}" for name in ("broadcast", "ratelimit", "sessions")}
+        public |= {f"{PACKAGE.name}.contrib.{name}" for name in ("broadcast", "ratelimit")}
     inner = {name for name in imports_of(path) if inside(name) is not None}
     assert {name for name in inner - public if not name.startswith(f"{own}.") and name not in shared} == set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -14,7 +14,8 @@ import trio
 
 from tests.harness import Golden
 from trivet import App, Request
-from trivet.contrib.observe._slow_steps import QUIET, REMEMBERED, Culprit, SlowSteps
+from trivet._damping import QUIET, REMEMBERED
+from trivet.contrib.observe._slow_steps import Culprit, SlowSteps
 from trivet.testing import TestClient
 
 
@@ -152,7 +153,7 @@ async def test_what_is_remembered_is_bounded(watched: Watched, caplog: pytest.Lo
         for number in range(REMEMBERED + 5):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(work, name=f"task {number}")
-    assert len(watched.slow._told) <= REMEMBERED
+    assert len(watched.slow._told._told) <= REMEMBERED
 
 
 def test_in_a_run_of_its_own_its_thread_sees_what_goes_on(caplog: pytest.LogCaptureFixture) -> None:

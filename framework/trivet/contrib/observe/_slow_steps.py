@@ -21,18 +21,13 @@ from typing import Final, NamedTuple
 import trio
 
 from trivet import Request
+from trivet._damping import Damper
 from trivet.contrib._taskframes import frames_of, place_of, request_in, title_in_one_step, title_of
 
 log = logging.getLogger("trivet.slow")
 
 THRESHOLD: Final = 0.1
 """Seconds; asyncio's `slow_callback_duration`."""
-
-QUIET: Final = 10.0
-"""Seconds in which the same is told once; how often it was not told is in the next line."""
-
-REMEMBERED: Final = 1000
-"""Culprits of whom it is known when they were told of last."""
 
 DEEP: Final = 30
 """Innermost frames of a stack that is told."""
@@ -72,7 +67,7 @@ class SlowSteps(trio.abc.Instrument):
         self._step = 0  # counts them, so that two are not taken for one
         self._task: trio.lowlevel.Task | None = None
         self._caught: tuple[int, Culprit] | None = None  # and in which step
-        self._told: dict[tuple[str, str | None], list[float]] = {}  # when, and how often it was not told since
+        self._told = Damper()
         self._loop = 0  # the thread it runs in
         self._stop: threading.Event | None = None
 
@@ -171,17 +166,10 @@ class SlowSteps(trio.abc.Instrument):
     # Telling ------------------------------------------------------------------------------------------------------
 
     def _tell(self, took: float, culprit: Culprit) -> None:
-        now = self._clock()
-        key = (culprit.who, culprit.at)
-        before = self._told.get(key)
-        if before is not None and now - before[0] < QUIET:
-            before[1] += 1
+        again = self._told.passes((culprit.who, culprit.at), self._clock())
+        if again is None:
             return
-        if before is None and len(self._told) >= REMEMBERED:
-            self._told.clear()
-        self._told[key] = [now, 0]
         request = f", request {culprit.request}" if culprit.request else ""
-        again = f"; {before[1]:.0f} more like it since the last line" if before is not None and before[1] else ""
         at = f", at {culprit.at}" if culprit.at else ""
         stack = f"\n{culprit.stack.rstrip()}" if culprit.stack else ""
         log.warning(
