@@ -25,25 +25,13 @@ def _told(session: Session, kind: bytes, name: bytes | None) -> bytes:
 @command(b"subscribe", -2, subscribed=True)
 def subscribe(session: Session, words: list[bytes]) -> bytes:
     """SUBSCRIBE channel... One reply for each."""
-    replies: list[bytes] = []
-    for channel in words[1:]:
-        session.channels[channel] = None
-        session.engine.hub.subscribe(channel, session)
-        replies.append(_told(session, b"subscribe", channel))
-    session.settle()
-    return b"".join(replies)
+    return _enter(session, words, session.channels, session.engine.hub.subscribe)
 
 
 @command(b"psubscribe", -2, subscribed=True)
 def psubscribe(session: Session, words: list[bytes]) -> bytes:
     """PSUBSCRIBE pattern..."""
-    replies: list[bytes] = []
-    for pattern in words[1:]:
-        session.patterns[pattern] = None
-        session.engine.hub.subscribe_pattern(pattern, session)
-        replies.append(_told(session, b"psubscribe", pattern))
-    session.settle()
-    return b"".join(replies)
+    return _enter(session, words, session.patterns, session.engine.hub.subscribe_pattern)
 
 
 @command(b"unsubscribe", -1, subscribed=True)
@@ -56,6 +44,19 @@ def unsubscribe(session: Session, words: list[bytes]) -> bytes:
 def punsubscribe(session: Session, words: list[bytes]) -> bytes:
     """PUNSUBSCRIBE [pattern...]; all of them, if it names none."""
     return _leave(session, words, session.patterns, session.engine.hub.unsubscribe_pattern)
+
+
+def _enter(
+    session: Session, words: list[bytes], own: dict[bytes, None], enter: Callable[[bytes, Session], None]
+) -> bytes:
+    kind = words[0].lower()
+    replies: list[bytes] = []
+    for name in words[1:]:
+        own[name] = None
+        enter(name, session)
+        replies.append(_told(session, kind, name))
+    session.settle()
+    return b"".join(replies)
 
 
 def _leave(
