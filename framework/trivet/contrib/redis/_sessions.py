@@ -73,8 +73,7 @@ class RedisSessionStore:
             Whether it is kept.
 
         Raises:
-            RedisAway: Redis is away, or did not answer in time: it may be kept or not.
-            coredis.exceptions.RedisError: it refused, for want of memory for example.
+            RedisAway: Redis is away, or did not answer in time: it may be kept or not; or it has no memory left.
         """
         return bool(
             await self._redis.run(_COMPARE_AND_SET, [self._prefix + key], [expected, value, _milliseconds(ttl)])
