@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ class Running:
     def __init__(self, *arguments: str, app: str = APP, cwd: Path = ROOT) -> None:
         self.start([sys.executable, "-m", "trivet", "run", app, "--bind", "127.0.0.1:0", *arguments], cwd)
 
-    def start(self, command: list[str], cwd: Path, pass_fds: Sequence[int] = ()) -> None:
+    def start(
+        self, command: list[str], cwd: Path, pass_fds: Sequence[int] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
         path = os.pathsep.join([str(ROOT / "framework"), str(ROOT), os.environ.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, **(environment or {})},
             stderr=subprocess.PIPE,
             text=True,
             pass_fds=pass_fds,

@@ -103,9 +103,13 @@ def test_the_application_knows_its_client_and_its_own_address(site: Site, http2:
     for answer in answers:
         assert answer.json() == {"client": "127.0.0.2", "url": f"https://{NAME}/"}, answer.text
     ids = {answer.headers["x-request-id"] for answer in answers}
-    by = [{entry["request_id"] for entry in each.logged("/")} & ids for each in (site.first, site.second)]
-    assert by[0] | by[1] == ids
-    assert all(by)
+
+    def logged() -> list[set[str]] | None:
+        """What each backend says it has answered, once they have said it of all: a line is written after its answer."""
+        by = [{entry["request_id"] for entry in each.logged("/")} & ids for each in (site.first, site.second)]
+        return by if by[0] | by[1] == ids else None
+
+    assert all(eventually(logged))
     for each in ids:
         line = eventually(partial(site.nginx.logged, each))
         assert line.startswith('127.0.0.2 "GET /" 200 ')
