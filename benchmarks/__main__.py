@@ -184,9 +184,9 @@ def _sections(
             _compare("stock", run, peers, cells, load, options, server_core, extra)
     if "asleep" in options.sections:
         for peer in _chosen(ASLEEP_PEERS, ASLEEP_BASE, options.only):
-            with running([peer], server_core, [TYPED], extra) as (server,):
+            with running([peer, peer], server_core, [TYPED], extra) as (server, twin):
                 try:
-                    run.sleepers.append(asleep.measure(server, min(options.sleepers, allowed), options.probes))
+                    run.sleepers.append(asleep.measure(server, twin, min(options.sleepers, allowed), options.probes))
                 except (Broken, OSError) as error:
                     run.wrong.append(f"{peer.name} broke with {options.sleepers} asleep: {error}")
         _print(_asleep_lines(run))
@@ -207,13 +207,10 @@ def _redis(run: Run, options: argparse.Namespace, core: int | None) -> None:
 def _rooms(run: Run, options: argparse.Namespace, core: int | None, listeners: int) -> None:
     everybody = options.full or options.quick or options.only
     peers = [peer for peer in ROOM_PEERS if everybody or peer.name in ROOM_SHORT]
-    pace = room.Pace(1, 1) if options.quick else room.Pace(20, 5)
-    for peer in _chosen(peers, ROOM_BASE, options.only):
-        with running([peer], core, []) as (server,):
-            try:
-                run.rooms.append(room.measure(server, listeners, pace))
-            except (Broken, OSError) as error:
-                run.wrong.append(f"{peer.name} broke with {listeners} in a room: {error}")
+    pace = room.Pace(1, 1) if options.quick else room.Pace(options.rounds or 7, 3)
+    with running(_chosen(peers, ROOM_BASE, options.only), core, []) as servers:
+        run.rooms, wrong = room.measure(servers, listeners, pace)
+    run.wrong += wrong
     _print(_room_lines(run))
 
 

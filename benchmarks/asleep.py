@@ -1,7 +1,8 @@
 """Thousands of connections whose handlers sleep: the memory of each, and how long a small request takes beside them.
 
-This file owns how both are measured: one server at a time, its memory before and after, and the same closed loop of
-small requests, one after another on one connection, while nobody sleeps and while all do.
+This file owns how both are measured: the memory of a server before and after, and the same closed loop of small
+requests, one after another on one connection, where nobody sleeps and where all do. These are two servers of the same
+kind, which are asked in turns, as the machine changes its speed while they are; a ratio is taken within a turn.
 """
 
 from __future__ import annotations
@@ -29,39 +30,51 @@ SOURCES: Final = tuple(f"127.0.0.{number}" for number in range(1, 6))
 """Client addresses in turn, where the system has them: one has ports for some 28,000 connections, also those that have
 just ended."""
 
+TURNS: Final = 7
+"""Series of small requests on each of the two servers."""
+
 PATIENCE: Final = 60.0
 """Seconds for one batch to fall asleep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asleep:
-    """What was measured on one server; times in seconds, memory in bytes for each connection."""
+    """What was measured; times in seconds, memory in bytes for each connection.
+
+    Attributes:
+        peer: the server and its application.
+        connections: whose handlers sleep.
+        memory: for each.
+        idle: of each turn, the median and the slowest hundredth of a small request where nobody sleeps.
+        beside: the same beside the sleepers.
+    """
 
     peer: str
     connections: int
     memory: float | None
-    idle: tuple[float, float]
-    beside: tuple[float, float]
+    idle: tuple[tuple[float, float], ...]
+    beside: tuple[tuple[float, float], ...]
 
     @property
     def slower(self) -> float:
-        """How many times as long the slowest hundredth takes beside the sleepers."""
-        return self.beside[1] / self.idle[1]
+        """How many times as long the slowest hundredth takes beside the sleepers: the median of the turns."""
+        return median(beside[1] / idle[1] for idle, beside in zip(self.idle, self.beside, strict=True))
 
 
-def measure(server: Server, connections: int, probes: int) -> Asleep:
+def measure(server: Server, twin: Server, connections: int, probes: int) -> Asleep:
     """Put sleepers on a server.
 
     Args:
         server: with `/sleep`, `/asleep` (how many do) and the `typed` case.
+        twin: another with the same, where nobody will sleep.
         connections: that sleep.
-        probes: small requests in a series; five series each are timed, and the median of them counts.
+        probes: small requests in a series; each server has `TURNS` of them.
 
     Raises:
         Broken: not all fell asleep, or an answer was wrong.
     """
-    _series(server.address, probes)
-    idle = _latency(server.address, probes)
+    for each in (server, twin):
+        _series(each.address, probes)
     before = resident(family(server.pids[0]))
     with contextlib.ExitStack() as stack:
         opened = 0
@@ -72,7 +85,7 @@ def measure(server: Server, connections: int, probes: int) -> Asleep:
                 opened += 1
             _wait_asleep(server.address, opened)
         after = resident(family(server.pids[0]))
-        beside = _latency(server.address, probes)
+        idle, beside = _in_turns(twin.address, server.address, probes)
         if _asleep(server.address) != connections:
             raise Broken("some did not sleep on")
     memory = None if before is None or after is None else (after - before) / connections
@@ -105,10 +118,15 @@ def _asleep(address: Address) -> int:
     return int(json.loads(ask(address, "GET", "/asleep")[2]))
 
 
-def _latency(address: Address, probes: int) -> tuple[float, float]:
-    """The median and the slowest hundredth of a small request, each the median of five series."""
-    series = [_series(address, probes) for _ in range(5)]
-    return median(each[0] for each in series), median(each[1] for each in series)
+def _in_turns(
+    first: Address, second: Address, probes: int
+) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]:
+    """The median and the slowest hundredth of a small request, of each turn of either server."""
+    taken: dict[Address, list[tuple[float, float]]] = {first: [], second: []}
+    for turn in range(TURNS):
+        for address in (first, second) if turn % 2 == 0 else (second, first):
+            taken[address].append(_series(address, probes))
+    return tuple(taken[first]), tuple(taken[second])
 
 
 def _series(address: Address, probes: int) -> tuple[float, float]:
@@ -157,5 +175,5 @@ def table(figures: Sequence[Asleep], base: str) -> Iterator[str]:
         )
 
 
-def _pair(times: tuple[float, float]) -> str:
-    return f"{times[0] * 1e6:.0f}, {times[1] * 1e6:.0f}"
+def _pair(series: Sequence[tuple[float, float]]) -> str:
+    return f"{median(each[0] for each in series) * 1e6:.0f}, {median(each[1] for each in series) * 1e6:.0f}"

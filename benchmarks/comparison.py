@@ -145,7 +145,7 @@ def measure(servers: Sequence[Server], cells: Sequence[Cell], load: Load, pace: 
     for number in range(max((cell.rounds for cell in cells), default=0)):
         for cell in cells:
             if number < cell.rounds:
-                _round(_order(servers, number), cell, load, pace, result)
+                _round(in_turn(servers, number), cell, load, pace, result)
         _progress(f"round {number + 1}")
     _progress("")
     return result
@@ -164,7 +164,8 @@ def _round(servers: Sequence[Server], cell: Cell, load: Load, pace: Pace, result
             del samples[name]
 
 
-def _order(servers: Sequence[Server], number: int) -> list[Server]:
+def in_turn(servers: Sequence[Server], number: int) -> list[Server]:
+    """Who comes when in the round of that number: the order rotates, and every other round runs backwards."""
     first = number // 2 % len(servers)
     order = [*servers[first:], *servers[:first]]
     return order[::-1] if number % 2 else order

@@ -6,11 +6,13 @@ generator did, which is slower than the servers. The other ratio is shown beside
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from . import room
 from .asleep import Asleep
 from .comparison import Samples
 from .peers import ASLEEP_BASE, PEERS
@@ -150,9 +152,9 @@ def of_room(figures: Sequence[Room]) -> list[Gate]:
     fastest, smallest = "the fastest other", "the smallest other"
     if own and others:
         best = max(others, key=lambda each: each.deliveries)
-        rate, fastest = own.deliveries / best.deliveries, best.peer
-        cheap = [each.cpu for each in others if each.cpu]
-        cpu = min(cheap) / own.cpu if cheap and own.cpu else None
+        rate, fastest = room.ratio(own, best), best.peer
+        cheap = min(others, key=lambda each: each.cpu or math.inf)
+        cpu = room.cpu_ratio(own, cheap)
         small = min(
             (each for each in others if each.memory_after), key=lambda each: each.memory_after or 0, default=None
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import gates, wrk
+from benchmarks import asleep, gates, room, wrk
 from benchmarks.__main__ import main
 from benchmarks.asleep import Asleep
 from benchmarks.asleep import table as asleep_table
@@ -26,7 +28,7 @@ from benchmarks.resp import table as redis_table
 from benchmarks.results import write
 from benchmarks.room import Room
 from benchmarks.room import table as room_table
-from benchmarks.servers import COMMANDS
+from benchmarks.servers import COMMANDS, Server
 
 HELLO = WORK[0]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -277,11 +279,32 @@ def test_sleepers_are_judged_by_their_memory_and_the_latency_beside_them(
     memory: float | None, slow: float, verdicts: list[str]
 ) -> None:
     """Three quarters of Starlette's memory on uvicorn, and twice the idle p99, at most."""
-    own = Asleep("trivet", 10_000, memory, (0.0005, 0.001), (0.0006, slow))
-    base = Asleep(ASLEEP_BASE, 10_000, 16_000, (0.0005, 0.001), (0.0006, 0.005))
+    own = Asleep("trivet", 10_000, memory, ((0.0005, 0.001),), ((0.0006, slow),))
+    base = Asleep(ASLEEP_BASE, 10_000, 16_000, ((0.0005, 0.001),), ((0.0006, 0.005),))
     assert [gate.verdict for gate in gates.of_asleep([base, own])] == verdicts
     assert len(list(asleep_table([base, own], ASLEEP_BASE))) == 6
     assert [gate.verdict for gate in gates.of_asleep([])] == ["not measured"] * 2
+
+
+def test_the_latency_beside_sleepers_is_by_that_of_its_turn() -> None:
+    """A machine that is slow for two turns of three is slow for both servers, and moves no ratio."""
+    idle, beside = ((0.1, 1.0), (0.2, 4.0), (0.2, 4.0)), ((0.1, 1.5), (0.2, 6.0), (0.2, 5.0))
+    assert Asleep("trivet", 10, None, idle, beside).slower == 1.5
+
+
+def test_both_servers_are_asked_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has as many series, none twice while the other waits but where the order changes, and keeps its own."""
+    asked: list[int] = []
+
+    def series(address: tuple[str, int], _: int) -> tuple[float, float]:
+        asked.append(address[1])
+        return (address[1], len(asked))
+
+    monkeypatch.setattr(asleep, "_series", series)
+    idle, beside = asleep._in_turns(("127.0.0.1", 1), ("127.0.0.1", 2), 900)
+    assert asked == [1, 2, 2, 1] * (asleep.TURNS // 2) + [1, 2]
+    assert {each[0] for each in idle} == {1}
+    assert {each[0] for each in beside} == {2}
 
 
 @pytest.mark.parametrize(
@@ -293,14 +316,51 @@ def test_a_room_is_judged_by_the_best_other_in_each_respect(
 ) -> None:
     """The fastest need not be the smallest; ours without `Broadcast` is no other."""
     figures = [
-        Room("fast", 10, 30_000, 30_000, 100.0, 1e-5, (0.1,)),
-        Room("small", 10, 20_000, 20_000, 50.0, 2e-5, (0.1, 0.2)),
-        Room("trivet", 10, memory, memory, rate, 1e-5, (0.1,)),
-        Room("trivet-loop", 10, 10_000, 10_000, 900.0, 1e-6, (0.1,)),
+        Room("fast", 10, 30_000, 30_000, (100.0,), (1e-5,), (0.1,)),
+        Room("small", 10, 20_000, 20_000, (50.0,), (2e-5,), (0.1, 0.2)),
+        Room("trivet", 10, memory, memory, (rate,), (1e-5,), (0.1,)),
+        Room("trivet-loop", 10, 10_000, 10_000, (900.0,), (1e-6,), (0.1,)),
     ]
     assert [gate.verdict for gate in gates.of_room(figures)] == verdicts
     assert [gate.verdict for gate in gates.of_room([])] == ["not measured"] * 2
     assert len(list(room_table(figures, "fast"))) == 8
+
+
+def test_the_ratios_of_rooms_are_taken_within_a_round() -> None:
+    """A machine that is slow for two rounds of three moves the median of each room, and no ratio of two."""
+    other = Room("fast", 10, None, None, (1000.0, 100.0, 100.0), (1e-6, 1e-5, 1e-5), (0.1,))
+    own = Room("trivet", 10, None, None, (1200.0, 120.0, 130.0), (5e-7, 5e-6, 4e-6), (0.1,))
+    deliveries = gates.of_room([other, own])[0]
+    assert (deliveries.ratio, deliveries.other) == (1.2, 2.0)
+    row = list(room_table([other, own], "fast"))[-1]
+    assert "| 1.20 | 1.20..1.30 " in " ".join(row.split())
+
+
+def test_rooms_speak_in_turns_and_one_that_breaks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round has a burst of each room, in another order than before; the others go on without one that broke."""
+    bursts: list[int] = []
+
+    class Clients:
+        def __init__(self, port: int) -> None:
+            self.port = port
+
+        def say(self, messages: int) -> float:
+            if messages == room.BURST:
+                bursts.append(self.port)
+                if self.port == 3 and bursts.count(3) == 3:
+                    raise Broken("silence")
+            return 0.5
+
+    @contextmanager
+    def crowd(address: tuple[str, int], _: int) -> Generator[Clients]:
+        yield Clients(address[1])
+
+    monkeypatch.setattr(room, "crowd", crowd)
+    servers = [Server(Peer(f"p{port}", "trivet", "m:app"), ("127.0.0.1", port), (os.getpid(),)) for port in (1, 2, 3)]
+    figures, wrong = room.measure(servers, 50, room.Pace(4, 2))
+    assert bursts == [1, 2, 3, 3, 2, 1, 2, 3, 1, 1, 2]
+    assert [(each.peer, len(each.rates), len(each.last)) for each in figures] == [("p1", 4, 8), ("p2", 4, 8)]
+    assert wrong == ["p3 broke with 50 in a room: silence"]
 
 
 @pytest.mark.parametrize(("ratios", "verdict"), [((0.2, 0.3, 0.25), "pass"), ((0.2, 0.9, 0.24), "FAIL")])
