@@ -197,7 +197,11 @@ CONTRIB = sorted(path for path in (PACKAGE / "contrib").rglob("*.py") if path.na
 """`static` is a router whose answers are opened files: it shares the core's descriptors, which nobody else should."""
 
 
-LENT = {"csrf": {f"{PACKAGE.name}._origin"}, "_slow_steps": {f"{PACKAGE.name}._damping"}}
+LENT = {
+    "csrf": {f"{PACKAGE.name}._origin"},
+    "_slow_steps": {f"{PACKAGE.name}._damping"},
+    "_failures": {f"{PACKAGE.name}._damping", f"{PACKAGE.name}._repeats"},
+}
 """What the core lends: an origin is read in one way, whether it is a WebSocket's or a form's page that has it; and the
 log is spared in one way."""
 

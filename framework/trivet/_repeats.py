@@ -27,12 +27,12 @@ class Repeats:
 
         Their texts may differ: there is a time in one, or the number of a port.
         """
-        kind = frozenset(_kind(leaf) for leaf in leaves(error))
-        if kind in self._known:
+        found = kind(error)
+        if found in self._known:
             return True
         if len(self._known) >= KINDS:
             self._known.clear()
-        self._known.add(kind)
+        self._known.add(found)
         return False
 
     def forget(self) -> None:
@@ -56,6 +56,11 @@ def with_its_root(error: BaseException) -> str:
         root = leaves(root.__cause__)[0]
     cause = in_one_line(root)
     return told if cause == told else f"{told} (from {cause})"
+
+
+def kind(error: BaseException) -> Hashable:
+    """What two failures have in common that are alike: the types of their leaves, and the lines that raised them."""
+    return frozenset(_kind(leaf) for leaf in leaves(error))
 
 
 def _kind(leaf: BaseException) -> Hashable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator
@@ -202,10 +203,35 @@ async def test_a_failure_in_a_group_does_not_hide_its_cancellation(
 ) -> None:
     """The two are taken apart: one is logged, and the caller sees that it was cancelled."""
     error = ValueError("while it was cancelled")
-    with caplog.at_level(logging.WARNING, LOGGER), trio.move_on_after(1) as scope:
+    with caplog.at_level(logging.DEBUG, LOGGER), trio.move_on_after(1) as scope:
         await RUNNING[name](partial(fail_in_a_nursery, error))
     assert scope.cancelled_caught
     assert len(caplog.records) == 2
+
+
+async def test_failures_that_are_alike_are_told_of_once_in_a_while(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mirror that is down fails for every request: with its traceback once in ten seconds, with how many more did;
+    the others at DEBUG. A failure of another kind or place is another, however the texts differ."""
+    numbers = itertools.count()
+
+    async def down() -> str:
+        raise OSError(next(numbers))
+
+    with caplog.at_level(logging.DEBUG, LOGGER):
+        for _ in range(25):
+            assert await first_of(down, partial(Calls(), 1, "won")) == "won"
+        await first_of(partial(Calls(), 0, OSError("elsewhere")), partial(Calls(), 1, "won"))
+    told = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [record.getMessage().partition(": ")[2] for record in told] == [
+        "OSError(0)",
+        "OSError(10); 9 more like it since the last line",
+        "OSError(20); 9 more like it since the last line",
+        "OSError('elsewhere')",
+    ]
+    assert all(record.exc_info for record in caplog.records)
+    assert len(caplog.records) == 26
 
 
 IN_TIME: dict[str, Callable[[Calls], Awaitable[object]]] = {

@@ -14,6 +14,9 @@ from typing import Final, cast
 
 import trio
 
+from trivet._damping import Damper
+from trivet._repeats import kind
+
 log = logging.getLogger("trivet.contrib.concurrency")
 
 
@@ -60,10 +63,28 @@ def kept(keep: Callable[[Exception], None]) -> Generator[None]:
             raise cancelled from None
 
 
+_told: Final = trio.lowlevel.RunVar[Damper]("trivet.contrib.concurrency told")
+"""Of each run of Trio: it goes by its clock."""
+
+
 def log_failures(what: str, failures: Iterable[Exception]) -> None:
-    """Log the failures of calls that nobody will hear of otherwise, at WARNING, with their tracebacks."""
+    """Log the failures of calls that nobody will hear of otherwise, with their tracebacks.
+
+    At WARNING once in a while of those that are alike, and at DEBUG all others: a mirror that is down fails for each
+    request, and a hundred lines each time hide what else goes wrong.
+    """
     for failure in failures:
-        log.warning("%s: %r", what, failure, exc_info=failure)
+        again = _damper().passes((what, kind(failure)), trio.current_time())
+        level = logging.DEBUG if again is None else logging.WARNING
+        log.log(level, "%s: %r%s", what, failure, again or "", exc_info=failure)
+
+
+def _damper() -> Damper:
+    try:
+        return _told.get()
+    except LookupError:
+        _told.set(told := Damper())
+        return told
 
 
 def stop(scope: trio.CancelScope, reason: str) -> None:
