@@ -20,7 +20,7 @@ from ._ported import explain_loop
 from ._problem import ErrorMap
 from ._repeats import with_its_root
 from ._request import Request
-from ._response import Response
+from ._response import Response, with_status
 from ._results import to_response
 from ._scope import TooLate
 from .errors import ClientDisconnected, HTTPError, RequestCancelled, TrivetError
@@ -97,9 +97,9 @@ class Answerer:
                 raise
             if translated is None:
                 return True, self._failed_catcher(error, request)
-            return self._default(error, translated, request)
+            return self._default(error, _problem.translated(translated, known), request)
         self._note(leaf, known, request, response.status if foreseen else None)
-        return False, response
+        return False, response if known is None else _with_demanded(response, known)
 
     def _default(self, leaf: BaseException, known: HTTPError | None, request: Request) -> tuple[bool, Response]:
         """What a leaf is answered with when no catcher has an answer; it is logged already."""
@@ -223,6 +223,18 @@ def _with_status(leaf: BaseException, known: HTTPError | None, status: int) -> B
     shown = known or HTTPError(status)
     shown.__cause__ = leaf
     return shown
+
+
+def _with_demanded(response: Response, known: HTTPError) -> Response:
+    """What a catcher returned, with what RFC 9110 asks of that status, if the catcher has left the status as it was.
+
+    Only the error knows it: which methods the path takes, which scheme the credentials have. What the RFC leaves open,
+    as `Retry-After`, is the catcher's to take over.
+    """
+    if response.status != known.status:
+        return response
+    lacking = {name: value for name, value in _problem.demanded(known).items() if name not in response.headers}
+    return with_status(response, response.status, lacking) if lacking else response
 
 
 def _urn(request: Request) -> str:

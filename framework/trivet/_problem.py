@@ -120,6 +120,22 @@ def answer(error: HTTPError, *, instance: str | None = None) -> Response:
     return problem(error.status, error.detail, headers=error.headers, members=error.members, instance=instance)
 
 
+def demanded(error: HTTPError) -> dict[str, str]:
+    """The field that RFC 9110 asks of whatever is answered with the status of `error`, as `error` has it."""
+    if error.status not in _REQUIRED:
+        return {}
+    name, otherwise = _REQUIRED[error.status]
+    return {name: {own.lower(): value for own, value in error.headers.items()}.get(name, otherwise)}
+
+
+def translated(error: HTTPError, original: HTTPError | None) -> HTTPError:
+    """An error that was raised in the place of another: of one with the same status it has what that asks of it."""
+    lacking = demanded(original) if original is not None and original.status == error.status else {}
+    if not lacking:
+        return error
+    return HTTPError(error.status, error.detail, headers=lacking | dict(error.headers), **error.members)
+
+
 def bug(error: BaseException, *, debug: bool = False, instance: str | None = None) -> Response:
     """The answer to an error that nobody foresaw: 500, and nothing else.
 

@@ -9,8 +9,9 @@ been checked when they were set (`_headers`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Final
 
 from ._headers import field_value
 from .asgi import RawHeaders
@@ -63,8 +64,9 @@ def content_type(media_type: str, *, text: bool = False) -> Field:
     return (b"content-type", value)
 
 
-# RFC 9110 section 15.5.2: a 401 must say how to authenticate; this is the guess that `_problem` makes, too.
-_CHALLENGE: Field = (b"www-authenticate", b"Bearer")
+# RFC 9110 sections 15.5.2 and 15.5.6: a 401 must say how to authenticate, a 405 which methods there are; these are the
+# guesses that `_problem` makes, too.
+_REQUIRED: Final[Mapping[int, Field]] = {401: (b"www-authenticate", b"Bearer"), 405: (b"allow", b"")}
 
 
 def final_head(status: object, fields: Iterable[Field], length: int | None, method: str) -> tuple[int, RawHeaders]:
@@ -99,8 +101,9 @@ def final_head(status: object, fields: Iterable[Field], length: int | None, meth
             )
         elif not (empty and name == b"content-type"):
             final.append(field)
-    if status == 401 and not any(name == b"www-authenticate" for name, _ in final):
-        final.append(_CHALLENGE)
+    required = _REQUIRED.get(status) if status > 400 else None
+    if required is not None and not any(name == required[0] for name, _ in final):
+        final.append(required)
     if declared is not None and status != 304:  # in a 304 it is the length that a 200 would have had
         _check_length(declared, length, method)
     if status == 204 or status == 304:

@@ -295,6 +295,65 @@ async def test_catchers_cover_requests_that_no_route_takes() -> None:
         assert response.text.startswith("The path is malformed")
 
 
+BASIC = 'Basic realm="staff"'
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "value"),
+    [
+        (HTTPError(401, headers={"WWW-Authenticate": BASIC}), "www-authenticate", BASIC),
+        (HTTPError(405, headers={"allow": "PUT"}), "allow", "PUT"),
+        (HTTPError(408), "connection", "close"),
+    ],
+)
+async def test_what_http_asks_of_a_status_is_there_whatever_a_catcher_does(
+    error: HTTPError, name: str, value: str
+) -> None:
+    """It returns a page of its own, one that it keeps, or raises another error; what it says itself stands."""
+    kept = Response("kept", status=error.status)
+    app = App()
+
+    @app.get("/{way}")
+    async def handler(way: str) -> None:
+        raise error
+
+    @app.catch(error.status)
+    async def on(request: Request, exc: HTTPError) -> object:
+        match request.path:
+            case "/kept":
+                return kept
+            case "/raised":
+                raise HTTPError(exc.status, "in other words")
+            case "/own":
+                return exc.status, "own", {name: "own"}
+            case "/other":
+                return 409, "other"
+        return exc.status, "page"
+
+    async with TestClient(app) as client:
+        found = {way: await client.get(f"/{way}") for way in ("page", "kept", "raised", "own", "other")}
+    assert [(way, each.status_code, each.headers.get(name)) for way, each in found.items()] == [
+        ("page", error.status, value),
+        ("kept", error.status, value),
+        ("raised", error.status, value),
+        ("own", error.status, "own"),
+        ("other", 409, None),
+    ]
+    assert found["raised"].json()["detail"] == "in other words"
+    assert name not in kept.headers  # it is everybody's, and another path has other methods
+
+
+async def test_what_http_leaves_open_is_a_catchers_own() -> None:
+    """`Retry-After` goes out if it takes the error's headers over."""
+    app = raising(lambda: HTTPError(503, headers={"retry-after": "5"}))
+
+    @app.catch(503)
+    async def on(request: Request, exc: HTTPError) -> tuple[int, str]:
+        return 503, "later"
+
+    assert "retry-after" not in (await get(app)).headers
+
+
 @pytest.mark.parametrize(
     ("result", "status", "text"),
     [

@@ -112,18 +112,24 @@ async def test_a_sink_takes_what_is_like_bytes(autojump_clock: MockClock) -> Non
         assert (await client.get("/")).content == b"abc"
 
 
-async def test_a_401_always_says_how_to_authenticate(autojump_clock: MockClock) -> None:
-    """Returned by hand it has a challenge too (RFC 9110 section 15.5.2), unless it brings its own."""
+@pytest.mark.parametrize(
+    ("status", "name", "guess", "said"),
+    [(401, "WWW-Authenticate", "Bearer", 'Basic realm="x"'), (405, "Allow", "", "PUT")],
+)
+async def test_a_401_and_a_405_always_have_what_http_asks_of_them(
+    status: int, name: str, guess: str, said: str, autojump_clock: MockClock
+) -> None:
+    """Returned by hand they have it too (RFC 9110 sections 15.5.2 and 15.5.6), unless they bring their own."""
     app = App()
 
     @app.get("/plain")
     async def plain() -> tuple[int, str]:
-        return 401, "who are you?"
+        return status, "no"
 
     @app.get("/own")
     async def own() -> tuple[int, str, dict[str, str]]:
-        return 401, "who are you?", {"WWW-Authenticate": 'Basic realm="x"'}
+        return status, "no", {name: said}
 
     async with TestClient(app) as client:
-        assert (await client.get("/plain")).headers.get_list("www-authenticate") == ["Bearer"]
-        assert (await client.get("/own")).headers.get_list("www-authenticate") == ['Basic realm="x"']
+        assert (await client.get("/plain")).headers.get_list(name) == [guess]
+        assert (await client.get("/own")).headers.get_list(name) == [said]
