@@ -1,7 +1,7 @@
 """Testing applications inside Trio: names only.
 
-`TestClient` serves an application in memory; see `docs/` for what it promises. Needs httpx: `pip install
-trivet[test]`.
+`TestClient` serves an application in memory; see `docs/` for what it promises. Needs httpx:
+`pip install 'trivet[test]'`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Calls to other services within the deadline of the request that makes them: an httpx client on Trio.
 
-Names only. Needs httpx: `pip install trivet[client]`.
+Names only. Needs httpx: `pip install 'trivet[client]'`.
 """
 
 try:

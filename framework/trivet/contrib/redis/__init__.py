@@ -1,6 +1,6 @@
 """State that several processes share, in Redis: the connection, and what stands on it.
 
-Names only. Needs coredis: `pip install trivet[redis]`.
+Names only. Needs coredis: `pip install 'trivet[redis]'`.
 """
 
 try:
