@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -57,6 +57,13 @@ async def serving(app: Any, *, options: dict[str, Any] | None = None, **config: 
             yield Served(urls[0], stop, hurry)
             stop.set()
             await ended.wait()
+
+
+async def until(check: Callable[[], object]) -> None:
+    """Wait for what the server does in its own time; what never comes true is for an assertion to show."""
+    with trio.move_on_after(20):
+        while not check():  # noqa: ASYNC110 - what is waited for is in the server's hands
+            await trio.sleep(0.002)
 
 
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:

@@ -555,7 +555,7 @@ async def test_sending_after_the_client_left_raises_oserror(then: str, pause: fl
         async with served.connect() as wire:
             await wire.send(get())
             await wire.some()
-        with trio.fail_after(3):
+        with trio.fail_after(9):
             await over.wait()
         await wire.settle()
     assert len(raised) == 1

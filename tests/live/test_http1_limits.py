@@ -196,7 +196,7 @@ async def test_idle_timeout_does_not_count_while_a_request_is_answered() -> None
 
 async def test_idle_timeout_starts_again_with_each_request() -> None:
     """A connection that is used lives longer than the timeout."""
-    async with site(limits=Limits(idle_timeout=0.3)) as served, served.connect() as wire:
+    async with site(limits=Limits(idle_timeout=0.6)) as served, served.connect() as wire:
         for _ in range(8):
             await still_works(wire)
             await trio.sleep(0.1)
@@ -330,7 +330,8 @@ async def test_body_rate(framing: str) -> None:
             await wire.send(slow)
             await other.send(fast)
             nursery.start_soon(drip, wire, b"x" * 100, 0.05)
-            await drip(other, b"x" * 100, 0.004)
+            await other.send(b"x" * 80)  # ahead, so that a machine that stops for half a second does no harm
+            await drip(other, b"x" * 20, 0.02)
             if framing == "chunked":
                 await other.send(b"\r\n0\r\n\r\n")
             await check_refusal(wire, 408)
@@ -513,7 +514,7 @@ async def test_send_timeout(path: bytes) -> None:
     ):
         await stuck.send(get(path))
         await still_works(other)
-        with trio.fail_after(3):
+        with trio.fail_after(9):
             await over.wait()
         assert told.is_set() or path == b"/whole"  # which was taken as a whole before
         await still_works(other)

@@ -207,7 +207,7 @@ async def test_more_unread_messages_than_the_queue_holds_do_not_hang_the_close()
             await ws.send(TextMessage(data="x"))
         event = await ws.next()
         assert isinstance(event, CloseConnection)
-        with trio.fail_after(4):
+        with trio.fail_after(9):
             await over.wait()
 
 
