@@ -76,7 +76,7 @@ class Running:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds} s:\n{self.log}") from None
-        self._reader.join(1)
+        self._reader.join(20)  # what was said last may still be on its way
         return code
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class Running:
     def stats(self) -> dict[str, Any]:
         return dict(json.loads(self.get("/stats")[1]))
 
-    def settled(self, before: dict[str, Any], seconds: float = 5) -> dict[str, Any]:
+    def settled(self, before: dict[str, Any], seconds: float = 20) -> dict[str, Any]:
         """The statistics, once tasks, sockets and live requests are back to what they were, or as they stay."""
         until = time.monotonic() + seconds
         while True:
@@ -137,6 +137,19 @@ def read_all(sock: socket.socket) -> bytes:
     except TimeoutError:
         return received + b"<OPEN>"
     return received
+
+
+def hold(sock: socket.socket) -> None:
+    """Ask for `/held` of the server's application, and return when that has begun; `HELD` is the end of the answer."""
+    sock.sendall(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+    received = b""
+    while not received.endswith(b"begun"):
+        data = sock.recv(65_536)
+        assert data, received
+        received += data
+
+
+HELD = b"ended"
 
 
 def read_some(sock: socket.socket, seconds: float = 0.3) -> bytes:

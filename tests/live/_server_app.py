@@ -65,6 +65,20 @@ async def do_sleep(scope: Any, receive: Any, send: Any, seconds: str) -> None:
     await answer(send)
 
 
+async def do_drained(scope: Any, receive: Any, send: Any) -> None:
+    """Answers as soon as the server drains."""
+    await scope["extensions"]["trivet"].draining.wait()
+    await answer(send)
+
+
+async def do_held(scope: Any, receive: Any, send: Any) -> None:
+    """Says that it has begun, and ends as soon as the server drains."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+    await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    await scope["extensions"]["trivet"].draining.wait()
+    await send({"type": "http.response.body", "body": b"ended"})
+
+
 async def do_linked(scope: Any, receive: Any, send: Any, seconds: str = "60") -> None:
     """As an application that knows the extension: told to stop, it answers 503 itself."""
     link = scope["extensions"]["trivet"]

@@ -44,7 +44,7 @@ async def lines(caplog: pytest.LogCaptureFixture, count: int) -> Lines:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for a line; the assertion that follows shows what is missing."""
-    with trio.move_on_after(5):
+    with trio.move_on_after(20):
         while not true():  # noqa: ASYNC110 - a record sets no event
             await trio.sleep(0.005)
 

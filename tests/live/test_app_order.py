@@ -129,7 +129,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", counted)
 
 
-async def until(check: Callable[[], bool], seconds: float = 10) -> None:
+async def until(check: Callable[[], bool], seconds: float = 20) -> None:
     with trio.fail_after(seconds):
         while not check():  # noqa: ASYNC110 - what is waited for is in the server's hands
             await trio.sleep(0.01)

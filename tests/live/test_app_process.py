@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 APP = "tests.live._scoped_app:app"
 
 
-def eventually(check: Callable[[], object], seconds: float = 10) -> None:
+def eventually(check: Callable[[], object], seconds: float = 20) -> None:
     until = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < until, "it did not happen"

@@ -23,7 +23,7 @@ UPGRADE = (
 )
 
 
-def eventually(check: Callable[[], object], seconds: float = 10) -> None:
+def eventually(check: Callable[[], object], seconds: float = 20) -> None:
     until = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < until, "it did not happen"

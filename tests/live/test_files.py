@@ -55,7 +55,7 @@ def open_in(server: Running, name: str) -> int:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "not within its time"

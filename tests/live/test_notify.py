@@ -80,6 +80,7 @@ def test_the_supervisor_speaks_for_its_worker(manager: Manager) -> None:
         assert (first, by) == ("RELOADING=1", pid)
         assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
         assert manager.hears() == ("READY=1", pid)
+        server.wait_for(r"(?s)(is ready.*){2}")
         assert server.log.count("is ready") == 2
         server.signal()
         assert manager.hears() == ("STOPPING=1", pid)
