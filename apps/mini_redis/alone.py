@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from .engine import Engine
-from .persistence import Journal, open_journal
+from .journal import Journal
+from .persistence import open_journal
 from .server import Server
 from .settings import Settings
 

@@ -105,6 +105,7 @@ def _sections(session: Session) -> dict[str, dict[str, object]]:
         "Persistence": {
             "loading": 0,
             "aof_enabled": int(engine.log is not None),
+            "aof_last_write_status": "ok" if engine.refusing is None else "err",
             "aof_recorded_bytes": engine.log.position if engine.log else 0,
         },
         "Stats": {

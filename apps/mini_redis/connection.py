@@ -22,8 +22,8 @@ import trio
 
 from .dispatch import execute
 from .engine import Engine
+from .journal import Journal
 from .outbox import Outbox
-from .persistence import Journal
 from .protocol import Bounds, Requests
 from .replies import error
 from .session import Session
@@ -76,7 +76,7 @@ class Connection:
                     await self._outbox.empty()
                 kill()
         except* OSError:
-            pass  # it has gone, which is its right
+            pass  # it has gone, which is its right; or what it has changed could not be kept (`NotKept`)
         finally:
             self._sock.close()
             # A task that is cancelled leaves a cycle of its frames and the exception, in which this is.
@@ -110,7 +110,7 @@ class Connection:
                 self._running = replies
                 at = execute(session, batch, 0, replies)
                 self._running = None
-                if at == len(batch) and self._alone:
+                if at == len(batch) and self._may_send():
                     data = b"".join(replies)
                     try:
                         sent = sock.send(data)
@@ -133,14 +133,9 @@ class Connection:
             else:
                 await trio.lowlevel.wait_readable(descriptor)
 
-    @property
-    def _alone(self) -> bool:
-        """Whether replies may go out as they are: there are no messages between, and no disk that must have them."""
-        return (
-            self._outbox is None
-            and not self._session.subscribed
-            and (self._journal is None or not self._journal.behind)
-        )
+    def _may_send(self) -> bool:
+        """Whether replies may go out as they are: there are no messages between, and the log has what they speak of."""
+        return self._outbox is None and not self._session.subscribed and (self._journal is None or self._journal.kept())
 
     async def _answer(self, batch: Sequence[list[bytes]], at: int, replies: list[bytes]) -> None:
         session = self._session
@@ -182,7 +177,7 @@ class Connection:
 
     async def _out(self, data: bytes) -> None:
         """Send bytes, once all that they may speak of is as safe as was promised."""
-        if self._journal is not None and self._journal.behind:
+        if self._journal is not None and not self._journal.kept():
             await self._journal.committed()
         try:
             sent = self._sock.send(data)

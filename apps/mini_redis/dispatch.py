@@ -21,7 +21,7 @@ from .pipeline import Alike
 from .protocol import OVERHEAD
 from .replies import QUEUED, CommandError, error
 from .session import Session
-from .table import QUICK, TOGETHER, look_up
+from .table import QUICK, TOGETHER, Command, look_up
 
 log = logging.getLogger("apps.mini_redis")
 
@@ -102,6 +102,8 @@ def _with_care(session: Session, words: list[bytes]) -> bytes:
         return b""
     try:
         command = look_up(words)
+        if session.engine.refusing is not None and _refused(session, command):
+            raise CommandError(session.engine.refusing)
         if session.version == 2 and session.subscribed and not command.subscribed:
             raise CommandError(
                 b"ERR Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in "
@@ -125,6 +127,13 @@ def _with_care(session: Session, words: list[bytes]) -> bytes:
         return command.run(session, words)
     except CommandError as wrong:
         return error(wrong.args[0])
+
+
+def _refused(session: Session, command: Command) -> bool:
+    """Whether it would change something; and PING, as in redis-server: who asks only whether all is well, is told."""
+    if command.name == b"exec":
+        return any(queued.write for queued, _ in session.queue or ())
+    return command.write or command.name == b"ping"
 
 
 def _end_http(session: Session) -> None:

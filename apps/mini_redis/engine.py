@@ -48,6 +48,7 @@ class Engine:
         config: what CONFIG GET answers.
 
     Attributes:
+        refusing: why no change is made, as its client is told; `None`: they are.
         turns: one number for each batch of requests that was run.
         warned: when the log was last told that somebody speaks HTTP.
     """
@@ -59,6 +60,7 @@ class Engine:
     clients: dict[int, Session] = field(init=False)
     counted: Counted = field(default_factory=Counted)
     log: Log | None = None
+    refusing: bytes | None = None
     started: int = field(init=False)
     turns: count[int] = field(default_factory=lambda: count(1))
     ids: count[int] = field(default_factory=lambda: count(1))
@@ -79,6 +81,14 @@ class Engine:
     def together(self) -> AbstractContextManager[None]:
         """What changes in this block is recorded as one: after a crash all of it is there, or nothing."""
         return nullcontext() if self.log is None else self.log.together()
+
+    def refuse_changes(self, why: OSError | None) -> None:
+        """Refuse them from now on, because the log cannot be written; `None`: no more."""
+        self.refusing = None
+        if why is not None:
+            self.refusing = b"MISCONF Errors writing to the AOF file: %b" % str(why.strerror).encode()
+        for session in self.clients.values():
+            session.settle()
 
     def when_earlier(self, call: Callable[[], None]) -> None:
         """Call this when a key is to expire before all others of its database."""

@@ -22,6 +22,7 @@ from trivet.contrib.static import StaticFiles
 
 from .alone import open_server
 from .feed import Feed, Overview, Said, overview
+from .journal import NotKept
 from .server import Server
 from .settings import Settings, Unusable
 
@@ -33,6 +34,7 @@ PAGE_HEADERS: Final = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "cache-control": "no-cache",
 }
+FULL: Final = "Nothing can be changed now: the log cannot be written."
 LOOK: Final = 0.25
 """Seconds between two looks at what has changed. A look costs nothing beside telling the page of each of 100,000
 changes a second would."""
@@ -78,26 +80,40 @@ async def read(key: Name, redis: Redis) -> bytes:
     value = redis.engine.stores[0].get(key.encode())
     if value is None:
         raise HTTPError(404, "There is no such key.")
-    await redis.settled()
+    await _settled(redis)
     return value
 
 
-@api.put("/keys/{key}", status=204)
+@api.put("/keys/{key}", status=204, responses={503: FULL})
 async def write(
     key: Name, value: Value, redis: Redis, ttl: Annotated[float | None, Query(), Meta(gt=0, le=10**9)] = None
 ) -> None:
     """Set a value, for `ttl` seconds or for ever."""
+    _see_that_it_keeps(redis)
     store = redis.engine.stores[0]
     store.put(key.encode(), value, None if ttl is None else store.clock() + round(ttl * 1000))
-    await redis.settled()
+    await _settled(redis)
 
 
-@api.delete("/keys/{key}", status=204, responses={404: "There is no such key."})
+@api.delete("/keys/{key}", status=204, responses={404: "There is no such key.", 503: FULL})
 async def delete(key: Name, redis: Redis) -> None:
     """Delete a key."""
+    _see_that_it_keeps(redis)
     if not redis.engine.stores[0].remove(key.encode()):
         raise HTTPError(404, "There is no such key.")
-    await redis.settled()
+    await _settled(redis)
+
+
+def _see_that_it_keeps(redis: Server) -> None:
+    if redis.engine.refusing is not None:
+        raise HTTPError(503, FULL)
+
+
+async def _settled(redis: Server) -> None:
+    try:
+        await redis.settled()
+    except NotKept:
+        raise HTTPError(503, FULL) from None
 
 
 @api.post("/channels/{channel}")

@@ -19,7 +19,7 @@ import trio
 
 from .connection import Connection
 from .engine import Engine
-from .persistence import Journal
+from .journal import Journal
 from .settings import Settings, Unusable
 
 log = logging.getLogger("apps.mini_redis")
@@ -88,8 +88,12 @@ class Server:
                 beside.cancel_scope.cancel()
 
     async def settled(self) -> None:
-        """Wait until all that has changed is as safe as was promised; for who uses the engine himself."""
-        if self._journal is not None and self._journal.behind:
+        """Wait until all that has changed is as safe as was promised; for who uses the engine himself.
+
+        Raises:
+            NotKept: it cannot be written.
+        """
+        if self._journal is not None and not self._journal.kept():
             await self._journal.committed()
 
     def _listen(self) -> socket.socket:

@@ -31,8 +31,8 @@ class Session:
         local: ours.
 
     Attributes:
-        plain: neither in a transaction nor, in RESP2, subscribed: any command may run, now. One look where there would
-            be three for each command.
+        plain: neither in a transaction nor, in RESP2, subscribed, and changes are made: any command may run, now. One
+            look where there would be four for each command.
         queue: the transaction, if there is one.
         queued: bytes of it.
         broken: whether a command of the transaction was refused.
@@ -119,7 +119,8 @@ class Session:
 
     def settle(self) -> None:
         """See what may run, after any of this has changed."""
-        self.plain = self.queue is None and not (self.version == 2 and self.subscribed)
+        listening = self.version == 2 and self.subscribed
+        self.plain = self.queue is None and not listening and self.engine.refusing is None
 
     # ---- transactions
 

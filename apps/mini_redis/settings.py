@@ -37,7 +37,7 @@ class Settings:
     """The append-only log; `None`: all is forgotten."""
     fsync: Fsync = "everysec"
     """When the disk has it: `always` before a reply, `everysec` a second later, `no` when the kernel likes. The kernel
-    has it some 20 ms later in any case."""
+    has it before the reply in any case."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:

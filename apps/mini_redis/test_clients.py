@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from apps.mini_redis.conftest import RedisProcess, Wire, start_mini, start_redis
+from apps.mini_redis.engine import Engine
+from apps.mini_redis.persistence import open_journal
+from apps.mini_redis.settings import Fsync
 from tests.harness.tools import require
 
 pytestmark = pytest.mark.live
@@ -122,6 +125,21 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     with start_redis("--appendonly", "yes", directory=tmp_path) as theirs, theirs.wire() as wire:
         for key, number in promised.items():
             assert number <= int(wire.ask(b"GET", key)) <= asked[key]
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "no"])
+def test_no_policy_lets_kill_9_undo_what_was_acknowledged(tmp_path: Path, fsync: Fsync) -> None:
+    """Killed as soon as the last reply is there: the kernel had it all before. Only the power may cost a second."""
+    log = tmp_path / "log"
+    with start_mini(log=log, fsync=fsync) as server, server.wire() as wire:
+        for number in range(50):
+            replies = wire.ask_all([[b"SET", b"k%d" % each, b"%d" % number] for each in range(20)])
+        server.process.kill()
+        assert replies == [b"OK"] * 20
+        server.process.wait()
+    engine = Engine(lambda: 0)
+    open_journal(log, "no", engine).close()
+    assert engine.stores[0].values == {b"k%d" % each: b"49" for each in range(20)}
 
 
 def _write(wire: Wire, key: bytes, promised: dict[bytes, int], asked: dict[bytes, int]) -> None:

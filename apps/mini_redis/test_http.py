@@ -33,18 +33,35 @@ LINES = """[...document.querySelectorAll('thead th')].map((each) => {
 
 
 @asynccontextmanager
-async def site() -> AsyncGenerator[tuple[TestClient, Server]]:
+async def site(log: Path | None = None) -> AsyncGenerator[tuple[TestClient, Server]]:
     servers: list[Server] = []
 
     @asynccontextmanager
     async def open_redis() -> AsyncGenerator[Server]:
-        async with open_server(Settings(port=0, drain=0.5)) as server:
+        async with open_server(Settings(port=0, drain=0.5, log=log)) as server:
             servers.append(server)
             yield server
 
     with main.app.override(main.open_redis, open_redis):
         async with TestClient(main.app) as client:
             yield client, servers[0]
+
+
+async def test_a_full_disk_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be changed, and who tries is told so; what there is can be read."""
+
+    def fail(descriptor: int, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    async with site(tmp_path / "log") as (client, _):
+        assert (await client.put("/keys/a", content=b"1")).status_code == 204
+        with monkeypatch.context() as patch:
+            patch.setattr("os.write", fail)
+            for _ in range(2):  # the first one finds out
+                assert (await client.put("/keys/b", content=b"1")).status_code == 503
+            response = await client.delete("/keys/a")
+            assert (response.status_code, response.json()["detail"]) == (503, main.FULL)
+            assert (await client.get("/keys/a")).content == b"1"
 
 
 async def test_keys_over_http_are_those_over_tcp() -> None:

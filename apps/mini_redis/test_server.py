@@ -20,7 +20,7 @@ from apps.mini_redis.alone import open_server
 from apps.mini_redis.aof import written
 from apps.mini_redis.connection import CROWD, Connection
 from apps.mini_redis.engine import Engine
-from apps.mini_redis.persistence import Journal
+from apps.mini_redis.journal import PERIODS, Journal
 from apps.mini_redis.server import Server
 from apps.mini_redis.settings import Settings, Unusable
 from apps.mini_redis.values import Error, Push, Values
@@ -400,6 +400,39 @@ async def test_one_fsync_for_many_clients(tmp_path: Path, monkeypatch: pytest.Mo
         for client in (*clients, reader):
             await client.stream.aclose()
     assert path.read_bytes().count(b"SET") == 20
+
+
+async def test_a_full_disk_is_no_end_where_it_may_come_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who made the change has no reply; from then on changes are refused, in redis-server's words, reads answered."""
+    monkeypatch.setitem(PERIODS, "everysec", 0.05)
+
+    def fail(descriptor: int, data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    misconf = b"MISCONF Errors writing to the AOF file: No space left on device"
+    async with site(replace(HERE, log=tmp_path / "log", fsync="everysec")) as s, s.client() as a, s.client() as b:
+        await a.ask("SET a 1", "SET n 1")
+        await b.ask("MULTI", "SET late 1")
+        with monkeypatch.context() as patch:
+            patch.setattr("os.write", fail)
+            async with s.client() as unlucky:
+                with pytest.raises(EOFError):
+                    await unlucky.ask("GET a", "SET a 2")
+            assert await b.ask("EXEC") == b"EXECABORT Transaction discarded because of: " + misconf
+            for refused in ("SET a 3", "DEL a", "PING"):
+                assert await a.ask(refused) == misconf
+            await a.send(*["INCR n"] * 64)
+            assert {await a.read() for _ in range(64)} == {misconf}
+            assert await a.ask("MULTI", "GET a", "EXEC") == [b"2"]
+            assert b"aof_last_write_status:err\r\n" in await a.ask("INFO")
+            assert await a.ask("PUBLISH news x") == 0
+        with trio.fail_after(5):
+            await until(lambda: s.server.engine.refusing is None)
+        assert b"aof_last_write_status:ok\r\n" in await a.ask("INFO")
+        assert await a.ask("SET b 1", "INCR n") == 2
+        assert await b.ask("GET late") is None
+    async with site(replace(HERE, log=tmp_path / "log")) as s, s.client() as a:
+        assert await a.ask("MGET a b n") == [b"2", b"1", b"2"]
 
 
 async def test_a_disk_that_fails_ends_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_a_disk_that_is_full(
     path.write_bytes(written([b"SET", b"a", b"1", b"PXAT", b"1"]))
     with monkeypatch.context() as patch:
         patch.setattr("os.write", full)
-        said = refused(monkeypatch, capsys, LOG=str(path)).splitlines()
+        said = refused(monkeypatch, capsys, LOG=str(path), FSYNC="always").splitlines()
     assert said[0] == f"mini_redis: MINI_REDIS_LOG={path} cannot be written: No space left on device."
     assert said[-1].endswith(f"df -h {tmp_path}")
     assert len(said) == 3
