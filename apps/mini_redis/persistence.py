@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +44,20 @@ def open_journal(path: Path, fsync: Fsync, engine: Engine) -> Journal:
                 f"MINI_REDIS_LOG={path} is written by another server.\n"
                 f"Give each its own, for example  MINI_REDIS_LOG={path}.2"
             ) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Unusable(
+                f"MINI_REDIS_LOG={path} is a device or a pipe: what is written there cannot be read.\n"
+                "Name a file, for example  MINI_REDIS_LOG=/var/tmp/mini_redis.aof\n"
+                "To keep nothing, leave it away:  unset MINI_REDIS_LOG"
+            )
         whole = _replay(path, descriptor, engine)
         _cut_off(path, descriptor, whole)
+    except OSError as error:
+        os.close(descriptor)
+        raise Unusable(
+            f"MINI_REDIS_LOG={path} cannot be used: {error.strerror}.\n"
+            f"Make room there, or copy it to another disk and name the copy. How much there is:  df -h {path.parent}"
+        ) from error
     except BaseException:
         os.close(descriptor)
         raise

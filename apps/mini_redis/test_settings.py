@@ -94,6 +94,33 @@ def test_a_log_that_cannot_be(
     assert f"MINI_REDIS_LOG={tmp_path} cannot be opened: Is a directory.\nName a file" in said
 
 
+@pytest.mark.parametrize("device", ["/dev/full", "/dev/null"])
+def test_a_log_that_is_no_file(
+    device: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It could not be cut off, nor read again; who wants to keep nothing is told how."""
+    assert refused(monkeypatch, capsys, LOG=device).splitlines() == [
+        f"mini_redis: MINI_REDIS_LOG={device} is a device or a pipe: what is written there cannot be read.",
+        "Name a file, for example  MINI_REDIS_LOG=/var/tmp/mini_redis.aof",
+        "To keep nothing, leave it away:  unset MINI_REDIS_LOG",
+    ]
+
+
+def test_a_disk_that_fails_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with which file, and what to do; no traceback."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        said = refused(monkeypatch, capsys, LOG=str(tmp_path / "log")).splitlines()
+    assert said[0] == f"mini_redis: MINI_REDIS_LOG={tmp_path}/log cannot be used: Input/output error."
+    assert said[1].endswith(f"df -h {tmp_path}")
+
+
 def test_a_disk_that_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
