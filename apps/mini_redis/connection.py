@@ -36,6 +36,13 @@ READ: Final = 16 * 1024
 CROWD: Final = 8
 """From so many batches of others since its last one on, a connection looks whether there is more before it waits."""
 
+LINGER: Final = 2.0
+LINGER_BYTES: Final = 4 * 1024 * 1024
+"""Seconds, and bytes, for which a client may go on sending when the server has ended; then it is closed."""
+
+QUIET: Final = 0.5
+"""Seconds of that without a byte, after which none is on its way: an idle client may never notice the end."""
+
 
 class Connection:
     """One client.
@@ -70,10 +77,14 @@ class Connection:
                 self._session = Session(self._engine, self._deliver, kill, address, local)
                 try:
                     await self._serve()
+                except trio.ClosedResourceError:
+                    pass  # `drain` has woken it
                 finally:
                     self._session.close()
                 if self._outbox is not None:
                     await self._outbox.empty()
+                if self._draining:
+                    await self._linger()
                 kill()
         except* OSError:
             pass  # it has gone, which is its right; or what it has changed could not be kept (`NotKept`)
@@ -85,12 +96,10 @@ class Connection:
                 self._outbox.forget()
 
     def drain(self) -> None:
-        """End it between two requests: what has been read is answered, and nothing more is read."""
+        """End it between two requests: what has been read is answered, and nothing more is run."""
         self._draining = True
-        try:
-            self._sock.shutdown(socket.SHUT_RD)  # what waits for requests reads an end
-        except OSError:
-            pass  # the client was faster
+        # To shut it for reading would wake it as well, but then nobody could tell the client's end from that.
+        trio.lowlevel.notify_closing(self._sock)
 
     async def _serve(self) -> None:
         sock, session, requests, turns = self._sock, self._session, self._requests, self._engine.turns
@@ -120,7 +129,7 @@ class Connection:
                         await self._rest(data, sent)
                 else:
                     await self._answer(batch, at, replies)
-            if session.closing:
+            if session.closing or self._draining:  # which may have begun while its replies went out
                 return
             if requests.error is not None:
                 await self._send(error(b"ERR Protocol error: %b" % requests.error.encode("latin-1")))
@@ -190,11 +199,33 @@ class Connection:
         sock = self._sock
         with memoryview(data) as rest:
             while sent < len(data):
-                await trio.lowlevel.wait_writable(sock)
                 try:
+                    await trio.lowlevel.wait_writable(sock)
                     sent += sock.send(rest[sent:])
+                except (BlockingIOError, trio.ClosedResourceError):
+                    pass  # `drain` wakes all who wait here
+
+    async def _linger(self) -> None:
+        """Say that no more comes, and take what does.
+
+        To close upon unread bytes is a RST, which not every client tells from a failure, and which takes with it what a
+        client of another kernel than Linux has not yet read of its replies. trivet's HTTP server ends so, too.
+        """
+        self._sock.shutdown(socket.SHUT_WR)
+        left = LINGER_BYTES
+        with trio.move_on_after(LINGER):
+            while left > 0:
+                try:
+                    data = self._sock.recv(READ)
                 except BlockingIOError:
-                    pass
+                    with trio.move_on_after(QUIET) as quiet:
+                        await trio.lowlevel.wait_readable(self._sock)
+                    if quiet.cancelled_caught:
+                        return
+                    continue
+                if not data:
+                    return
+                left -= len(data)
 
 
 def _name(address: tuple[str, int]) -> str:

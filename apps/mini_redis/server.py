@@ -116,6 +116,7 @@ class Server:
             while True:
                 await places.acquire()
                 self._begin(await self._next(listener), clients, places)
+        listener.close()  # who comes during the drain is refused at once, and can go elsewhere
 
     def _begin(self, sock: socket.socket, clients: trio.Nursery, places: trio.Semaphore) -> None:
         # Not in the loop above: a variable there would have the connection until the next one comes.

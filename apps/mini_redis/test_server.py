@@ -7,7 +7,7 @@ import socket
 import struct
 import weakref
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -349,6 +349,62 @@ async def test_the_drain_ends_clients_between_two_requests() -> None:
         with pytest.raises(OSError, match="connect"):
             async with s.client():
                 pass
+
+
+async def test_the_drain_resets_nobody() -> None:
+    """Who goes on sending has all replies to what was read, then an end: to close upon unread bytes would be a RST."""
+    async with site(replace(HERE, drain=60)) as s, s.client() as client:
+
+        async def talk() -> None:
+            with suppress(trio.BrokenResourceError):  # the server may take only so much more
+                while True:
+                    await client.send(*["PING"] * 2000)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk)
+            assert await client.read() == b"PONG"
+            s.draining.set()
+            with suppress(EOFError):
+                while True:
+                    assert await client.read() == b"PONG"
+            nursery.cancel_scope.cancel()
+        assert len(s.server.connections) == 1  # it waits for the client's end
+        await client.stream.aclose()
+        await until(lambda: not s.server.connections)
+
+
+@pytest.mark.parametrize("before", [["PING"], ["HELLO 3", "SUBSCRIBE news"]], ids=["alone", "subscribed"])
+async def test_the_drain_lets_a_slow_client_have_its_replies(before: list[str]) -> None:
+    """Those that wait for room in its socket go on waiting: it is the reading that ends."""
+    big = b"x" * 8_000_000
+    async with site(replace(HERE, drain=60)) as s, s.client() as client:
+        await client.ask(*before)
+        s.server.engine.stores[0].put(b"big", big)
+        await client.send("GET big")
+        await wait_all_tasks_blocked(0.02)
+        s.draining.set()
+        await wait_all_tasks_blocked(0.02)
+        assert await client.read() == big
+        with pytest.raises(EOFError):
+            await client.read()
+
+
+@pytest.mark.parametrize("bound", ["QUIET", "LINGER", "LINGER_BYTES"])
+async def test_who_stays_after_the_drain_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    """Nothing comes from him, or something now and then, or much."""
+    for name in ("QUIET", "LINGER", "LINGER_BYTES"):
+        short = 1000 if name == "LINGER_BYTES" else 0.05
+        monkeypatch.setattr(f"apps.mini_redis.connection.{name}", short if name == bound else 10**9)
+    async with site(replace(HERE, drain=60)) as s, s.client() as client:
+        assert await client.ask("PING") == b"PONG"
+        s.draining.set()
+        with pytest.raises(EOFError):
+            await client.read()
+        while s.server.connections:
+            if bound != "QUIET":
+                with suppress(trio.BrokenResourceError):
+                    await client.send("PING")
+            await trio.sleep(0.001)
 
 
 async def test_the_drain_has_a_deadline() -> None:
