@@ -24,7 +24,7 @@ def milliseconds() -> int:
 @asynccontextmanager
 async def open_server(settings: Settings) -> AsyncGenerator[Server]:
     """A server that can be served; its log is read before, and closed after."""
-    engine = Engine(milliseconds, settings.shown)
+    engine = Engine(milliseconds, settings.shown, settings.clients_memory)
     journal: Journal | None = None
     if settings.log is not None:
         journal = await trio.to_thread.run_sync(open_journal, settings.log, settings.fsync, engine)

@@ -64,7 +64,8 @@ def hello(session: Session, words: list[bytes]) -> bytes:
         else:
             raise CommandError(b"ERR Syntax error in HELLO option '%b'" % words[at])
     session.speak(version)
-    session.name = session.name if name is None else name
+    if name is not None:
+        session.rename(name)
     fields = [
         (b"server", bulk(b"redis")),
         (b"version", bulk(VERSION)),
@@ -92,7 +93,7 @@ def client_id(session: Session, words: list[bytes]) -> bytes:
 @command(b"client|setname", 3)
 def client_setname(session: Session, words: list[bytes]) -> bytes:
     """CLIENT SETNAME name."""
-    session.name = _named(words[2])
+    session.rename(_named(words[2]))
     return OK
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .glob import compiled
 from .replies import array, array_of_bulks, bulk, integer, push
-from .session import Session
+from .session import ENTRY, Session
 from .table import command
 
 
@@ -52,7 +52,9 @@ def _enter(
     kind = words[0].lower()
     replies: list[bytes] = []
     for name in words[1:]:
-        own[name] = None
+        if name not in own:
+            own[name] = None
+            session.named += ENTRY + len(name)
         enter(name, session)
         replies.append(_told(session, kind, name))
     session.settle()
@@ -67,6 +69,7 @@ def _leave(
     for name in words[1:] or list(own):
         if name in own:
             del own[name]
+            session.named -= ENTRY + len(name)
             leave(name, session)
         replies.append(_told(session, kind, name))
     session.settle()

@@ -102,6 +102,10 @@ def _sections(session: Session) -> dict[str, dict[str, object]]:
             "maxclients": config.get(b"maxclients", b"0").decode(),
             "pubsub_clients": sum(bool(each.subscribed) for each in engine.clients.values()),
         },
+        "Memory": {
+            "mem_clients_normal": engine.memory.total,
+            "maxmemory_clients": engine.memory.limit,
+        },
         "Persistence": {
             "loading": 0,
             "aof_enabled": int(engine.log is not None),
@@ -112,6 +116,7 @@ def _sections(session: Session) -> dict[str, dict[str, object]]:
             "total_connections_received": counted.connections,
             "total_commands_processed": counted.commands + sum(each.commands for each in engine.clients.values()),
             "accept_errors": counted.refused,
+            "evicted_clients": engine.memory.evicted,
             "expired_keys": sum(store.expired for store in engine.stores),
             "pubsub_channels": len(engine.hub.channels),
             "pubsub_patterns": len(engine.hub.patterns),

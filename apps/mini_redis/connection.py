@@ -23,6 +23,7 @@ import trio
 from .dispatch import execute
 from .engine import Engine
 from .journal import Journal
+from .memory import STEP
 from .outbox import Outbox
 from .protocol import Bounds, Requests
 from .replies import error
@@ -52,6 +53,9 @@ class Connection:
         sock: its socket, which does not block.
         settings: how much it may.
         journal: what must be on disk before it has a reply.
+
+    Attributes:
+        held: bytes, as `memory.py` knows them.
     """
 
     def __init__(self, engine: Engine, sock: socket.socket, settings: Settings, journal: Journal | None) -> None:
@@ -59,7 +63,12 @@ class Connection:
         self._sock = sock
         self._settings = settings
         self._journal = journal
+        self._memory = engine.memory
+        self.held = 0
+        self._batch = 0  # bytes of the requests that are being run, if they are large
+        self._unsent = 0  # of replies that wait, unless the outbox has them
         self._draining = False
+        self._gone = False
         self._running: list[bytes] | None = None  # the replies of the batch that is being run
         self._outbox: Outbox | None = None
         self._requests = Requests(Bounds(bulk=settings.bulk, request=2 * settings.bulk))
@@ -90,6 +99,8 @@ class Connection:
             pass  # it has gone, which is its right; or what it has changed could not be kept (`NotKept`)
         finally:
             self._sock.close()
+            self._memory.note(self, 0)
+            self._gone = True
             # A task that is cancelled leaves a cycle of its frames and the exception, in which this is.
             self._requests.forget()
             if self._outbox is not None:
@@ -100,6 +111,21 @@ class Connection:
         self._draining = True
         # To shut it for reading would wake it as well, but then nobody could tell the client's end from that.
         trio.lowlevel.notify_closing(self._sock)
+
+    def evict(self) -> None:
+        """Go, at once: all clients hold too much, and this one most."""
+        self._gone = True
+        self._nursery.cancel_scope.cancel()
+
+    def _note(self) -> None:
+        """Say how much it holds, if that has changed by much."""
+        held = self._batch + self._requests.held + self._unsent + self._session.held
+        if self._outbox is not None:
+            held += self._outbox.size
+        if held <= STEP:
+            held = 0
+        if (abs(held - self.held) > STEP or not held) and not self._gone:
+            self._memory.note(self, held)
 
     async def _serve(self) -> None:
         sock, session, requests, turns = self._sock, self._session, self._requests, self._engine.turns
@@ -113,8 +139,10 @@ class Connection:
                 continue
             if not data:
                 return
+            before = requests.held
             batch = requests.feed(data)
             if batch:
+                self._batch = before
                 replies: list[bytes] = []
                 self._running = replies
                 at = execute(session, batch, 0, replies)
@@ -126,6 +154,7 @@ class Connection:
                     except BlockingIOError:
                         sent = 0
                     if sent != len(data):
+                        replies.clear()  # they are in `data`
                         await self._rest(data, sent)
                 else:
                     await self._answer(batch, at, replies)
@@ -134,6 +163,9 @@ class Connection:
             if requests.error is not None:
                 await self._send(error(b"ERR Protocol error: %b" % requests.error.encode("latin-1")))
                 return
+            if self.held or requests.held or session.named or session.queue is not None:
+                self._batch = self._unsent = 0
+                self._note()
             last, turn = turn, next(turns)
             if turn - last > CROWD:
                 # While the others have their turn, its client has read the replies and mostly sent more. To ask the
@@ -168,7 +200,8 @@ class Connection:
 
     def _begin_outbox(self) -> None:
         settings = self._settings
-        self._outbox = Outbox(settings.outbox, settings.slow, self._engine.counted, self._session.kill)
+        counted, kill = self._engine.counted, self._session.kill
+        self._outbox = Outbox(settings.outbox, settings.slow, counted, kill, self._note)
         self._nursery.start_soon(self._outbox.send_all, self._out)
 
     def _deliver(self, data: bytes) -> None:
@@ -187,6 +220,7 @@ class Connection:
     async def _out(self, data: bytes) -> None:
         """Send bytes, once all that they may speak of is as safe as was promised."""
         if self._journal is not None and not self._journal.kept():
+            self._waits(data)
             await self._journal.committed()
         try:
             sent = self._sock.send(data)
@@ -195,8 +229,14 @@ class Connection:
         if sent < len(data):
             await self._rest(data, sent)
 
+    def _waits(self, data: bytes) -> None:
+        if self._outbox is None:
+            self._unsent = len(data)
+            self._note()
+
     async def _rest(self, data: bytes, sent: int) -> None:
         sock = self._sock
+        self._waits(data)
         with memoryview(data) as rest:
             while sent < len(data):
                 try:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from .aof import Log
+from .memory import LIMIT, Memory
 from .pubsub import Hub
 from .store import Clock, Store
 
@@ -46,6 +47,7 @@ class Engine:
     Args:
         clock: milliseconds since 1970.
         config: what CONFIG GET answers.
+        limit: bytes that all clients may hold.
 
     Attributes:
         refusing: why no change is made, as its client is told; `None`: they are.
@@ -55,6 +57,8 @@ class Engine:
 
     clock: Clock
     config: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
+    limit: InitVar[int] = LIMIT
+    memory: Memory = field(init=False)
     stores: list[Store] = field(init=False)
     hub: Hub = field(default_factory=Hub)
     clients: dict[int, Session] = field(init=False)
@@ -66,7 +70,8 @@ class Engine:
     ids: count[int] = field(default_factory=lambda: count(1))
     warned: int = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, limit: int) -> None:
+        self.memory = Memory(self.clock, limit)
         self.stores = [Store(number, self.clock) for number in range(DATABASES)]
         self.clients = {}
         self.warned = -(1 << 62)

@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from .engine import Engine
+from .memory import STEP
 
 SHOWN: Final = 100
 LONGEST: Final = 200
@@ -70,6 +71,8 @@ class Feed:
     """The messages of one channel, from the block's beginning to its end. It subscribes as a client over TCP does."""
 
     def __init__(self, engine: Engine, channel: bytes) -> None:
+        self.held = 0  # as `memory.py` knows it
+        self._size = 0
         self._engine = engine
         self._channel = channel
         self._waiting: deque[Said] = deque()
@@ -81,14 +84,24 @@ class Feed:
 
     def __exit__(self, *exc: object) -> None:
         self._engine.hub.unsubscribe(self._channel, self)
+        self._engine.memory.note(self, 0)
 
     def message(self, channel: bytes, data: bytes, pattern: bytes | None) -> None:
         """Take a message."""
         if len(self._waiting) == WAITING:
-            self._waiting.popleft()
+            self._next()
             self._engine.counted.dropped += 1
-        self._waiting.append(Said(_text(channel), _text(data)))
+        said = Said(_text(channel), _text(data))
+        self._waiting.append(said)
+        self._size += len(said.data)
         self._there.set()
+        self._note()
+
+    def evict(self) -> None:
+        """Miss what waits: clients hold too much, and this one most."""
+        self._engine.counted.dropped += len(self._waiting)
+        self._waiting.clear()
+        self._size = 0
 
     def __aiter__(self) -> Self:
         return self
@@ -97,4 +110,15 @@ class Feed:
         while not self._waiting:
             self._there = trio.Event()
             await self._there.wait()
-        return self._waiting.popleft()
+        said = self._next()
+        self._note()
+        return said
+
+    def _next(self) -> Said:
+        said = self._waiting.popleft()
+        self._size -= len(said.data)
+        return said
+
+    def _note(self) -> None:
+        if abs(self._size - self.held) > STEP:
+            self._engine.memory.note(self, self._size)

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import trio
 
 from .engine import Counted
+from .memory import STEP
 
 Slow: TypeAlias = Literal["disconnect", "drop"]
 """What is done with a subscriber that does not read: it is disconnected, as redis-server does, and notices; or it does
@@ -26,22 +27,30 @@ class Outbox:
         slow: what is done when a message is more than that.
         counted: where that is counted.
         cut_off: disconnects the client.
+        changed: is called when much more waits than before, or much less.
+
+    Attributes:
+        size: bytes that wait, with those that are being sent.
     """
 
-    def __init__(self, limit: int, slow: Slow, counted: Counted, cut_off: Callable[[], None]) -> None:
+    def __init__(
+        self, limit: int, slow: Slow, counted: Counted, cut_off: Callable[[], None], changed: Callable[[], None]
+    ) -> None:
         self._limit = limit
         self._slow = slow
         self._counted = counted
         self._cut_off = cut_off
         self._parts: list[bytes] = []
-        self._size = 0  # with what is being sent
+        self._changed = changed
+        self._told = 0
+        self.size = 0
         self._ended = False
         self._filled = trio.Event()
         self._sent = trio.Event()
 
     def message(self, data: bytes) -> None:
         """Send this, or do with it what the policy says. Whoever publishes does not wait."""
-        if self._size + len(data) <= self._limit or not self._size:
+        if self.size + len(data) <= self._limit or not self.size:
             self._put(data)
         elif self._slow == "drop":
             self._counted.dropped += 1
@@ -56,12 +65,12 @@ class Outbox:
 
     async def room(self) -> None:
         """Wait until less waits than may."""
-        while self._size > self._limit:
+        while self.size > self._limit:
             await self._sent.wait()
 
     async def empty(self) -> None:
         """Wait until all has been sent."""
-        while self._size:
+        while self.size:
             await self._sent.wait()
 
     async def send_all(self, send: Callable[[bytes], Awaitable[None]]) -> None:
@@ -72,7 +81,9 @@ class Outbox:
             self._parts.clear()
             self._filled = trio.Event()
             await send(data)
-            self._size -= len(data)
+            self.size -= len(data)
+            if self._told - self.size > STEP:
+                self._tell()
             self._sent.set()
             self._sent = trio.Event()
 
@@ -82,5 +93,11 @@ class Outbox:
 
     def _put(self, data: bytes) -> None:
         self._parts.append(data)
-        self._size += len(data)
+        self.size += len(data)
         self._filled.set()
+        if self.size - self._told > STEP:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = self.size
+        self._changed()

@@ -48,12 +48,14 @@ class Requests:
     Attributes:
         error: what was wrong with the last request, in redis-server's words; nothing is taken after it. It is not
             raised, because the requests before it are to be answered.
+        held: bytes of what has begun and has not ended.
     """
 
-    __slots__ = ("_arguments", "_bounds", "_buffer", "_left", "_length", "_scanned", "_size", "error")
+    __slots__ = ("_arguments", "_bounds", "_buffer", "_left", "_length", "_scanned", "_size", "error", "held")
 
     def __init__(self, bounds: Bounds = Bounds()) -> None:
         self.error: str | None = None
+        self.held = 0
         self._bounds = bounds
         self._buffer = bytearray()
         self._scanned = 0  # up to here there is no line end
@@ -71,7 +73,7 @@ class Requests:
         """Give up what has begun, and its memory: nothing more comes."""
         self._buffer = bytearray()
         self._arguments = []
-        self._left = 0
+        self._left = self.held = 0
 
     def feed(self, data: bytes) -> Sequence[list[bytes]]:
         """Take what came; return the requests that are whole now, none of them empty."""
@@ -96,6 +98,9 @@ class Requests:
             position = step
         del self._buffer[:position]
         self._scanned = max(0, self._scanned - position)
+        self.held = len(self._buffer)
+        if self._left:
+            self.held += self._size - (self._length or 0)  # which was announced, and is not there yet
         return found
 
     def _begin(self, position: int, found: list[list[bytes]]) -> int:

@@ -16,6 +16,9 @@ from .store import Store
 if TYPE_CHECKING:
     from .table import Command
 
+ENTRY: Final = 512
+"""Bytes that a name takes in the tables of who has subscribed to it, or watches it, beside its own."""
+
 MESSAGE: Final = b"$7\r\nmessage\r\n"
 PMESSAGE: Final = b"$8\r\npmessage\r\n"
 
@@ -33,6 +36,7 @@ class Session:
     Attributes:
         plain: neither in a transaction nor, in RESP2, subscribed, and changes are made: any command may run, now. One
             look where there would be four for each command.
+        named: bytes that names take: of its channels and patterns, of the keys that it watches, its own.
         queue: the transaction, if there is one.
         queued: bytes of it.
         broken: whether a command of the transaction was refused.
@@ -55,6 +59,7 @@ class Session:
         "last",
         "local",
         "name",
+        "named",
         "null",
         "patterns",
         "plain",
@@ -78,7 +83,8 @@ class Session:
         self.last = b"NULL"
         self.commands = 0
         self.closing = False
-        self.queued = 0
+        self.queued = self.named = 0
+        self.name = b""
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.watched: set[tuple[Store, bytes]] = set()
@@ -88,7 +94,7 @@ class Session:
         engine.counted.connections += 1
 
     def _begin(self) -> None:
-        self.name = b""
+        self.rename(b"")
         self.store = self.engine.stores[0]
         self.broken = self.dirty = False
         self.speak(2)
@@ -122,11 +128,23 @@ class Session:
         listening = self.version == 2 and self.subscribed
         self.plain = self.queue is None and not listening and self.engine.refusing is None
 
+    def rename(self, name: bytes) -> None:
+        """Have this name from now on."""
+        self.named += len(name) - len(self.name)
+        self.name = name
+
+    @property
+    def held(self) -> int:
+        """Bytes that it keeps: names, and what is queued."""
+        return self.named + (self.queued if self.queue else 0)
+
     # ---- transactions
 
     def watch(self, key: bytes) -> None:
         """Notice when this key changes."""
         self.store.get(key)  # if it has expired, that is before, not after
+        if (self.store, key) not in self.watched:
+            self.named += ENTRY + len(key)
         self.watched.add((self.store, key))
         self.store.watchers.setdefault(key, set()).add(self)
 
@@ -137,6 +155,7 @@ class Session:
             watchers.discard(self)
             if not watchers:
                 del store.watchers[key]
+            self.named -= ENTRY + len(key)
         self.watched.clear()
         self.dirty = False
 
@@ -161,6 +180,8 @@ class Session:
 
     def leave_all(self) -> None:
         """Hear nothing more."""
+        for name in (*self.channels, *self.patterns):
+            self.named -= ENTRY + len(name)
         for channel in self.channels:
             self.engine.hub.unsubscribe(channel, self)
         for pattern in self.patterns:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
+from .memory import LIMIT
 from .outbox import Slow
+
+MB: Final = 1024 * 1024
 
 Fsync: TypeAlias = Literal["always", "everysec", "no"]
 
@@ -29,6 +32,8 @@ class Settings:
     """Bytes of a value that a client may send."""
     outbox: int = 8 * 1024 * 1024
     """Bytes that may wait for a subscriber: what redis-server lets wait for a minute."""
+    clients_memory: int = LIMIT
+    """Bytes that all clients may hold: of requests that are not whole, transactions, replies and messages that wait."""
     slow: Slow = "disconnect"
     """What is done with a subscriber for whom more would."""
     drain: float = 5.0
@@ -41,7 +46,8 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
-        """The settings of an environment: `MINI_REDIS_BIND`, `_CONNECTIONS`, `_SLOW`, `_LOG`, `_FSYNC`.
+        """The settings of an environment: `MINI_REDIS_BIND`, `_CONNECTIONS`, `_CLIENTS_MB`, `_SLOW`, `_LOG`,
+        `_FSYNC`.
 
         Raises:
             Unusable: one of them is none of what it may be; what it may be, the message says.
@@ -56,6 +62,7 @@ class Settings:
             host=host.strip("[]"),
             port=int(port),
             connections=_count("MINI_REDIS_CONNECTIONS", environment, default.connections),
+            clients_memory=MB * _count("MINI_REDIS_CLIENTS_MB", environment, default.clients_memory // MB),
             slow=_one_of("MINI_REDIS_SLOW", environment, get_args(Slow), default.slow),  # type: ignore[arg-type]
             log=Path(log) if log else None,
             fsync=_one_of("MINI_REDIS_FSYNC", environment, get_args(Fsync), default.fsync),  # type: ignore[arg-type]
@@ -75,6 +82,7 @@ class Settings:
             b"databases": b"16",
             b"maxclients": b"%d" % self.connections,
             b"maxmemory": b"0",
+            b"maxmemory-clients": b"%d" % self.clients_memory,
             b"port": b"%d" % self.port,
             b"proto-max-bulk-len": b"%d" % self.bulk,
             b"save": b"",

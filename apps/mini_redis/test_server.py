@@ -88,6 +88,7 @@ async def site(settings: Settings = HERE) -> AsyncGenerator[Site]:
     assert not server.connections
     assert not server.engine.clients
     assert not server.engine.hub.channels
+    assert not server.engine.memory.total
 
 
 async def test_a_pipeline_is_answered_in_one_piece() -> None:

@@ -22,11 +22,14 @@ def test_settings_are_read_from_the_environment() -> None:
         {
             "MINI_REDIS_BIND": "[::1]:0",
             "MINI_REDIS_CONNECTIONS": "7",
+            "MINI_REDIS_CLIENTS_MB": "2",
             "MINI_REDIS_SLOW": "drop",
             "MINI_REDIS_LOG": "/var/lib/log",
             "MINI_REDIS_FSYNC": "always",
         }
-    ) == Settings(host="::1", port=0, connections=7, slow="drop", log=Path("/var/lib/log"), fsync="always")
+    ) == Settings(
+        host="::1", port=0, connections=7, clients_memory=2 << 20, slow="drop", log=Path("/var/lib/log"), fsync="always"
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,7 @@ def test_settings_are_read_from_the_environment() -> None:
         ("BIND", "127.0.0.1:65536", "is no address and port"),
         ("CONNECTIONS", "0", "is no number from 1 on; write for example  MINI_REDIS_CONNECTIONS=1000"),
         ("CONNECTIONS", "many", "is no number from 1 on"),
+        ("CLIENTS_MB", "0", "is no number from 1 on; write for example  MINI_REDIS_CLIENTS_MB=1024"),
         ("SLOW", "wait", "is none of disconnect, drop; write for example  MINI_REDIS_SLOW=disconnect"),
         ("FSYNC", "never", "is none of always, everysec, no; write for example  MINI_REDIS_FSYNC=always"),
     ],
