@@ -144,6 +144,26 @@ def incr(session: Session, words: list[bytes]) -> bytes:
     return _add(session, words[1], 1)
 
 
+@together(b"incr")
+def incr_all(session: Session, columns: list[list[bytes]]) -> list[bytes] | None:
+    """INCR of several keys, or of one several times."""
+    store = session.store
+    if store.until or store.watchers or len(columns) != 2:
+        return None
+    known = store.values
+    counts: dict[bytes, int] = {}
+    texts: list[bytes] = []
+    try:
+        for key in columns[1]:
+            count = counts[key] = (counts[key] if key in counts else number(known.get(key, b"0"))) + 1
+            texts.append(b"%d" % count)
+    except CommandError:  # of one of them; so far none has been changed
+        return None
+    if max(counts.values()) > HIGHEST or not store.put_all(columns[1], texts):
+        return None
+    return [b":" + text + b"\r\n" for text in texts]
+
+
 @command(b"decr", 2, write=True, keys=(1, 1, 1))
 def decr(session: Session, words: list[bytes]) -> bytes:
     """DECR key."""

@@ -82,6 +82,7 @@ class Engine:
         self.log = log
         for store in self.stores:
             store.record = None if log is None else log.record
+            store.record_all = None if log is None else log.record_all
 
     def together(self) -> AbstractContextManager[None]:
         """What changes in this block is recorded as one: after a crash all of it is there, or nothing."""

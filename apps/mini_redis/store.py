@@ -18,6 +18,9 @@ Clock: TypeAlias = Callable[[], int]
 Record: TypeAlias = Callable[[int, tuple[bytes, ...]], None]
 """Takes a change, as a command that repeats it, and the number of the database."""
 
+RecordAll: TypeAlias = Callable[[int, list[bytes], list[bytes]], None]
+"""Takes keys that were set, and their values."""
+
 SLACK: Final = 64
 """How much rubbish is left lying however little there is beside it."""
 
@@ -38,6 +41,7 @@ class Store:
 
     Attributes:
         record: what each change is told; `None` while nobody keeps a log, or while it is being read.
+        record_all: what several are told, then.
         earlier: called when a key is to expire before all others.
         changes: how many there have been. Who shows the keys looks at it now and then.
         expired: how many keys have.
@@ -55,6 +59,7 @@ class Store:
         "expired",
         "number",
         "record",
+        "record_all",
         "until",
         "values",
         "watchers",
@@ -64,6 +69,7 @@ class Store:
         self.number = number
         self.clock = clock
         self.record: Record | None = None
+        self.record_all: RecordAll | None = None
         self.earlier: Callable[[], None] = _nobody
         self.changes = 0
         self.expired = 0
@@ -120,8 +126,8 @@ class Store:
                 self.record(self.number, (b"SET", key, value))
 
     def put_all(self, keys: list[bytes], values: list[bytes]) -> bool:
-        """Set several keys, without an end, if nobody needs to know; whether that has been done."""
-        if self.until or self.watchers or self.record is not None:
+        """Set several keys, without an end, if none has one, and nobody watches; whether that has been done."""
+        if self.until or self.watchers:
             return False
         known = self.values
         for key, value in zip(keys, values, strict=True):
@@ -129,6 +135,8 @@ class Store:
                 self._roll.add(key, known)
             known[key] = value
         self.changes += len(keys)
+        if self.record_all is not None:
+            self.record_all(self.number, keys, values)
         return True
 
     def append(self, key: bytes, more: bytes) -> int:

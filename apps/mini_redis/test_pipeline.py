@@ -12,9 +12,12 @@ from apps.mini_redis.protocol import Requests
 from apps.mini_redis.session import Session
 
 TEXTS = ["GET {}", "SET {} new", "SET {} 1 NX", "SET {} 1 GET", "SET {}", "GET {} x", "INCR {}", "NO {}", "PING {}"]
+HIGHEST = 2**63 - 1
 BEFORE = {
     "nothing": "",
     "keys": "SET k0 a;SET k2 1",
+    "numbers": "SET k0 -3;SET k2 99",
+    "numbers that do not go on": f"SET k0 {HIGHEST - ROWS};SET k1 {HIGHEST}",
     "a long value": f"SET k0 {'x' * 600}",
     "a key that ends": "SET k0 a;SET k1 b PX 100",
     "a key that has ended": "SET k0 a;SET k1 b PX 10",
@@ -56,7 +59,15 @@ def test_by_column_or_one_by_one(text: str, before: str, beside: str) -> None:
         while at < len(requests):
             at = execute(session, requests, at, replies)
         store = engine.stores[0]
-        told = store.values, store.until, store.changes, log.pending, watching.dirty, session.commands, session.last
+        told = (
+            store.values,
+            store.until,
+            store.changes,
+            b"".join(log.pending),
+            watching.dirty,
+            session.commands,
+            session.last,
+        )
         seen.append((b"".join(replies), *told, store.scan(0, 100)))
     assert seen[0] == seen[1]
 
