@@ -132,6 +132,7 @@ def test_no_policy_lets_kill_9_undo_what_was_acknowledged(tmp_path: Path, fsync:
     """Killed as soon as the last reply is there: the kernel had it all before. Only the power may cost a second."""
     log = tmp_path / "log"
     with start_mini(log=log, fsync=fsync) as server, server.wire() as wire:
+        replies: list[object] = []
         for number in range(50):
             replies = wire.ask_all([[b"SET", b"k%d" % each, b"%d" % number] for each in range(20)])
         server.process.kill()
