@@ -41,7 +41,7 @@ def moment(text: bytes, now: int, *, scale: int, absolute: bool, name: bytes, pa
     """
     value = number(text)
     limit = HIGHEST // scale
-    if value > limit or value < -limit or (value <= 0 and not past):
+    if value > limit or (value < -limit and scale > 1) or (value <= 0 and not past):
         raise CommandError(b"ERR invalid expire time in '%b' command" % name)
     value = value * scale + (0 if absolute else now)
     if value > HIGHEST:

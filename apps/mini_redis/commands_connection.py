@@ -43,7 +43,7 @@ def reset(session: Session, words: list[bytes]) -> bytes:
 @command(b"hello", -1)
 def hello(session: Session, words: list[bytes]) -> bytes:
     """HELLO [2 | 3 [AUTH user password] [SETNAME name]]."""
-    version, name = session.version, None
+    version = session.version
     if len(words) > 1:
         asked = number_of(words[1])
         if asked is None:
@@ -55,17 +55,14 @@ def hello(session: Session, words: list[bytes]) -> bytes:
     while at < len(words):
         option = words[at].upper()
         if option == b"AUTH" and at + 2 < len(words):
-            if words[at + 1] != b"default":  # who needs no password, whichever is given
-                raise CommandError(b"WRONGPASS invalid username-password pair or user is disabled.")
+            _known(words[at + 1])
             at += 3
         elif option == b"SETNAME" and at + 1 < len(words):
-            name = _named(words[at + 1])
+            session.rename(_named(words[at + 1]))  # at once, and also if what follows is wrong: as redis-server does
             at += 2
         else:
             raise CommandError(b"ERR Syntax error in HELLO option '%b'" % words[at])
     session.speak(version)
-    if name is not None:
-        session.rename(name)
     fields = [
         (b"server", bulk(b"redis")),
         (b"version", bulk(VERSION)),
@@ -76,6 +73,25 @@ def hello(session: Session, words: list[bytes]) -> bytes:
         (b"modules", array([])),
     ]
     return mapping([(bulk(key), value) for key, value in fields], version)
+
+
+@command(b"auth", -2)
+def auth(session: Session, words: list[bytes]) -> bytes:
+    """AUTH [user] password. There is no password."""
+    if len(words) > 3:
+        raise CommandError(SYNTAX)
+    if len(words) == 2:
+        raise CommandError(
+            b"ERR AUTH <password> called without any password configured for the default user. Are you sure your "
+            b"configuration is correct?"
+        )
+    _known(words[1])
+    return OK
+
+
+def _known(user: bytes) -> None:
+    if user != b"default":  # who needs no password, whichever is given
+        raise CommandError(b"WRONGPASS invalid username-password pair or user is disabled.")
 
 
 def _named(name: bytes) -> bytes:
@@ -143,6 +159,7 @@ def client_kill(session: Session, words: list[bytes]) -> bytes:
         if each is session:
             session.closing = True  # it has its reply first
         else:
+            each.close()  # nobody counts it from now on, though its task has yet to end
             each.kill()
     if old_way:
         if not found:

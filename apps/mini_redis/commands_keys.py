@@ -67,6 +67,8 @@ def scan(session: Session, words: list[bytes]) -> bytes:
 def _cursor(text: bytes) -> int:
     """As C's `strtoul` reads it, which takes a sign, and wraps around."""
     digits = text[1:] if text[:1] in (b"-", b"+") else text
+    if not text:
+        return 0
     if not digits.isdigit() or len(digits) > 20 or int(digits) >= 1 << 64:
         raise CommandError(b"ERR invalid cursor")
     return (-int(digits) if text[:1] == b"-" else int(digits)) % (1 << 64)
@@ -105,6 +107,8 @@ def _flush_option(words: list[bytes]) -> None:
 def select(session: Session, words: list[bytes]) -> bytes:
     """SELECT number."""
     index = number(words[1])
+    if not -(1 << 31) <= index < 1 << 31:  # a C int there
+        raise CommandError(b"ERR value is out of range, value must between -2147483648 and 2147483647")
     if not 0 <= index < len(session.engine.stores):
         raise CommandError(b"ERR DB index is out of range")
     session.store = session.engine.stores[index]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .glob import compiled
-from .replies import array, array_of_bulks, bulk, integer, push
+from .replies import CommandError, array, array_of_bulks, bulk, integer, push
 from .session import ENTRY, Session
 from .table import command
 
@@ -79,6 +79,8 @@ def _leave(
 @command(b"pubsub|channels", -2)
 def channels(session: Session, words: list[bytes]) -> bytes:
     """PUBSUB CHANNELS [pattern]."""
+    if len(words) > 3:
+        raise CommandError(b"ERR unknown subcommand or wrong number of arguments for '%b'. Try PUBSUB HELP." % words[1])
     known = session.engine.hub.channels
     matches = compiled(words[2]) if len(words) > 2 else known.__contains__
     return array_of_bulks(channel for channel in known if matches(channel))

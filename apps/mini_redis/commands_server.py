@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+from .arguments import SYNTAX
 from .engine import VERSION
 from .glob import compiled
-from .replies import array, array_of_bulks, bulk, collection, integer, mapping, simple, verbatim
+from .replies import CommandError, array, array_of_bulks, bulk, collection, integer, mapping, simple, verbatim
 from .session import Session
 from .table import TABLE, Command, command
 
@@ -14,13 +15,16 @@ from .table import TABLE, Command, command
 @command(b"config|get", -3)
 def config_get(session: Session, words: list[bytes]) -> bytes:
     """CONFIG GET pattern..."""
-    patterns = [compiled(word.lower()) for word in words[2:]]
-    found = [
-        (bulk(name), bulk(value))
-        for name, value in session.engine.config.items()
-        if any(matches(name) for matches in patterns)
-    ]
-    return mapping(found, session.version)
+    config = session.engine.config
+    said: dict[bytes, bytes] = {}
+    for word in words[2:]:
+        if (name := word.lower()) in config:
+            said.setdefault(name, word)  # told as it was said
+        else:
+            matches = compiled(name)
+            for each in filter(matches, config):
+                said.setdefault(each, each)
+    return mapping([(bulk(word), bulk(config[name])) for name, word in said.items()], session.version)
 
 
 @command(b"command|count", 2)
@@ -29,9 +33,11 @@ def command_count(session: Session, words: list[bytes]) -> bytes:
     return integer(len(TABLE))
 
 
-@command(b"command|list", 2)
+@command(b"command|list", -2)
 def command_list(session: Session, words: list[bytes]) -> bytes:
     """COMMAND LIST."""
+    if len(words) > 2:
+        raise CommandError(SYNTAX)
     return array_of_bulks(TABLE)
 
 
@@ -53,15 +59,31 @@ def command_info(session: Session, words: list[bytes]) -> bytes:
     """COMMAND INFO [name...]."""
     if len(words) == 2:
         return array([_info(each, session.version) for each in TABLE.values()])
-    null = b"*-1\r\n" if session.version == 2 else b"_\r\n"
     found = [TABLE.get(name.lower()) for name in words[2:]]
-    return array([null if each is None else _info(each, session.version) for each in found])
+    return array([session.null if each is None else _info(each, session.version) for each in found])
 
 
 @command(b"command", -1)
 def command_all(session: Session, words: list[bytes]) -> bytes:
     """COMMAND [COUNT | LIST | DOCS | INFO]."""
     return array([_info(each, session.version) for each in TABLE.values()])
+
+
+def _help(container: bytes) -> None:
+    """Have HELP tell of the subcommands of this one."""
+
+    @command(container + b"|help", 2)
+    def help_(session: Session, words: list[bytes]) -> bytes:
+        """HELP."""
+        said = [b"%b <subcommand> [<arg> [value] [opt] ...]. Subcommands are:" % container.upper()]
+        for each in TABLE[container].subcommands.values():
+            line = (each.run.__doc__ or "").partition("\n")[0].rstrip(".").encode()
+            said.append(line.removeprefix(container.upper() + b" "))
+        return array([simple(line) for line in said])
+
+
+for _container in (b"client", b"command", b"config", b"pubsub"):
+    _help(_container)
 
 
 def _info(each: Command, version: int) -> bytes:

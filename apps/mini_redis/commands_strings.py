@@ -9,8 +9,8 @@ from .replies import HEADS, OK, CommandError, array, bounded, bulk_or_null, inte
 from .session import Session
 from .table import command, together, wrong_arity
 
-LONGEST: Final = 512 * 1024 * 1024
-"""Bytes of a value, as in redis-server."""
+LONGEST: Final = b"%d" % (512 * 1024 * 1024)
+"""Bytes of a value where nothing else is set, as in redis-server."""
 
 SHORT: Final = len(HEADS)
 
@@ -83,7 +83,7 @@ def _set_options(words: list[bytes]) -> tuple[bytes, bool, bool, tuple[bytes, by
             want = True
         elif option == b"KEEPTTL" and end is None:
             keep = True
-        elif option in ENDS and not keep and end is None and at + 1 < len(words):
+        elif option in ENDS and not keep and (end is None or end[0] == option) and at + 1 < len(words):
             at += 1
             end = option, words[at]
         else:
@@ -116,7 +116,7 @@ def mset(session: Session, words: list[bytes]) -> bytes:
 def append(session: Session, words: list[bytes]) -> bytes:
     """APPEND key value."""
     old = session.store.get(words[1]) or b""
-    if len(old) + len(words[2]) > LONGEST:
+    if len(old) + len(words[2]) > int(session.engine.config.get(b"proto-max-bulk-len", LONGEST)):
         raise CommandError(b"ERR string exceeds maximum allowed size (proto-max-bulk-len)")
     return integer(session.store.append(words[1], words[2]))
 

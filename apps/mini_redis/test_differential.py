@@ -226,6 +226,55 @@ def test_what_a_cursor_may_be(mini: RedisProcess, redis: RedisProcess) -> None:
             assert (type(own), own) == (type(other), other), words
 
 
+ODD: Final = [
+    "FLUSHALL", "SET k v EX 10 EX 20", "SET k v ex 10 PX 20", "SET k v KEEPTTL KEEPTTL", "SET k v KEEPTTL EX 1",
+    "TTL k",
+    "PEXPIRE k -9223372036854775808", "EXISTS k", "SET k v", "PEXPIREAT k -9223372036854775808", "EXISTS k", "SET k v",
+    "EXPIRE k -9223372036854775808", "SET k v PX -9223372036854775808", "SELECT 2147483647", "SELECT 2147483648",
+    "SELECT -2147483649", "SELECT 9223372036854775807", "SELECT 9223372036854775808", "COMMAND INFO nosuch",
+    "COMMAND LIST x y", "PUBSUB CHANNELS a b", "CONFIG GET appendonl[Y] APPENDONLY", "CONFIG GET APPENDONLY appendonl*",
+    "AUTH", "AUTH x", "AUTH default x", "AUTH bob x", "AUTH a b c", "HELLO 3 SETNAME nm FOO", "CLIENT GETNAME",
+    "HELLO 2 AUTH bob x", "CONFIG HELP x", "CLIENT", "CLIENT NOSUCH",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [b"2", b"3"])
+def test_odd_requests(mini: RedisProcess, redis: RedisProcess, version: bytes) -> None:
+    """What chance seldom finds."""
+    with mini.wire() as ours, redis.wire() as theirs:
+        for wire in (ours, theirs):
+            wire.ask(b"HELLO", version)
+        for words in ODD:
+            own, other = (wire.ask(*words.split()) for wire in (ours, theirs))
+            assert (type(own), own) == (type(other), other), words
+        assert ours.ask(b"SCAN", b"") == [b"0", [b"k"]] == theirs.ask(b"SCAN", b"")
+
+
+def test_who_is_killed_is_gone_for_the_next_request(mini: RedisProcess, redis: RedisProcess) -> None:
+    """Of the same pipeline, too: neither listed, nor counted as hearing anything, nor killed again."""
+    for server in (mini, redis):
+        with server.wire() as killer, server.wire() as killed:
+            number = b"%d" % killed.ask(b"CLIENT", b"ID")
+            killed.ask(b"SUBSCRIBE", b"told")
+            kill, told = [b"CLIENT", b"KILL", b"ID", number], [b"PUBLISH", b"told", b"x"]
+            seen = killer.ask_all([told, kill, told, [b"CLIENT", b"LIST", b"ID", number], kill])
+            assert seen == [1, 1, 0, b"", 0]
+
+
+def test_help_tells_of_each_subcommand(mini: RedisProcess) -> None:
+    """The error for one that there is not says to ask for it."""
+    with mini.wire() as wire:
+        for container, known in (
+            (b"CLIENT", b"KILL"),
+            (b"CONFIG", b"GET"),
+            (b"COMMAND", b"DOCS"),
+            (b"PUBSUB", b"NUMPAT"),
+        ):
+            header, *lines = wire.ask(container, b"HELP")
+            assert header.startswith(container + b" <subcommand>")
+            assert any(line.startswith(known) for line in lines)
+
+
 BROKEN: Final = [
     b"*x\r\n", b"*-5\r\nPING\r\n", b"*0\r\nPING\r\n", b"*1\r\n+PING\r\n", b"*1\r\n$-1\r\n",
     b"*1\r\n$x\r\n", b"*1\r\n$99999999999\r\n", b"PING\r\n", b"  PING   hi  \n", b'ECHO "a\\x41\\n b"\r\n',
