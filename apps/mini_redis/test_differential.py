@@ -1,6 +1,7 @@
 """The same random commands, to ours and to redis-server: the replies are the same, to the byte.
 
-A seed is in the name of its test. What may differ is time: what is left of a key's life, by a second or two. The order
+A seed is in the name of its test. What may differ is time: what is left of a key's life, by some
+seconds; so no key is given less than a minute. The order
 of keys is nobody's promise. Other seeds: MINI_REDIS_SEED=1000, and more commands: MINI_REDIS_COMMANDS=100000.
 """
 
@@ -37,7 +38,7 @@ NUMBERS: Final = [
     b"99999999999999999999",
     b"x",
 ]
-SPANS: Final = [b"100", b"2000", b"1000000", b"0", b"-1", b"9223372036854775807", b"92233720368547758", b"x", b""]
+SPANS: Final = [b"100000", b"200000", b"1000000", b"0", b"-1", b"9223372036854775807", b"92233720368547758", b"x", b""]
 PATTERNS: Final = [
     b"*",
     b"key:*",
@@ -52,7 +53,7 @@ PATTERNS: Final = [
     b"a**b",
     b"",
 ]
-TIMED: Final = {b"TTL": 2, b"PTTL": 3000}
+TIMED: Final = {b"TTL": 10, b"PTTL": 10_000}
 
 
 def _options(r: random.Random, *groups: Sequence[Sequence[bytes]]) -> list[bytes]:
