@@ -96,7 +96,7 @@ def create_app(limits: Limits, redis_url: str | None = None) -> App:
                             await tell_gap(sink, news)
                         await sink.send(Event(line.data, id=line.id))
             except (SlowSubscriber, HTTPError):
-                pass  # the stream ends, and the browser comes back for the rest
+                pass  # the stream ends, and the browser comes back for the rest; after a 503 it would not
 
         return EventStream(feed)
 

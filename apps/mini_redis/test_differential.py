@@ -1,8 +1,8 @@
 """The same random commands, to ours and to redis-server: the replies are the same, to the byte.
 
-A seed is in the name of its test. What may differ is time: what is left of a key's life, by some
-seconds; so no key is given less than a minute. The order
-of keys is nobody's promise. Other seeds: MINI_REDIS_SEED=1000, and more commands: MINI_REDIS_COMMANDS=100000.
+A seed is in the name of its test. What may differ is time: what is left of a key's life, by some seconds; so no
+key is given less than a minute. The order of keys is nobody's promise. Other seeds: MINI_REDIS_SEED=1000, and more
+commands: MINI_REDIS_COMMANDS=100000.
 """
 
 from __future__ import annotations
