@@ -74,12 +74,12 @@ class Backend:
         finally:
             self.in_flight -= 1
 
-    async def watch(
-        self, client: httpx.AsyncClient, path: str, interval: float, *, task_status: trio.TaskStatus[None]
-    ) -> None:
-        """Ask it how it is, for ever; started when it has been asked for the first time."""
+    async def ask_first(self, client: httpx.AsyncClient, path: str) -> None:
+        """Ask it how it is, and believe it: there is nothing else to go by."""
         self.healthy = await self._ask(client, path)
-        task_status.started()
+
+    async def watch(self, client: httpx.AsyncClient, path: str, interval: float) -> None:
+        """Ask it how it is, for ever."""
         async for _ in every(interval, at_once=False):
             if await self._ask(client, path):
                 self.well()
@@ -105,6 +105,12 @@ class Backends:
     def __init__(self, urls: Iterable[str]) -> None:
         self.all = [Backend(url) for url in urls]
         self._turn = 0
+
+    async def ask_all(self, client: httpx.AsyncClient, path: str) -> None:
+        """Ask all of them for the first time, and at once: it takes no longer than the slowest, `PATIENCE` at most."""
+        async with trio.open_nursery() as nursery:
+            for each in self.all:
+                nursery.start_soon(each.ask_first, client, path)
 
     def in_turn(self) -> list[Backend]:
         """Those that are well: who has the least to do first, and in turn among equals."""

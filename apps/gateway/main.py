@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import httpx
 import trio
@@ -25,6 +25,8 @@ from .settings import Settings
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """What is forwarded: not TRACE, which would show fields that a proxy has added, nor CONNECT."""
+
+OpenClient: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
 
 
 @asynccontextmanager
@@ -66,6 +68,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         slash="strict",  # what a slash at the end means is for the backend to say
     )
 
+    _asked_first(gateway, backends, settings, open_client)
     for backend in backends.all:
         _watched(gateway, backend, settings, open_client)
 
@@ -120,19 +123,27 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     return gateway
 
 
-def _watched(
-    gateway: App,
-    backend: Backend,
-    settings: Settings,
-    open_client: Callable[[], AbstractAsyncContextManager[Client]],
-) -> None:
+def _asked_first(gateway: App, backends: Backends, settings: Settings, open_client: OpenClient) -> None:
+    """Let no request in before it is known how the backends are.
+
+    The watchers do not wait for that, one after the other as services are started: a few dozen backends that swallow
+    packets would take longer than a startup may.
+    """
+
+    @gateway.service(name="first question")
+    async def ask(
+        client: Annotated[Client, Depends(open_client, scope="app")], task_status: trio.TaskStatus[None]
+    ) -> None:
+        await backends.ask_all(client, settings.health)
+        task_status.started()
+
+
+def _watched(gateway: App, backend: Backend, settings: Settings, open_client: OpenClient) -> None:
     """Let a backend be asked how it is, for as long as the gateway runs."""
 
     @gateway.service(name=f"watch {backend.url}", max_restarts=None)
-    async def watch(
-        client: Annotated[Client, Depends(open_client, scope="app")], task_status: trio.TaskStatus[None]
-    ) -> None:
-        await backend.watch(client, settings.health, settings.interval, task_status=task_status)
+    async def watch(client: Annotated[Client, Depends(open_client, scope="app")]) -> None:
+        await backend.watch(client, settings.health, settings.interval)
 
 
 def _target(request: Request) -> bytes:

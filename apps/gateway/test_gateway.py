@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
@@ -22,11 +23,12 @@ HEALTH = "/health"
 
 
 class Behind(httpx.AsyncBaseTransport):
-    """The backends: each host has a function that answers, and is well as long as `ill` does not name it."""
+    """The backends: each host has a function that answers, and is well as long as neither `ill` nor `dead` names it."""
 
     def __init__(self, **answers: Answer) -> None:
         self.answers = answers
         self.ill: set[str] = set()
+        self.dead: set[str] = set()
         self.requests: list[httpx.Request] = []
         self.asked: list[str] = []
 
@@ -34,7 +36,7 @@ class Behind(httpx.AsyncBaseTransport):
         host = request.url.host
         if "target" not in request.extensions:
             self.asked.append(host)
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(math.inf if host in self.dead else 0)
             return httpx.Response(503 if host in self.ill else 204)
         self.requests.append(request)
         return await self.answers[host](request)
@@ -419,6 +421,17 @@ async def test_backends_are_asked_how_they_are(autojump_clock: Any) -> None:
         await trio.sleep(1)
         assert await healthy() == [False, True]
         assert behind.asked.count("one") == 3
+
+
+async def test_backends_that_are_not_there_are_asked_at_once(autojump_clock: Any) -> None:
+    """What swallows packets is given up after a second; forty of them take no longer, or the startup were over."""
+    behind = Behind(one=mirror, **{f"dead{number}": mirror for number in range(40)})
+    behind.dead = {host for host in behind.answers if host != "one"}
+    before = trio.current_time()
+    async with behind.gateway() as client:
+        assert trio.current_time() - before <= 1
+        assert (await client.get("/")).status_code == 200
+    assert behind.hosts == ["one"]
 
 
 @pytest.mark.parametrize(
