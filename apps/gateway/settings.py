@@ -45,8 +45,8 @@ class Settings:
             ValueError: one is not what it should be; the message names it.
         """
         return cls(
-            backends=tuple(_backend(text) for text in environment.get("GATEWAY_BACKENDS", "").split()),
-            health=environment.get("GATEWAY_HEALTH") or cls.health,
+            backends=_backends(environment.get("GATEWAY_BACKENDS", "")),
+            health=_path(environment.get("GATEWAY_HEALTH") or cls.health),
             interval=_seconds(environment, "GATEWAY_INTERVAL", cls.interval),
             timeout=_seconds(environment, "GATEWAY_TIMEOUT", cls.timeout),
             stall=_seconds(environment, "GATEWAY_STALL", cls.stall),
@@ -55,17 +55,46 @@ class Settings:
         )
 
 
+def _backends(text: str) -> tuple[str, ...]:
+    backends = tuple(_backend(each) for each in text.split())
+    for each in backends:
+        if backends.count(each) > 1:
+            raise ValueError(
+                f"GATEWAY_BACKENDS holds {each} twice. Who is to have twice the requests has to be two servers.\n"
+                "Say  GATEWAY_BACKENDS='http://127.0.0.1:8001 http://127.0.0.1:8002'"
+            )
+    return backends
+
+
 def _backend(text: str) -> str:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host or url.raw_path != b"/":
+    url = _parsed(text)
+    if url.scheme not in ("http", "https") or not url.host or url.raw_path != b"/" or url.userinfo or url.fragment:
         raise ValueError(
-            f"GATEWAY_BACKENDS holds {text!r}, which is no URL of a server.\n"
+            f"GATEWAY_BACKENDS holds {_without_password(text)!r}, which is no URL of a server.\n"
             "Say  GATEWAY_BACKENDS='http://127.0.0.1:8001 http://127.0.0.1:8002'"
         )
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def _without_password(text: str) -> str:
+    """A message goes to the log."""
+    return f"...@{text.rpartition('@')[2]}" if "@" in text else text
+
+
+def _path(text: str) -> str:
+    # Behind a server's URL it is to be a path, and neither the rest of a host nor a host of its own.
+    url = _parsed(f"http://backend{text}")
+    if not text.startswith("/") or url.netloc != b"backend" or url.fragment:
+        raise ValueError(f"GATEWAY_HEALTH={text!r} is no path, with a query or without.\nSay  GATEWAY_HEALTH=/health")
+    return text
+
+
+def _parsed(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return httpx.URL()
+    return url if (url.port or 0) <= 65535 else httpx.URL()
 
 
 def _token(text: str) -> str:

@@ -608,6 +608,8 @@ def test_settings_are_read_from_the_environment() -> None:
     ("name", "value"),
     [
         *(("BACKENDS", text) for text in ("a:1", "ftp://a", "http://", "http://a/path", "http://a/?q", "http://a:x")),
+        *(("BACKENDS", text) for text in ("http://a:65536", "http://a/#f", "http://u:p@a", "http://a http://A:80/")),
+        *(("HEALTH", text) for text in ("health", "@evil.example/", ":80/", ".evil.example/", "?a", "/a#b", "/a\n")),
         *(("TIMEOUT", text) for text in ("0", "-1", "soon", "inf", "nan")),
         *(("TOKEN", text) for text in ("two words", "=", "größer", "a\n")),
     ],
@@ -616,3 +618,15 @@ def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     """With what to say."""
     with pytest.raises(ValueError, match=f"(?s)GATEWAY_{name}.*Say "):
         Settings.read({f"GATEWAY_{name}": value})
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "//a", "/a@b", "/a?b=c", "/größe"])
+def test_whatever_is_a_path_can_be_asked(path: str) -> None:
+    """The backend is the one that was named."""
+    assert Settings.read({"GATEWAY_HEALTH": path}).health == path
+
+
+def test_a_password_stays_out_of_the_message() -> None:
+    """That a backend cannot have one here is said without it."""
+    with pytest.raises(ValueError, match=r"holds '\.\.\.@a'"):
+        Settings.read({"GATEWAY_BACKENDS": "http://user:p@ss@a"})
