@@ -37,19 +37,19 @@ class Settings:
         directory = environment.get("UPLOAD_DIRECTORY")
         return cls(
             Path(directory) if directory else None,
-            int(_number(environment, "UPLOAD_MAX_SIZE", cls.max_size)),
-            int(_number(environment, "UPLOAD_QUOTA", cls.quota)),
+            int(_number(environment, "UPLOAD_MAX_SIZE", cls.max_size, least=1)),
+            int(_number(environment, "UPLOAD_QUOTA", cls.quota, least=1)),
             _number(environment, "UPLOAD_TIMEOUT", cls.timeout),
             _number(environment, "UPLOAD_STALL", cls.stall),
         )
 
 
-def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+def _number(environment: Mapping[str, str], name: str, default: float, least: float = 0) -> float:
     text = environment.get(name)
     try:
         value = default if not text else float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
+    if not (value > 0 and least <= value < float("inf")):
         raise ValueError(f"{name}={text!r} is not a positive number.\nSay  {name}={default:g}")
     return value

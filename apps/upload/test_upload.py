@@ -325,6 +325,7 @@ async def test_without_a_directory_nothing_stays() -> None:
         ("UPLOAD_QUOTA", "much", None),
         ("UPLOAD_QUOTA", "0", None),
         ("UPLOAD_MAX_SIZE", "-1", None),
+        ("UPLOAD_MAX_SIZE", "0.5", None),
         ("UPLOAD_TIMEOUT", "inf", None),
         ("UPLOAD_STALL", "nan", None),
     ],
