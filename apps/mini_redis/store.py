@@ -7,10 +7,11 @@ alone in Trio, so a command is atomic because it is a plain function; tokio's mi
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush
 from typing import Final, Protocol, TypeAlias
+
+from .ends import Ends
+from .roll import Roll
 
 Clock: TypeAlias = Callable[[], int]
 """Milliseconds since 1970."""
@@ -21,8 +22,8 @@ Record: TypeAlias = Callable[[int, tuple[bytes, ...]], None]
 RecordAll: TypeAlias = Callable[[int, list[bytes], list[bytes]], None]
 """Takes keys that were set, and their values."""
 
-SLACK: Final = 64
-"""How much rubbish is left lying however little there is beside it."""
+LOOK: Final = 100
+"""Ends that were put off of which so many are forgotten in one go."""
 
 
 class Watcher(Protocol):
@@ -51,7 +52,7 @@ class Store:
     """
 
     __slots__ = (
-        "_heap",
+        "_ends",
         "_roll",
         "changes",
         "clock",
@@ -76,7 +77,7 @@ class Store:
         self.until: dict[bytes, int] = {}
         self.watchers: dict[bytes, set[Watcher]] = {}
         self.values: dict[bytes, bytes] = {}
-        self._heap: list[tuple[int, bytes]] = []  # of `until`, with rubbish where that has changed
+        self._ends = Ends(self.until)
         self._roll = Roll()
 
     def __len__(self) -> int:
@@ -100,7 +101,7 @@ class Store:
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """About `count` keys, and the cursor of the next ones; 0 is the beginning, and the end."""
-        cursor, keys = self._roll.part(cursor, count, self.values)
+        cursor, keys = self._roll.part(cursor, count)
         return cursor, [key for key in keys if self.get(key) is not None]
 
     # ---- changing
@@ -108,7 +109,7 @@ class Store:
     def put(self, key: bytes, value: bytes, until: int | None = None, keep: bool = False) -> None:
         """Set a key, without an end, with this one, or with the one that it has."""
         if key not in self.values:
-            self._roll.add(key, self.values)
+            self._roll.add(key)
         self.values[key] = value
         if until is not None:
             self._set_until(key, until)
@@ -132,7 +133,7 @@ class Store:
         known = self.values
         for key, value in zip(keys, values, strict=True):
             if key not in known:
-                self._roll.add(key, known)
+                self._roll.add(key)
             known[key] = value
         self.changes += len(keys)
         if self.record_all is not None:
@@ -180,7 +181,7 @@ class Store:
             self._touch(key)
         self.values.clear()
         self.until.clear()
-        self._heap.clear()
+        self._ends.clear()
         self._roll = Roll()
         self.changes += 1
         if self.record is not None:
@@ -189,31 +190,18 @@ class Store:
     # ---- time
 
     def next_end(self) -> int | None:
-        """When the next key expires, if one does."""
-        while self._heap:
-            end, key = self._heap[0]
-            if self.until.get(key) == end:
-                return end
-            heappop(self._heap)
-        return None
+        """Until when no key expires; `None`: none does. Too early, if a great many ends were put off."""
+        return self._ends.first(LOOK)
 
     def purge(self, limit: int) -> int:
-        """Delete what has expired, `limit` keys at most; returns how many."""
-        now = self.clock()
-        count = 0
-        while count < limit and (end := self.next_end()) is not None and end <= now:
-            self._expire(self._heap[0][1])
-            count += 1
-        return count
+        """Delete what has expired, looking at so many ends at most; returns at how many it has looked."""
+        seen, keys = self._ends.over(self.clock(), limit)
+        for key in keys:
+            self._expire(key)
+        return seen
 
     def _set_until(self, key: bytes, until: int) -> None:
-        self.until[key] = until
-        first = self._heap[0][0] if self._heap else None
-        heappush(self._heap, (until, key))
-        if len(self._heap) > 2 * len(self.until) + SLACK:
-            self._heap = [(end, name) for name, end in self.until.items()]
-            heapify(self._heap)
-        if first is None or until < first:
+        if self._ends.add(key, until):
             self.earlier()
 
     def _expire(self, key: bytes) -> None:
@@ -223,6 +211,7 @@ class Store:
     def _drop(self, key: bytes) -> None:
         del self.values[key]
         self.until.pop(key, None)
+        self._roll.drop(key, len(self.values))
         self._changed(key, b"DEL", key)
 
     def _changed(self, key: bytes, *command: bytes) -> None:
@@ -235,43 +224,6 @@ class Store:
     def _touch(self, key: bytes) -> None:
         for watcher in self.watchers.get(key, ()):
             watcher.touched()
-
-
-class Roll:
-    """The keys in the order in which they came, so that SCAN can go on where it stopped.
-
-    A dict cannot be entered in the middle, and the cursor must be a number that means something without the server
-    remembering it: it is the serial number of the next key. redis-server walks its hash table in an order that survives
-    when that grows; here a key that is deleted stays on the roll until there are too many of those.
-    """
-
-    __slots__ = ("_keys", "_next", "_serials")
-
-    def __init__(self) -> None:
-        self._next = 1
-        self._keys: list[bytes] = []
-        self._serials: list[int] = []
-
-    def add(self, key: bytes, alive: dict[bytes, bytes]) -> None:
-        """Note a key that was not there before."""
-        if len(self._keys) > 2 * len(alive) + SLACK:
-            self._forget(alive)
-        self._keys.append(key)
-        self._serials.append(self._next)
-        self._next += 1
-
-    def part(self, cursor: int, count: int, alive: dict[bytes, bytes]) -> tuple[int, list[bytes]]:
-        """The keys from a cursor on, and the cursor behind them."""
-        begin = bisect_left(self._serials, cursor)
-        end = begin + count
-        following = self._serials[end] if end < len(self._serials) else 0
-        return following, list(dict.fromkeys(key for key in self._keys[begin:end] if key in alive))
-
-    def _forget(self, alive: dict[bytes, bytes]) -> None:
-        last = {key: serial for key, serial in zip(self._keys, self._serials, strict=True) if key in alive}
-        ordered = sorted(last.items(), key=lambda pair: pair[1])
-        self._keys = [key for key, _ in ordered]
-        self._serials = [serial for _, serial in ordered]
 
 
 def _nobody() -> None:

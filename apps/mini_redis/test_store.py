@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from apps.mini_redis.aof import Damaged, Log, Reader, written
 from apps.mini_redis.dispatch import execute
+from apps.mini_redis.ends import SLACK
 from apps.mini_redis.engine import Engine
 from apps.mini_redis.glob import compiled
 from apps.mini_redis.persistence import PIECE, open_journal
+from apps.mini_redis.roll import PART, Roll
 from apps.mini_redis.session import Session
 from apps.mini_redis.settings import Unusable
-from apps.mini_redis.store import SLACK, Store
+from apps.mini_redis.store import Store
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d"])
 
@@ -101,7 +104,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         assert set(self.store.present()) == set(self._alive())
-        assert len(self.store._heap) <= 2 * len(self.store.until) + SLACK + 1
+        assert len(self.store._ends) <= 2 * len(self.store.until) + SLACK + 1
 
     def teardown(self) -> None:
         if not hasattr(self, "store"):
@@ -136,7 +139,7 @@ def test_a_scan_sees_all_that_is_there_all_the_time() -> None:
             store.remove(b"%d %d" % (turn, number))
         turn += 1
     assert seen >= stay
-    assert len(store._roll._keys) <= 2 * len(store) + SLACK + 1
+    assert len(store._roll) <= 2 * len(store) + PART
 
 
 @pytest.mark.parametrize(
@@ -207,8 +210,140 @@ def test_ends_that_are_put_off_leave_no_rubbish() -> None:
     store = Store(0, lambda: 0)
     for end in range(1, 1000):
         store.put(b"session", b"", end)
-        assert len(store._heap) <= 2 + SLACK + 1
+        assert len(store._ends) <= 2 + SLACK + 1
     assert store.next_end() == 999
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 400), st.booleans()), max_size=12),
+    size=st.integers(1, 300),
+)
+def test_the_roll_has_each_key_once_and_forgets_what_is_gone(steps: list[tuple[int, int, bool]], size: int) -> None:
+    """In the order in which they came, whatever comes back and wherever it stood; a part is never out of order."""
+    roll, alive = Roll(), dict[bytes, None]()
+    for first, count, comes in steps:
+        for number in range(first * 100, first * 100 + count):
+            key = b"%d" % number
+            if comes and key not in alive:
+                roll.add(key)
+                alive[key] = None
+            elif not comes and key in alive:
+                del alive[key]
+                roll.drop(key, len(alive))
+    cursor, seen = 0, list[bytes]()
+    while True:
+        following, keys = roll.part(cursor, size)
+        assert len(keys) <= size
+        seen += keys
+        if not following:
+            break
+        assert following > cursor
+        cursor = following
+    assert len(seen) == len(set(seen)) == len(roll)
+    assert alive.keys() == {key for key in seen if key in alive}
+
+
+def test_a_large_key_that_is_gone_is_let_go() -> None:
+    """And not kept with the next sixty that go."""
+    roll = Roll()
+    roll.add(b"a")
+    for number in range(3):
+        roll.add(key := b"%d" % number * 5000)
+        roll.drop(key, 1)
+    assert roll.part(0, 10) == (0, [b"a"])
+
+
+def _worst(calls: Iterator[Callable[[], object]]) -> int:
+    """Of these calls the most steps that one takes."""
+    steps = worst = 0
+
+    def count(frame: object, event: str, argument: object) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    before = sys.gettrace()
+    for call in calls:
+        steps = 0
+        sys.settrace(count)
+        try:
+            call()
+        finally:
+            sys.settrace(before)
+        worst = max(worst, steps)
+    return worst
+
+
+MANY = 6000
+
+
+def _come_and_go(store: Store) -> Iterator[Callable[[], object]]:
+    for number in range(2 * MANY):
+        yield lambda number=number: store.put(b"new %d" % number, b"")  # type: ignore[misc]
+        yield lambda number=number: store.remove(b"new %d" % number)  # type: ignore[misc]
+
+
+def _go(store: Store) -> Iterator[Callable[[], object]]:
+    for number in range(MANY):
+        yield lambda number=number: store.remove(b"%d" % number)  # type: ignore[misc]
+
+
+def _put_off(store: Store) -> Iterator[Callable[[], object]]:
+    for number in range(3 * MANY):
+        yield lambda number=number: store.put(b"%d" % (number % MANY), b"", 10_000 + number)  # type: ignore[misc]
+
+
+def _stay(store: Store) -> Iterator[Callable[[], object]]:
+    for number in range(MANY):
+        store.persist(b"%d" % number)
+    yield store.next_end
+    yield lambda: store.put(b"last", b"", 20_000)
+    yield store.next_end
+    yield lambda: store.purge(100)
+
+
+@pytest.mark.parametrize("what", [_come_and_go, _go, _put_off, _stay])
+def test_nobody_waits_for_the_store_to_clean_up(what: Callable[[Store], Iterator[Callable[[], object]]]) -> None:
+    """With thousands of keys, no command takes more steps than what is done for a hundred or so of them."""
+    store = Store(0, lambda: 30_000 if what is _stay else 0)
+    for number in range(MANY):
+        store.put(b"%d" % number, b"", 1_000 + number)
+    assert _worst(what(store)) < 1400
+
+
+def test_ends_that_were_put_off_are_forgotten() -> None:
+    """There are never much more than two for each key, though they go a few at a time; and the first is the first."""
+    store = Store(0, lambda: 0)
+    for turn in range(1, 8):
+        for number in range(1000):
+            store.put(b"%d" % number, b"", 1000 * turn + (number * 7) % 1000)
+        assert len(store._ends) <= 3 * len(store.until) + SLACK
+    assert store.next_end() is not None
+    assert len(store.until) == 1000
+    for now in (6_999, 7_000, 7_400, 7_999):
+        store.clock = lambda now=now: now  # type: ignore[misc]
+        while store.purge(100):
+            pass
+        assert len(store) == 7_999 - now
+    assert store.next_end() is None
+
+
+def test_an_end_before_all_others_is_told() -> None:
+    """To who sleeps until the first one; a later one wakes nobody."""
+    store, told = Store(0, lambda: 0), list[int]()
+    for end in (500, 600, 400, 450, 399):
+        store.earlier = lambda end=end: told.append(end)  # type: ignore[misc]
+        store.put(b"%d" % end, b"", end)
+    assert told == [500, 400, 399]
+
+
+def test_an_end_that_comes_back_is_there_once() -> None:
+    """Of two that take turns none is kept for each time it came, though it is the one that counts, again and again."""
+    store = Store(0, lambda: 0)
+    for number in range(2000):
+        store.put(b"a", b"", int(f"{1000 + number % 2}"))
+        assert len(store._ends) <= 2 + SLACK + 1
 
 
 @pytest.mark.parametrize(("before", "after", "done"), [(20, 0, True), (0, 20, False), (0, 5, True)])
