@@ -14,6 +14,8 @@ from .memory import STEP
 
 SHOWN: Final = 100
 LONGEST: Final = 200
+LONGEST_NAME: Final = 1024
+"""Bytes of a key or a channel. A longer one could not be asked for over HTTP either."""
 WAITING: Final = 256
 """Messages that may wait for one reader; the oldest go first, and are counted."""
 
@@ -22,6 +24,7 @@ class Key(msgspec.Struct, frozen=True):
     """A key, as it is shown."""
 
     key: str
+    """Of a long one the beginning, and something that tells it from others which begin so."""
     value: str
     """Its beginning."""
     size: int
@@ -57,10 +60,16 @@ def overview(engine: Engine, port: int) -> Overview:
     for key in list(islice(store.present(), SHOWN)):
         value = store.get(key)
         if value is not None:
-            shown.append(Key(_text(key), _text(value[:LONGEST]), len(value), store.until.get(key)))
-    channels = {_text(channel): len(heard) for channel, heard in islice(engine.hub.channels.items(), SHOWN)}
+            shown.append(Key(_name(key), _text(value[:LONGEST]), len(value), store.until.get(key)))
+    channels = {_name(channel): len(heard) for channel, heard in islice(engine.hub.channels.items(), SHOWN)}
     slow = engine.counted.dropped + engine.counted.cut_off
     return Overview(len(store), shown, channels, len(engine.clients), port, slow)
+
+
+def _name(raw: bytes) -> str:
+    if len(raw) <= LONGEST_NAME:
+        return _text(raw)
+    return f"{_text(raw[:LONGEST_NAME])}\u2026{hash(raw) % 2**32:08x}"  # which it has, being a key of a dict
 
 
 def _text(raw: bytes) -> str:
@@ -68,14 +77,22 @@ def _text(raw: bytes) -> str:
 
 
 class Feed:
-    """The messages of one channel, from the block's beginning to its end. It subscribes as a client over TCP does."""
+    """The messages of one channel, from the block's beginning to its end. It subscribes as a client over TCP does.
 
-    def __init__(self, engine: Engine, channel: bytes) -> None:
+    Args:
+        engine: who is asked.
+        channel: which.
+        limit: bytes that may wait. One message that is more may, if nothing else does.
+    """
+
+    def __init__(self, engine: Engine, channel: bytes, limit: int) -> None:
         self.held = 0  # as `memory.py` knows it
         self._size = 0
+        self._limit = limit
         self._engine = engine
         self._channel = channel
-        self._waiting: deque[Said] = deque()
+        # As bytes, which all who hear it share; as text it would be there for each of them, and larger.
+        self._waiting: deque[bytes] = deque()
         self._there = trio.Event()
 
     def __enter__(self) -> Self:
@@ -88,12 +105,11 @@ class Feed:
 
     def message(self, channel: bytes, data: bytes, pattern: bytes | None) -> None:
         """Take a message."""
-        if len(self._waiting) == WAITING:
+        while self._waiting and (len(self._waiting) == WAITING or self._size + len(data) > self._limit):
             self._next()
             self._engine.counted.dropped += 1
-        said = Said(_text(channel), _text(data))
-        self._waiting.append(said)
-        self._size += len(said.data)
+        self._waiting.append(data)
+        self._size += len(data)
         self._there.set()
         self._note()
 
@@ -110,14 +126,14 @@ class Feed:
         while not self._waiting:
             self._there = trio.Event()
             await self._there.wait()
-        said = self._next()
+        data = self._next()
         self._note()
-        return said
+        return Said(_text(self._channel), _text(data))
 
-    def _next(self) -> Said:
-        said = self._waiting.popleft()
-        self._size -= len(said.data)
-        return said
+    def _next(self) -> bytes:
+        data = self._waiting.popleft()
+        self._size -= len(data)
+        return data
 
     def _note(self) -> None:
         if abs(self._size - self.held) > STEP:

@@ -54,8 +54,11 @@ async def settings() -> Settings:
     return Settings.read(os.environ)
 
 
+Given: TypeAlias = Annotated[Settings, Depends(settings, scope="app")]
+
+
 @asynccontextmanager
-async def open_redis(given: Annotated[Settings, Depends(settings, scope="app")]) -> AsyncGenerator[Server]:
+async def open_redis(given: Given) -> AsyncGenerator[Server]:
     """The server, which listens once its service runs."""
     async with open_server(given) as server:
         yield server
@@ -124,11 +127,11 @@ async def publish(channel: Name, message: Value, redis: Redis) -> dict[str, int]
 
 
 @api.get("/channels/{channel}/events")
-async def subscribe(channel: Name, redis: Redis) -> EventStream:
+async def subscribe(channel: Name, redis: Redis, given: Given) -> EventStream:
     """What is said there, from now on."""
 
     async def feed(sink: EventSink) -> None:
-        with Feed(redis.engine, channel.encode()) as said:
+        with Feed(redis.engine, channel.encode(), given.outbox) as said:
             await sink.send(Event(Said(channel, ""), event="subscribed"))
             async for message in said:
                 await sink.send(Event(message, event="message"))

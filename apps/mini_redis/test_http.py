@@ -126,6 +126,20 @@ async def test_the_page_is_told_of_changes() -> None:
         assert (key["size"], len(key["value"]), key["until"]) == (500, 200, None)
 
 
+async def test_what_is_long_is_told_in_short() -> None:
+    """A key of a megabyte, set over TCP, is its beginning to a page; it is looked at four times a second."""
+    async with site() as (client, server):
+
+        def set_it() -> Any:
+            with Wire(server.port) as wire:
+                return wire.ask("SET", b"k" * 1_000_000, "x")
+
+        assert await trio.to_thread.run_sync(set_it) == b"OK"
+        response = await client.get("/keys")
+        assert len(response.content) < 2000
+        assert response.json()["total"] == 1
+
+
 async def test_it_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second worker would fight for the port, or have keys of its own: it refuses to start, and says why."""
     monkeypatch.setenv("MINI_REDIS_BIND", "127.0.0.1:0")

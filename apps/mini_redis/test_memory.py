@@ -6,12 +6,13 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from apps.mini_redis.aof import written
 from apps.mini_redis.engine import Engine
-from apps.mini_redis.feed import WAITING, Feed
+from apps.mini_redis.feed import WAITING, Feed, overview
 from apps.mini_redis.memory import STEP, WARNED, Memory
 from apps.mini_redis.session import ENTRY
 from apps.mini_redis.test_server import Client, Site, site, until
@@ -179,7 +180,7 @@ async def test_a_page_that_does_not_read_misses_messages() -> None:
     """What waits for readers over HTTP is held as well; they are not cut off, but have less."""
     engine = Engine(lambda: 0)
     engine.memory.limit = 5 * MUCH
-    with Feed(engine, b"news") as slow:
+    with Feed(engine, b"news", 10 * MUCH) as slow:
         for number in range(WAITING):
             engine.hub.publish(b"news", b"%d" % number + TEXT)
             assert engine.memory.total <= engine.memory.limit
@@ -192,3 +193,41 @@ async def test_a_page_that_does_not_read_misses_messages() -> None:
         assert engine.memory.total == 0
         engine.hub.publish(b"news", TEXT)
     assert engine.memory.total == 0
+
+
+@pytest.mark.parametrize(("size", "kept"), [(10, WAITING), (100_000, 8), (799_990, 1), (5_000_000, 1)])
+async def test_a_reader_has_a_bound_of_its_own(size: int, kept: int) -> None:
+    """In messages and in bytes; of the newest one is kept however large it is, and what is missed is counted."""
+    engine = Engine(lambda: 0)
+    with Feed(engine, b"news", 800_000) as slow:
+        for number in range(300):
+            engine.hub.publish(b"news", (b"%d " % number).ljust(size, b"x"))
+        assert engine.memory.total <= max(800_000, size)
+        assert engine.counted.dropped == 300 - kept
+        heard = [(await anext(slow)).data for _ in range(kept)]
+    assert [len(text) for text in heard] == [size] * kept
+    assert [int(text.split()[0]) for text in heard] == list(range(300 - kept, 300))
+
+
+def test_what_is_shown_is_short() -> None:
+    """However long keys and channels are; those that begin alike can be told apart, and look the same twice."""
+    engine = Engine(lambda: 0)
+    names = [b"k" * 100_000 + b"%d" % number for number in range(5)]
+    for name in names:
+        engine.stores[0].put(name, b"v" * 100_000)
+        engine.hub.subscribe(name, Nobody())
+    shown = overview(engine, 1)
+    assert len(msgspec.json.encode(shown)) < 20_000
+    assert len({each.key for each in shown.keys}) == len(shown.channels) == 5
+    assert all(each.key.startswith("k" * 1024 + "\u2026") for each in shown.keys)
+    assert overview(engine, 1) == shown
+    engine.stores[0].clear()
+    engine.stores[0].put(b"k" * 1024, b"")
+    assert [each.key for each in overview(engine, 1).keys] == ["k" * 1024]
+
+
+class Nobody:
+    """Has subscribed, and does not listen."""
+
+    def message(self, channel: bytes, data: bytes, pattern: bytes | None) -> None:
+        """Whatever it is."""
