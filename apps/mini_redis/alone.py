@@ -41,6 +41,7 @@ async def serve_alone(settings: Settings, signals: Sequence[signal.Signals]) -> 
     with trio.open_signal_receiver(*signals) as received:
         async with open_server(settings) as server, trio.open_nursery() as nursery:
             nursery.start_soon(_end_with, received, draining, nursery.cancel_scope)
+            nursery.start_soon(server.keep)
             await server.serve(draining)
             nursery.cancel_scope.cancel()
 

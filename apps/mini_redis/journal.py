@@ -71,6 +71,7 @@ class Journal:
         self._busy = False  # a thread writes: what came later must not come first
         self._failing = False
         self._broken = False
+        self._over = False  # nobody writes any more
         self._wanted = trio.Event()
         self._written = trio.Event()
         log.when_pending = self._want
@@ -105,6 +106,8 @@ class Journal:
         """
         target = self._log.position
         while self._safe < target:
+            if self._over:
+                raise NotKept
             await self._written.wait()
             if self._failing:
                 raise NotKept
@@ -117,19 +120,12 @@ class Journal:
                 no way to go on: what was promised cannot be kept. A sync that failed is not tried again: the kernel may
                 have dropped what it could not write, and would say that all is well.
         """
-        while True:
-            with trio.move_on_at(self._due):
-                await self._wanted.wait()
-            self._wanted = trio.Event()
-            now = trio.current_time()
-            self._due = min(self._due, now + PERIODS[self._fsync])
-            over = self._due <= now
-            if over:
-                self._due = inf  # what comes now is for the next one
-            if self._log.pending and (over or not self._failing):
-                await self._write_aside()
-            if over and self._fsync == "everysec":
-                await trio.to_thread.run_sync(self._sync)
+        try:
+            while True:
+                await self._turn()
+        finally:
+            self._over = True
+            self._written.set()  # who waits would wait for ever
 
     def close(self) -> None:
         """Write what is left. This blocks: it is the end, and nobody else wants to run."""
@@ -143,6 +139,20 @@ class Journal:
             self._sync()
         finally:
             os.close(self._descriptor)
+
+    async def _turn(self) -> None:
+        with trio.move_on_at(self._due):
+            await self._wanted.wait()
+        self._wanted = trio.Event()
+        now = trio.current_time()
+        self._due = min(self._due, now + PERIODS[self._fsync])
+        over = self._due <= now
+        if over:
+            self._due = inf  # what comes now is for the next one
+        if self._log.pending and (over or not self._failing):
+            await self._write_aside()
+        if over and self._fsync == "everysec":
+            await trio.to_thread.run_sync(self._sync)
 
     def _want(self) -> None:
         if self._due == inf:

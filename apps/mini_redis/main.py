@@ -176,7 +176,13 @@ def create_app(given: Settings | None = None) -> App:
     app.mount("/static", StaticFiles(STATIC, cache_control="no-cache"))
 
     # A log that cannot be written cannot be written a second later either, and what it has promised is broken: so the
-    # application ends with this service, and whoever has started it finds out.
+    # application ends with this service, and whoever has started it finds out. It comes before the other one, and so it
+    # ends after it, and after the last request over HTTP.
+    @app.service(restart="never")
+    async def keep(redis: Redis) -> None:
+        """Write the log."""
+        await redis.keep()
+
     @app.service(restart="never", drain_timeout=30)
     async def tcp(redis: Redis, task_status: trio.TaskStatus[int]) -> None:
         """Speak RESP."""

@@ -3,9 +3,12 @@
 This file owns the tasks. They are a tree, and that is the whole shutdown: leave the inner nursery and the clients are
 gone, leave the outer one and so is what they needed.
 
-    serve ---- journal      writes what changes, if there is a log
-          |--- expiry       deletes what has expired
+    keep                    writes what changes, if there is a log
+    serve ---- expiry       deletes what has expired
           `--- clients ---- accept, and one task for each
+
+`keep` is a task of its own, for clients are not all who change something: it has to run until the last of those over
+HTTP has gone, too, who may have longer.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ class Server:
         """Serve until `draining`, then let clients have the replies to what they asked; no longer than `drain` seconds.
 
         Raises:
-            Unusable: it cannot listen there, or the log cannot be written.
+            Unusable: it cannot listen there.
 
         Cancellation: clients are cut off.
         """
@@ -74,8 +77,6 @@ class Server:
             self.engine.config[b"port"] = b"%d" % self.port
             log.info("RESP is spoken on %s", self._settings.address(self.port))
             async with trio.open_nursery() as beside:
-                if self._journal is not None:
-                    beside.start_soon(self._journal.run)
                 beside.start_soon(self._expire)
                 async with trio.open_nursery() as clients:
                     clients.start_soon(self._accept, listener, clients)
@@ -86,6 +87,15 @@ class Server:
                     for connection in list(self.connections):
                         connection.drain()
                 beside.cancel_scope.cancel()
+
+    async def keep(self) -> None:
+        """Write the log, if there is one; the body of a task that is to outlive all who change something.
+
+        Raises:
+            Unusable: it cannot be written.
+        """
+        if self._journal is not None:
+            await self._journal.run()
 
     async def settled(self) -> None:
         """Wait until all that has changed is as safe as was promised; for who uses the engine himself.

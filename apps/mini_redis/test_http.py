@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import trio
+import trio.testing
+from hypercorn.config import Config
 
 from apps.conftest import Run
 from apps.mini_redis import main
 from apps.mini_redis.alone import open_server
 from apps.mini_redis.conftest import Wire
 from apps.mini_redis.server import Server
-from apps.mini_redis.settings import Settings
+from apps.mini_redis.settings import Fsync, Settings
 from apps.tour.devtools import browsing, contrast, palettes
 from tests.harness import free_port
 from tests.harness.tools import require
+from trivet.server import serve
 from trivet.testing import LifespanFailed, TestClient
 
 pytestmark = pytest.mark.live
@@ -62,6 +66,30 @@ async def test_a_full_disk_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyP
             response = await client.delete("/keys/a")
             assert (response.status_code, response.json()["detail"]) == (503, main.FULL)
             assert (await client.get("/keys/a")).content == b"1"
+
+
+@pytest.mark.parametrize("fsync", get_args(Fsync))
+async def test_a_change_during_the_drain_is_kept_like_any_other(tmp_path: Path, fsync: Fsync) -> None:
+    """Clients over TCP are gone by then; the log is there for as long as anybody may change something."""
+    path, stop, config = tmp_path / "log", trio.Event(), Config()
+    config.bind = ["127.0.0.1:0"]
+    listens = free_port()
+    app = main.create_app(Settings(port=listens, log=path, fsync=fsync))
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            (url,) = await nursery.start(partial(serve, app, config, shutdown_trigger=stop.wait))
+            async with await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2])) as stream:
+                await stream.send_all(b"PUT /keys/a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1")
+                with Wire(listens) as wire:  # TCP is served
+                    assert await trio.to_thread.run_sync(wire.ask, "PING") == b"PONG"
+                    stop.set()
+                    with pytest.raises((EOFError, OSError)):
+                        await trio.to_thread.run_sync(wire.read)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                await stream.send_all(b"2")
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 204 ")
+                assert b"a\r\n$2\r\n12\r\n" in path.read_bytes()
+                await trio.aclose_forcefully(stream)
 
 
 async def test_keys_over_http_are_those_over_tcp() -> None:

@@ -248,3 +248,39 @@ async def test_a_disk_that_is_full_to_the_end(
         await fill()
     monkeypatch.undo()
     assert read(path) == {b"k": b"1"}
+
+
+async def test_who_waits_for_a_log_that_has_ended_is_told(tmp_path: Path, disk: Disk) -> None:
+    """It was waiting, or comes later: it does not wait for ever."""
+    told: list[str] = []
+
+    async def wait(journal: Journal, who: str) -> None:
+        assert not journal.kept()
+        with pytest.raises(NotKept):
+            await journal.committed()
+        told.append(who)
+
+    async def run(journal: Journal) -> None:
+        with scope:
+            await journal.run()
+
+    scope = trio.CancelScope()
+    engine = Engine(lambda: 0)
+    journal = open_journal(tmp_path / "log", "always", engine)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, journal)
+            await wait_all_tasks_blocked()
+            disk.gate = trio.Event()
+            engine.stores[0].put(b"a", b"")
+            assert not journal.kept()
+            await wait_all_tasks_blocked()  # a thread writes it
+            engine.stores[0].put(b"b", b"")
+            nursery.start_soon(wait, journal, "before")
+            await wait_all_tasks_blocked()
+            scope.cancel()
+            disk.gate.set()
+        await wait(journal, "after")
+    journal.close()
+    assert told == ["before", "after"]
+    assert read(tmp_path / "log").keys() == {b"a", b"b"}

@@ -82,9 +82,12 @@ async def site(settings: Settings = HERE) -> AsyncGenerator[Site]:
     with trio.fail_after(20):
         async with open_server(settings) as server, trio.open_nursery() as nursery:
             made = Site(server, nursery)
-            await nursery.start(server.serve, made.draining)
-            yield made
-            made.draining.set()
+            nursery.start_soon(server.keep)
+            async with trio.open_nursery() as clients:
+                await clients.start(server.serve, made.draining)
+                yield made
+                made.draining.set()
+            nursery.cancel_scope.cancel()
     assert not server.connections
     assert not server.engine.clients
     assert not server.engine.hub.channels
