@@ -212,10 +212,11 @@ class Connection:
             self._outbox.message(data)
 
     async def _send(self, data: bytes) -> None:
-        """Send a last word, after all others."""
-        if self._outbox is not None:
-            await self._outbox.empty()
-        await self._out(data)
+        """Send a last word, after all others. An outbox writes when it likes, so nobody else may beside it."""
+        if self._outbox is None:
+            await self._out(data)
+        else:
+            self._outbox.reply(data)  # `run` waits until it is empty
 
     async def _out(self, data: bytes) -> None:
         """Send bytes, once all that they may speak of is as safe as was promised."""

@@ -428,6 +428,41 @@ async def test_the_drain_has_a_deadline() -> None:
         assert not s.server.connections
 
 
+async def test_a_last_word_and_a_message_are_not_written_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Two tasks that wait to write to one socket are an error, and where one writes a part, nobody can read it."""
+
+    class Slow:
+        """A socket whose buffer is full, and then has room for a byte at a time."""
+
+        def __init__(self, sock: socket.socket) -> None:
+            self.sock = sock
+            self.full = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.sock, name)
+
+        def send(self, data: bytes) -> int:
+            if self.full:
+                raise BlockingIOError
+            return self.sock.send(data[:1])
+
+    async with site() as s, s.client() as client:
+        await client.ask("SUBSCRIBE news")
+        (connection,) = s.server.connections
+        connection._sock = slow = Slow(connection._sock)  # type: ignore[assignment]
+        await client.stream.send_all(b"*x\r\n")
+        with trio.fail_after(5):
+            await until(lambda: connection._requests.error is not None)
+        s.server.engine.hub.publish(b"news", b"said")
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        slow.full = False
+        assert await client.read() == Error(b"ERR Protocol error: invalid multibulk length")
+        with pytest.raises(EOFError):
+            await client.read()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_one_fsync_for_many_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the disk is busy with one change, the others gather; nobody is answered before his own is safe."""
     synced: list[int] = []
