@@ -137,9 +137,11 @@ class Store:
     async def remove(self, upload_id: str) -> bool:
         """Remove a complete upload; returns whether there was one."""
         try:
-            self.used -= COST + await self._on_disk(partial(self._directory.remove, upload_id))
+            size = await self._on_disk(partial(self._directory.remove, upload_id))
         except FileNotFoundError:
             return False
+        # In a line of its own: `-=` reads first and then awaits, and forgets what others have taken meanwhile.
+        self.used -= COST + size
         return True
 
     def _reserve(self, arrival: Arrival, size: int) -> None:

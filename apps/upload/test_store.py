@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
 from apps.upload.disk import Directory, Partial
 from apps.upload.store import COST, PIECE, Arriving, QuotaExceeded, Store, Taken, open_store
@@ -110,6 +111,28 @@ async def test_quota_is_for_all_together(tmp_path: Path) -> None:
         await put(store, "f", b"x" * 400, size=400)
         assert store.used == store.quota
     assert files_below(tmp_path) == [f"files/{name}/{file}" for name in "ef" for file in ("about.json", "data")]
+
+
+async def test_the_quota_is_right_whoever_removes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was taken or given back while the disk removes another upload is not forgotten."""
+    gate = threading.Event()
+    remove = Directory.remove
+
+    def slowly(self: Directory, upload_id: str) -> int:
+        assert gate.wait(10)
+        return remove(self, upload_id)
+
+    monkeypatch.setattr(Directory, "remove", slowly)
+    async with open_store(tmp_path, ROOM) as store:
+        for name in ("a", "b"):
+            await put(store, name, b"abc")
+        async with trio.open_nursery() as nursery:
+            for name in ("a", "b"):
+                nursery.start_soon(store.remove, name)
+            await trio.testing.wait_all_tasks_blocked()
+            await put(store, "c", b"abcdef")
+            gate.set()
+        assert store.used == COST + 6
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
