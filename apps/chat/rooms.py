@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Final
 
 import msgspec
+import trio
 
 from trivet.contrib.broadcast import Broadcast, Joined, Left, Message, Present, Subscription
 
@@ -49,7 +50,7 @@ class Rooms:
         )
         self.signs = Broadcast(buffer=8, slow="drop_oldest", backend=place.signs)
         self._people = Counter[str]()
-        self._said = OrderedDict[tuple[str, str], None]()
+        self._said = OrderedDict[tuple[str, str], trio.Event]()
 
     async def people(self) -> dict[str, int]:
         """How many are in each room that has any of this server."""
@@ -87,22 +88,30 @@ class Rooms:
     async def say(self, room: str, line: Line) -> None:
         """Say it once: one whose connection broke before the answer came says it again.
 
+        The first one may not be over by then, and may yet fail, or be cancelled as its connection is found to be gone:
+        the second one waits for that, and then says it.
+
         Cancellation: it was said to everybody, or to nobody and may be said again.
 
         Raises:
             HTTPError: what the rooms are kept in is away; the same.
         """
         once = (room, line.key)
-        if once in self._said:
-            return
-        self._said[once] = None
+        while once in self._said:
+            over = self._said[once]
+            if over.is_set():
+                return
+            await over.wait()
+        over = self._said[once] = trio.Event()
         try:
             if not await self.place.was_said(room, line.key):
                 await self.lines.publish(room, line)
                 await self.place.note_said(room, line.key)
         except BaseException:
-            del self._said[once]
+            self._said.pop(once, None)
             raise
+        finally:
+            over.set()
         if len(self._said) > KEYS:
             self._said.popitem(last=False)
 

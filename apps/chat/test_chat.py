@@ -8,9 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from apps.chat import main
 from apps.chat import rooms as rooms_module
@@ -202,6 +203,39 @@ async def test_what_is_sent_again_is_said_once(autojump_clock: MockClock) -> Non
             await say(bob, "another room", "one and the same")
             assert await said(bob) == "another room"
         assert ada.close_code is None
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_what_is_sent_again_before_the_first_is_over_waits_for_it(autojump_clock: MockClock, fails: bool) -> None:
+    """The first one may end with its connection, found to be gone, before it was said: then the second one is said."""
+    line = Line("1", "Bob", "one and the same", "hi", datetime.now(UTC))
+    async with open_rooms(SMALL) as rooms, rooms.listen("tea", None) as heard:
+        gate, asked = trio.Event(), list[str]()
+
+        async def was_said(room: str, key: str) -> bool:
+            asked.append(key)
+            if len(asked) == 1:
+                await gate.wait()
+            return False
+
+        rooms.place.was_said = was_said  # type: ignore[method-assign]
+        scope = trio.CancelScope()
+
+        async def first() -> None:
+            with scope:
+                await rooms.say("tea", line)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(rooms.say, "tea", line)
+            await wait_all_tasks_blocked()
+            (scope.cancel if fails else gate.set)()
+        await rooms.say("tea", Line("1", "Bob", "another one", "there", datetime.now(UTC)))
+        with trio.fail_after(5):
+            texts = [msgspec.json.decode((await anext(heard)).data)["text"] for _ in range(2)]
+    assert texts == ["hi", "there"]
+    assert len(asked) == (3 if fails else 2)
 
 
 @pytest.mark.parametrize(
