@@ -16,6 +16,7 @@ from apps.conftest import Run
 from apps.tour import app
 from apps.tour.devtools import Page, browsing, contrast, palettes
 from apps.tour.main import on_the_tour
+from tests.harness import run_server
 from tests.harness.sockets import SocketClient
 from tests.harness.tools import require
 from trivet import App, Request
@@ -152,6 +153,36 @@ async def test_in_a_browser(run: Run, tmp_path: Path) -> None:
             await _fits_a_phone(page, tmp_path)
             assert page.problems == []
             assert [url for url in page.requested if not url.startswith((base, "data:"))] == []
+
+
+@pytest.mark.slow
+async def test_a_page_that_is_left_lets_go_of_its_streams() -> None:
+    """A browser keeps a page for the way back, which would keep its requests: they end, and begin anew on that way."""
+    chromium = require("chromium")
+    hears = "(form => form && (form.channel.value = 'news', form.requestSubmit()))(document.forms.hear)"
+    open_ = "typeof stream !== 'undefined' && stream.readyState === EventSource.OPEN"
+    async with run_server("trivet", "apps.tour:app") as server, server.client() as client:
+        base = f"http://127.0.0.1:{server.address[1]}"
+        async with browsing(chromium, f"{base}/static/tour.svg") as page:
+            for path, streams in (("jobs/", 1), ("mini_redis/", 2), ("observe/tasks", 1)):
+                await page.call("Page.navigate", url=f"{base}/{path}")
+                await page.wait_for(open_)
+                await page.evaluate("globalThis.left = true")
+                await page.evaluate(hears)
+                await _streaming(client, streams)
+                await page.call("Page.navigate", url=f"{base}/static/tour.svg")
+                await _streaming(client, 0)
+                await page.evaluate("history.back()")
+                await page.wait_for(f"globalThis.left && {open_}")
+                await _streaming(client, streams)
+            assert page.problems == []
+
+
+async def _streaming(client: SocketClient, count: int) -> None:
+    """Wait until so many event streams are open."""
+    with trio.fail_after(10):
+        while str((await client.get("/observe/tasks.json")).json()["tree"]).count("/events'") != count:  # noqa: ASYNC110 - nobody tells
+            await trio.sleep(0.05)
 
 
 async def _call(page: Page, action: str, **fields: str) -> str:

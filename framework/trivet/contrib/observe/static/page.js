@@ -25,6 +25,8 @@ const template = document.getElementById("line");
 const number = new Intl.NumberFormat();
 
 const lines = new Map(); // by key: { element, node }
+let stream = null;
+let retry; // the timer after which it is opened again
 let latest = null; // what was told last
 let heard = 0; // when, on this page's clock
 let paused = false;
@@ -44,11 +46,17 @@ pause.addEventListener("click", () => {
 });
 own.addEventListener("change", () => { if (latest) show(latest); });
 setInterval(() => { if (!paused) tick(); }, TICK);
+// A page that is kept for the way back would keep a request that nobody reads.
+addEventListener("pagehide", () => {
+  clearTimeout(retry);
+  stream.close();
+});
+addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
 follow();
 
 function follow() {
-  const source = new EventSource("tasks/events");
-  source.addEventListener("tasks", (event) => {
+  stream = new EventSource("tasks/events");
+  stream.addEventListener("tasks", (event) => {
     latest = JSON.parse(event.data);
     heard = performance.now();
     if (away) {
@@ -59,10 +67,10 @@ function follow() {
     away = false;
     if (!paused) show(latest);
   });
-  source.addEventListener("error", () => {
+  stream.addEventListener("error", () => {
     if (!away) say("The server is away; this page looks for it.", true);
     away = true;
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY);
+    if (stream.readyState === EventSource.CLOSED) retry = setTimeout(follow, RETRY);
   });
 }
 
