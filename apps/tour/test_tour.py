@@ -304,14 +304,14 @@ async def _redis(page: Page) -> None:
 async def _tree(page: Page) -> None:
     """Whoever sleeps is seen beside the apps, and whoever leaves is seen to go, with the reason."""
     frame = "document.querySelector('iframe').contentDocument"
-    sleeper = f"[...{frame}.querySelectorAll('li.request')].find(e => e.innerText.includes('GET /sleep'))"
+    sleeper = f"[...{frame}.querySelectorAll('li.request')].find(e => e.innerText.includes('GET /sleepers/sleep'))"
     assert await page.evaluate("document.getElementById('tree').open")
     await page.wait_for(f"{frame}.getElementById('summary')?.textContent.includes('task')")
     result = await _call(page, "sleepers/sleep", seconds="10")
     await page.wait_for(f"{sleeper}?.innerText.includes('waits for trio.sleep')")
     assert await page.evaluate(f"{sleeper} === {frame}.querySelector('#tree > li')")  # before the services
     await page.evaluate(f"{result}.querySelector('.leave').click()")
-    ended = f"[...{frame}.querySelectorAll('#ended li')].find(e => e.innerText.includes('GET /sleep'))"
+    ended = f"[...{frame}.querySelectorAll('#ended li')].find(e => e.innerText.includes('GET /sleepers/sleep'))"
     await page.wait_for(f"{ended}?.innerText.includes('its client left')")
     await page.wait_for(f"!{sleeper}")
 
