@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PORT := 8000
 PEERS := $(VENV)/.peers
 
 # Two processes even where there are more cores: most of the suite waits for sockets and processes, whose time limits are
@@ -24,7 +25,7 @@ ASYNC := xargs -n 30 -P $(CORES) $(BIN)/flake8-async
 .PHONY: demo test check lint async mypy pyright bench peers docs clean
 
 demo: $(READY)
-	$(BIN)/trivet run apps.tour:app --bind 127.0.0.1:8000
+	$(BIN)/trivet run apps.tour:app --bind 127.0.0.1:$(PORT)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
@@ -58,12 +59,14 @@ docs: $(READY)
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
 $(READY): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV), which takes a minute or two."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(READY)
 
 # The servers and frameworks that only the benchmarks need: a hundred megabytes that nobody else has to wait for.
 $(PEERS): $(READY)
+	@echo "Installing what the benchmarks compare with, which takes a minute or two."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	touch $(PEERS)
 

@@ -83,11 +83,11 @@ def _slow(app: App, state: State) -> None:
             state.waiting -= 1
 
     @app.route("/slow", methods=["GET", "POST"], dependencies=[Depends(counted)], on_disconnect="cancel")
-    async def slow(request: Request, seconds: Seconds = 10.0) -> float:
+    async def slow(request: Request, seconds: Seconds = 10.0) -> str:
         """Sleep; say how much time there was at the beginning."""
         left = request.time_left()
         await trio.sleep(seconds)
-        return left
+        return f"slept for {seconds:g} seconds, with {left:.3f} left at the beginning\n"
 
     @app.get("/loop", dependencies=[Depends(counted)])
     async def loop(seconds: Seconds = 10.0) -> Stream:

@@ -91,7 +91,11 @@ async def _signs_in(page: Page) -> None:
     await _click(page, "#sign-in [value=register]")
     await page.wait_for("document.querySelector('#desk').checkVisibility()")
     assert await page.evaluate("document.querySelector('#account').innerText.startsWith('Signed in as ada')")
-    await page.wait_for("document.querySelector('#empty').checkVisibility()")
+    await _sees_none(page, "No notes yet.")
+
+
+async def _sees_none(page: Page, because: str) -> None:
+    await page.wait_for(f"document.querySelector('#empty').checkVisibility() && empty.textContent === {because!r}")
 
 
 async def _keeps_notes(page: Page) -> None:
@@ -116,7 +120,7 @@ async def _finds_them(page: Page) -> None:
     await _titles(page, "Structured concurrency", "Groceries")
     await _fill(page, "#search", q="nothing like it")
     await _click(page, "#search button")
-    await page.wait_for("document.querySelector('#empty').checkVisibility()")
+    await _sees_none(page, "There is no such note.")
     await _fill(page, "#search", q="", tag="")
     await _click(page, "#search button")
     await _titles(page, "Structured concurrency", "<img src=x onerror=alert(1)>", "Groceries")

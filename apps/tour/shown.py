@@ -7,6 +7,7 @@ a line that is no longer there stops the tour at import.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from functools import cache
 from html import escape
@@ -70,6 +71,8 @@ FEW: Final[dict[str, list[tuple[Function, str, str]]]] = {
 }
 """The lines that a card is about: of a function, from the one that begins with this to the next that has that."""
 
+BREAKS: Final = re.compile(r"(?<=[(\[.=])(?=[\w&])")
+
 WITHOUT: Final[dict[str, tuple[str, ...]]] = {
     "hello": ("hello",),
     "sleepers": ("sleep", "left"),
@@ -121,9 +124,13 @@ def _escaped(*sources: str) -> str:
 
 
 def _line(line: str) -> str:
-    # Each an element that knows its depth: one that is too long for its column goes on deeper than it begins.
+    # Each an element that knows its depth: one that is too long for its column goes on deeper than it begins, and is
+    # broken between words. Tabs, for a phone has no room for four letters a step.
+    code, mark, comment = ("", "#", line.lstrip()[1:]) if line.lstrip().startswith("#") else line.partition("  # ")
     depth = (len(line) - len(line.lstrip())) // 4
-    return f'<span class="d{depth}">{escape(line)}</span>' if line else ""
+    shown = "\t" * depth + BREAKS.sub("<wbr>", escape(code.lstrip()))
+    noted = f"<em>{escape(mark + comment)}</em>" if mark else ""  # all of it, for it may go on in a line without "#"
+    return f'<span class="d{depth}">{shown}{noted}</span>' if line else ""
 
 
 @cache

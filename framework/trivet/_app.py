@@ -37,6 +37,7 @@ from ._option_checks import check_patience
 from ._options import UNSET, CommonOptions, Slash, Unset
 from ._outbound import Outbound, guarded
 from ._owner import RouteInfo
+from ._ported import State
 from ._registry import Registry
 from ._request import Request
 from ._respond import Target, serve
@@ -121,7 +122,7 @@ class App(Registry):
         self._sweep = DisconnectSweep(report)
         self._drain = Drain()
         self._sockets = Sockets(self._socket_table, self._level, self._answerer, self._sweep, self._drain)
-        self.state: Mapping[str, Any] = {}
+        self.state: Mapping[str, Any] = State()
         """What the lifespan yielded, while the application runs."""
         self.limits: tuple[Limit, ...] = ()
         """The limits of its routes, each once, once it has started."""

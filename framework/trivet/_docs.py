@@ -47,6 +47,11 @@ TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".html": "text/htm
 START: Final = """\
 "use strict";
 // A file of its own, as the page's security policy allows no script within it.
+// Dark where its reader prefers that; an older Swagger UI, which has no such colours, stays light.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", dress);
+dress();
 window.ui = SwaggerUIBundle({
   url: document.currentScript.dataset.url,
   dom_id: "#swagger-ui",

@@ -20,6 +20,7 @@ from ._lifespan import mounted as run_mounted
 from ._modes import Mode
 from ._override import Overrides
 from ._patience import Patience
+from ._ported import State
 from ._services import Services
 from ._shared import NOT_ENTERED, Shared, in_order
 from ._tasks import Tasks
@@ -93,7 +94,7 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
             if failure is not None:
                 raise failure
         finally:
-            app.state = {}
+            app.state = State()
             for each in app._mounted:
                 each.state = None
 
@@ -134,4 +135,4 @@ def _keep_state(app: Application, state: Mapping[str, Any] | None, scope: Scope)
         )
     if "state" in scope:
         scope["state"].update(state)
-    app.state = dict(state)
+    app.state = State(state)

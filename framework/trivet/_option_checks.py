@@ -58,6 +58,11 @@ def checked_limit(value: object) -> Limit | None:
     """The value of the option `limit`."""
     if value is None or isinstance(value, Limit):
         return value
+    if type(value).__name__ == "RateLimit":  # an optional package's, of which this floor knows the name only
+        raise RegistrationError(
+            "limit: a RateLimit is not a Limit. It says how often a client may ask, not how many requests may run.\n"
+            "That is a dependency. Write dependencies=[Depends(rate_limit)] beside it, or instead."
+        )
     number = value if isinstance(value, int) and value > 1 else 20
     remedy = (
         f"Write limit=Limit({number}) for {number} requests at once; who is given the same object shares it.\n"

@@ -6,7 +6,7 @@ names only: none of these frameworks is imported.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 FRAMEWORKS: Final = frozenset({"fastapi", "starlette", "litestar", "pydantic", "pydantic_core", "annotated_types"})
 
@@ -135,6 +135,28 @@ _NAMES: Final = {
         "from trivet.errors import {0}",
     ),
 }
+
+_STATE_READ: Final = (
+    "app.state has no attribute {name!r}: it is the mapping that the lifespan has yielded.\n"
+    'Write  app.state["{name}"],  or in a handler  request.state["{name}"].'
+)
+_STATE_SET: Final = (
+    "app.state.{name} cannot be set: app.state is the mapping that the lifespan yields.\n"
+    'Write  yield {{"{name}": ...}}  there, and  request.state["{name}"]  in a handler. Or let a dependency make it,\n'
+    'once for the application:  Annotated[..., Depends(open_it, scope="app")]'
+)
+
+
+class State(dict[str, Any]):
+    """What `app.state` is: a mapping, which says so to who treats it as a namespace, as it is elsewhere."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(_STATE_READ.format(name=name), name=name, obj=self)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(_STATE_SET.format(name=name), name=name, obj=self)
 
 
 def framework_of(value: object) -> str:

@@ -42,6 +42,9 @@ class BackgroundTask:
         self.scope = trio.CancelScope(deadline=math.inf if timeout is None else self.since + timeout)
         self.cut = False  # by the shutdown
 
+    def __repr__(self) -> str:
+        return f"<background task {self.name}>"
+
     @property
     def deadline(self) -> float:
         """When it is stopped, on Trio's clock; infinite without a `timeout`."""
@@ -65,6 +68,9 @@ class Tasks:
         self._current: dict[BackgroundTask, None] = {}
         self._drained = False
         self._quiet: trio.Event | None = None  # somebody waits for the last of them
+
+    def __repr__(self) -> str:
+        return f"<background tasks: {self.running} running, {self.failed} failed>"
 
     @property
     def running(self) -> int:

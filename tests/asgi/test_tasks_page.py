@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.harness import Serve
 from trivet import App, Depends, Request, RequestCancelled, Router, WebSocket
 from trivet.contrib import _taskframes
+from trivet.contrib._taskframes import frames_of, place_of
 from trivet.contrib._tasktree import ALIKE, LOOK, SHOW, Node, finished, grow, text
 from trivet.contrib.observe import _lookout
 from trivet.contrib.observe._lookout import lookout
@@ -123,6 +124,43 @@ async def test_what_a_handler_started_is_below_it_and_background_tasks_have_a_pl
         (nursery,) = named(told, "app.tasks")
         assert [task["name"] for task in nursery["children"]] == ["write the report"]
         assert not any(node.get("own") for node in (request, nursery, plants, *nursery["children"]))
+
+
+async def test_a_request_of_a_mounted_application_is_named_with_its_prefix(serve: Serve) -> None:
+    """As in the access log: two applications may both have a `GET /events`."""
+    app = made()
+    app.mount("/inner", made())
+    async with serve(app) as client, client.open("GET", "/inner/sleep/1"), client.open("GET", "/sleep/1"):
+        told = await until(client, lambda told: named(told, "GET /inner/sleep/{token}"))
+        assert len(named(told, "GET /inner/sleep/{token}")) == 1
+        assert len(named(told, "GET /sleep/{token}")) <= 1
+
+
+def of_module(name: str, filename: str, source: str, **known: Any) -> Any:
+    """The function `run` of a module that is called `name`, and would be read from this file."""
+    namespace = {"__name__": name, **known}
+    exec(compile(source, filename, "exec"), namespace)
+    return namespace["run"]
+
+
+@pytest.mark.parametrize(
+    ("begun_by", "own"),
+    [("trivet.contrib.redis._link", True), ("trivet._services", False), ("trivet._tasks", False), ("shop", False)],
+)
+async def test_a_library_that_works_for_a_package_of_ours_is_the_servers_own(begun_by: str, own: bool) -> None:
+    """And what it starts in turn; in a service or a background task, or called by the application, it is not."""
+    source = "async def run(*args):\n    await inner(*args)\n"
+    library = of_module("coredis.connection", "/venv/site-packages/coredis/connection.py", source, inner=trio.sleep)
+    begun = of_module(begun_by, "/srv/begun.py", source, inner=library)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(begun, 60, name="begun")
+        nursery.start_soon(library, 60, name="of the library")
+        await wait_all_tasks_blocked()
+        places = {task.name: place_of(frames_of(task)) for task in nursery.child_tasks}
+        nursery.cancel_scope.cancel()
+    assert (places["begun"].own, places["begun"].began_by_us) == (own, own)
+    # Whose it is, is said by whoever started it.
+    assert (places["of the library"].own, places["of the library"].began_by_us) == (True, False)
 
 
 async def test_what_a_mounted_application_has_started_bears_its_prefix(serve: Serve) -> None:

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-IGNORED = frozenset({"git", "cd", "python", "source"})
+IGNORED = frozenset({"git", "cd", "python", "python3", "source"})
 
 
 def check_command(command: str, where: str) -> None:

@@ -2,7 +2,8 @@
 
 This file owns what each kind of fenced code block means to the suite:
 
-    python          executed, in order, in one namespace per page; the tests that it defines are run
+    python          executed, in order, in one namespace per page; the tests that it defines are run; whatever it uses,
+                    in functions that nobody calls as well, is bound there or above, so that one can stop reading
     python raises   must raise; the `text` block after it is the exception's message
     console         `$ curl ...` with its output, against the page's `app` as it is at that point; see `curl`
     sh              commands for a reader's shell; see `commands`
@@ -21,6 +22,7 @@ so that each console block needs a page of its own up to that point.
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import re
 import sys
@@ -39,6 +41,7 @@ from trio.testing import MockClock
 
 from tests.docs.commands import check_command
 from tests.docs.curl import run_session
+from tests.docs.names import used
 from trivet.cli._options import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +122,9 @@ class Page:
                 elif block.kind == "python":
                     self._execute(block, module)
                     self._run_tests(index)
+                    unbound = used(block.code) - vars(module).keys() - vars(builtins).keys()
+                    if unbound:
+                        raise PageError(f"{where}: {', '.join(sorted(unbound))}: used, and bound below at best")
                 elif block.kind == "python raises":
                     self._check_raises(index, module)
                 elif block.kind == "console":

@@ -58,6 +58,11 @@ BROKEN = [
         PageError,
         "test_it waits in real time",
     ),
+    (
+        "```python\ndef wait():\n    trio.sleep(1)\n```\n```python\nimport trio\n```\n",
+        PageError,
+        "page.md:2: trio: used, and bound below",
+    ),
     ("```python raises\npass\n```\n```text\nx\n```\n", PageError, "nothing was raised"),
     ("```python raises\nraise ValueError('this')\n```\n```text\nthat\n```\n", PageError, "the message differs"),
     ("```python raises\nraise ValueError('this')\n```\n", PageError, "no text block"),

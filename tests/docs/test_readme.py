@@ -14,6 +14,18 @@ def test_the_first_code_is_the_sample_application() -> None:
     assert first.code == (ROOT / "apps" / "hello" / "main.py").read_text()
 
 
+def test_what_is_said_of_speed_is_what_was_measured() -> None:
+    """Each figure is below that of the results, and not by far."""
+    text = re.sub(r"\s+", " ", (ROOT / "README.md").read_text().partition("## How fast")[2])
+    claims = re.findall(r"more than (\d+) times as many (?:requests )?as (\S+ on \w+)", text)
+    assert len(claims) == 3
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text()
+    for times, of in claims:
+        found = re.search(rf"trivet, of {of} +\|[^|]+\| +([\d.]+) ", results)
+        assert found is not None, of
+        assert int(times) < float(found[1]) < 1.6 * int(times), of
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
     """No page of the documentation is an island."""
     seen: set[Path] = set()

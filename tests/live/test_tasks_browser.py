@@ -43,6 +43,9 @@ async def test_in_a_browser(tmp_path: Path) -> None:
             await page.wait_for(f"!!{SLEEP}")
             await page.wait_for("document.body.innerText.includes('water the plants')")
             await page.wait_for("document.body.innerText.includes('write the report')")
+            summary = await page.evaluate("document.getElementById('summary').textContent")
+            shown = "document.querySelectorAll('#tree li.task, #tree li.request').length"
+            assert summary.startswith(f"{await page.evaluate(shown)} tasks of the application, ")
             text = await page.evaluate(f"{SLEEP}.innerText")
             assert "waits for trio.sleep" in text
             assert "at tests.live._tasks_app.sleep:" in text

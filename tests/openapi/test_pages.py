@@ -210,6 +210,8 @@ async def test_in_a_browser(tmp_path: Path) -> None:
             await page.set_display(width=390, height=740, scheme="light")
             assert await page.evaluate("document.scrollingElement.scrollWidth") <= 390
             await page.screenshot(tmp_path / "docs.png")
+            await page.set_display(width=390, height=740, scheme="dark")
+            await page.wait_for("getComputedStyle(document.documentElement).backgroundColor === 'rgb(28, 32, 34)'")
             assert page.problems == []
             assert [url for url in page.requested if not url.startswith((base, "data:"))] == []
             # The network is off in earnest: not even this server is found by its other name, or one beside it.

@@ -25,6 +25,8 @@ from trivet._results import to_response
 from trivet.contrib.security import OAuth2Password
 from trivet.contrib.static import StaticFiles
 from trivet.testing import TestClient
+from trivet.testing._events import Events
+from trivet.testing._exchange import Exchange
 
 
 async def mail() -> None: ...
@@ -35,6 +37,11 @@ def blocking_mail() -> None: ...
 
 async def somebody() -> str:
     return "ada"
+
+
+def enter(client: Any) -> None:
+    with client:
+        pass
 
 
 class Page(starlette.responses.HTMLResponse):
@@ -59,7 +66,13 @@ WRONG: dict[str, Callable[[], object]] = {
     "attribute_overrides": lambda: app.dependency_overrides,
     "attribute_middleware": lambda: app.add_middleware,
     "attribute_unknown": lambda: app.get_items,
+    "attribute_of_state": lambda: setattr(app.state, "db", 1),
+    "attribute_of_state_read": lambda: app.state.db,
     "attribute_of_router": lambda: Router().api_route,  # type: ignore[attr-defined]
+    "with_test_client": lambda: enter(TestClient(app)),
+    "with_exchange": lambda: enter(object.__new__(Exchange)),
+    "with_websocket": lambda: enter(TestClient(app).websocket("/")),
+    "with_events": lambda: enter(object.__new__(Events)),
     "name_path": lambda: exec("from trivet import Path"),
     "name_of_errors": lambda: exec("from trivet import RegistrationError"),
     "name_json_response": lambda: exec("from trivet import JSONResponse"),

@@ -964,6 +964,11 @@ def option_limit_object() -> None:
 
 
 @case
+def option_limit_of_rate() -> None:
+    App().get("/", limit=RateLimit(20, per=60))(plain)  # type: ignore[arg-type]
+
+
+@case
 def limits_crossed() -> None:
     one, two = Limit(1, queue=1), Limit(2, queue=1)
     app, reports, exports = App(), Router(limit=one), Router(limit=two)

@@ -226,6 +226,7 @@ async def test_what_is_said_of_tasks(
         await trio.sleep(3)
         served.tasks.start_soon(trio.sleep_forever)
         served.tasks.start_soon(trio.sleep_forever, name="mail")
+        said.append(f"{served.tasks}: {served.tasks.current}")
     said += [f"{each.levelname}: {each.getMessage()}" for each in caplog.records]
     golden("services/tasks", "\n\n".join(said))
 

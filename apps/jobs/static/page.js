@@ -21,6 +21,8 @@ const number = new Intl.NumberFormat();
 const lines = new Map(); // by the job's id: its line on the page, and the job as it was last seen
 const watched = new Map(); // by the job's id: the stream in which it runs
 
+let stream = null; // of all jobs
+let retry; // the timer after which it is opened again
 let away = false; // the server
 let before = []; // of which it knew when it went; whatever else a list lacks was started after that list was written
 
@@ -37,14 +39,20 @@ form.addEventListener("submit", async (event) => {
     if (!job.detached) watch(job.id);
   } else if (answer) say(`Not started: ${await reasonOf(answer)}`, true);
 });
-// A page that is kept for the way back would keep its jobs running.
-addEventListener("pagehide", () => { for (const source of watched.values()) source.close(); });
+// A page that is kept for the way back would keep its jobs running, and a request that nobody reads.
+addEventListener("pagehide", () => {
+  clearTimeout(retry);
+  stream.close();
+  for (const id of watched.keys()) forget(id);
+  before = [...lines.keys()];
+});
+addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
 follow();
 
 /** All jobs, whoever has started them, for as long as the page is there. */
 function follow() {
-  const source = new EventSource("events");
-  source.addEventListener("all", (event) => {
+  stream = new EventSource("events");
+  stream.addEventListener("all", (event) => {
     const jobs = JSON.parse(event.data);
     const there = new Set(jobs.map((job) => job.id));
     for (const id of before) if (!there.has(id)) vanished(lines.get(id).job);
@@ -54,12 +62,12 @@ function follow() {
     if (away) say("The server is back.");
     away = false;
   });
-  source.addEventListener("job", (event) => show(JSON.parse(event.data)));
-  source.addEventListener("error", () => {
+  stream.addEventListener("job", (event) => show(JSON.parse(event.data)));
+  stream.addEventListener("error", () => {
     if (!away) say("The server is away; this page looks for it.", true);
     away = true;
     before = [...lines.keys()];
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY);
+    if (stream.readyState === EventSource.CLOSED) retry = setTimeout(follow, RETRY);
   });
 }
 
@@ -80,10 +88,10 @@ function forget(id) {
   watched.delete(id);
 }
 
-/** A server that was started again knows nothing of it. */
+/** A server that was started again knows nothing of it, nor one that has done much else while this page was left. */
 function vanished(job) {
   forget(job.id);
-  if (isOver(job)) {
+  if (isOver(job) || !away) {
     lines.get(job.id).line.remove();
     lines.delete(job.id);
   } else show({ ...job, state: "stopped", why: "shutdown" });

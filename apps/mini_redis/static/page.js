@@ -6,7 +6,10 @@ const KEPT = 50; // messages
 
 const get = (id) => document.getElementById(id);
 let away = false; // the server
-let heard = null; // the stream of the channel
+let stream = null; // of the keys
+let retry; // the timer after which it is opened again
+let channel = ""; // that is listened to
+let heard = null; // its stream
 
 get("set").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -18,8 +21,25 @@ get("set").addEventListener("submit", async (event) => {
 
 get("hear").addEventListener("submit", (event) => {
   event.preventDefault();
-  const channel = event.target.elements.channel.value;
   heard?.close();
+  hear(event.target.elements.channel.value);
+});
+// A page that is kept for the way back would keep requests that nobody reads.
+addEventListener("pagehide", () => {
+  clearTimeout(retry);
+  stream.close();
+  heard?.close();
+});
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  follow();
+  if (heard) hear(channel);
+});
+follow();
+setInterval(tick, 1000);
+
+function hear(name) {
+  channel = name;
   heard = new EventSource(`channels/${encodeURIComponent(channel)}/events`);
   heard.addEventListener("subscribed", () => say(`Listening to ${channel}.`));
   heard.addEventListener("message", ({ data }) => {
@@ -28,22 +48,19 @@ get("hear").addEventListener("submit", (event) => {
     get("messages").prepend(line);
     get("messages").children[KEPT]?.remove();
   });
-});
-addEventListener("pagehide", () => heard?.close());
-follow();
-setInterval(tick, 1000);
+}
 
 function follow() {
-  const source = new EventSource("events");
-  source.addEventListener("message", ({ data }) => {
+  stream = new EventSource("events");
+  stream.addEventListener("message", ({ data }) => {
     show(JSON.parse(data));
     if (away) say("The server is back.");
     away = false;
   });
-  source.addEventListener("error", () => {
+  stream.addEventListener("error", () => {
     if (!away) say("The server is away; this page looks for it.", true);
     away = true;
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY);
+    if (stream.readyState === EventSource.CLOSED) retry = setTimeout(follow, RETRY);
   });
 }
 

@@ -88,6 +88,13 @@ function show() {
 
 let next = null;
 let asked = 0;
+let searched = false; // for some of them only
+
+function sayIfEmpty(sought) {
+  searched = sought;
+  $("empty").textContent = searched ? "There is no such note." : "No notes yet.";
+  $("empty").hidden = $("notes").children.length > 0;
+}
 
 async function list({ further = false } = {}) {
   const number = ++asked;
@@ -96,6 +103,7 @@ async function list({ further = false } = {}) {
     const value = $("search").elements[name].value.trim();
     if (value) query.set(name, value);
   }
+  const sought = query.size > 0;
   if (further) query.set("before", next);
   const page = await call("GET", `notes?${query}`);
   if (number !== asked) return; // another one has been asked for meanwhile
@@ -104,7 +112,7 @@ async function list({ further = false } = {}) {
   else $("notes").replaceChildren(...items);
   next = page.next;
   $("more").hidden = next === null;
-  $("empty").hidden = $("notes").children.length > 0;
+  sayIfEmpty(sought);
   if (further) items[0]?.querySelector("button").focus();
 }
 
@@ -149,7 +157,7 @@ function view(li, note) {
       await changedMeanwhile(error, li, note);
     }
     li.remove();
-    $("empty").hidden = $("notes").children.length > 0;
+    sayIfEmpty(searched);
     say("Deleted.");
     $("notes-title").focus();
   });

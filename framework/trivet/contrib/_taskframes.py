@@ -31,6 +31,9 @@ HOLDERS: Final[Mapping[tuple[str, str], str]] = {
 IN_ONE_STEP: Final = ("trivet._instant", "instant")
 """The function that answers a request which never waits: there is no task for it, and as a rule no `Request`."""
 
+PREFIX: Final = "trivet.prefix"
+"""What the scope calls the path that an application is mounted at; the access log has it before the route, too."""
+
 QUEUE: Final = ("trivet._limiting", "_park")
 """The function in which a request waits for a place of a limit, just above Trio's."""
 
@@ -39,11 +42,14 @@ A_PLACE: Final = "a place of its limit"
 LOOKING: Final = "trivet.contrib.observe"
 """Whose handlers only look at others."""
 
-KEPT: Final = "trivet._tasks"
+KEPT: Final = frozenset({"trivet._tasks", "trivet._services"})
 """Whose tasks are the application's, whatever runs in them."""
 
 METHOD: Final = 20
 """Letters of a method that are shown: a client may send any."""
+
+KEPT_WITHIN: Final = 4
+"""Frames at the outer end of a task, among which theirs is."""
 
 LIBRARIES: Final = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
 INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}", "<frozen ")
@@ -114,9 +120,9 @@ def request_in(frames: Iterable[FrameType]) -> Request | None:
 
 
 def title_of(request: Request) -> str:
-    """The method and the pattern of its route; never the path, which may hold a secret."""
+    """The method and the pattern of its route, below what it is mounted at; never the path, which may hold a secret."""
     socket = request.scope["type"] == "websocket"
-    return _title("WebSocket" if socket else request.method, request.route)
+    return _title("WebSocket" if socket else request.method, request.route, request.scope.get(PREFIX, ""))
 
 
 def looks(request: Request) -> bool:
@@ -134,8 +140,8 @@ def title_in_one_step(frames: list[FrameType]) -> str | None:
     return None
 
 
-def _title(method: str, route: Any) -> str:
-    return f"{ascii(method)[1:-1][:METHOD]} {'(no route)' if route is None else route.path}"
+def _title(method: str, route: Any, prefix: str = "") -> str:
+    return f"{ascii(method)[1:-1][:METHOD]} {'(no route)' if route is None else prefix + route.path}"
 
 
 def place_of(frames: list[FrameType]) -> Place:
@@ -154,14 +160,17 @@ def place_of(frames: list[FrameType]) -> Place:
         if known:
             inner = index
             break
-    if inner is None:
-        inner = foreign
-    if inner is None:
-        begun = _module(frames[0]) if frames else ""
-        return Place(_waiting_in(frames), None, True, begun.partition(".")[0] != "trio" and begun != KEPT)
-    frame = frames[inner]
-    waits = None if inner + 1 == len(frames) else A_PLACE if _queues(frames) else _called(frames[inner + 1])
-    return Place(waits, f"{_module(frame)}.{_function(frame)}:{frame.f_lineno}", False, False)
+    begun = _module(frames[0]) if frames else ""
+    if inner is None and foreign is None:
+        return Place(_waiting_in(frames), None, True, begun.partition(".")[0] != "trio" and begun not in KEPT)
+    # A library by itself is of whoever has begun it: the client of Redis that a package of ours keeps is the server's.
+    own = inner is None and not any(_module(frame) in KEPT for frame in frames[:KEPT_WITHIN])
+    innermost = foreign if inner is None else inner
+    assert innermost is not None
+    frame = frames[innermost]
+    waits = None if innermost + 1 == len(frames) else A_PLACE if _queues(frames) else _called(frames[innermost + 1])
+    place = f"{_module(frame)}.{_function(frame)}:{frame.f_lineno}"
+    return Place(waits, place, own, own and begun.partition(".")[0] in ("trivet", "hypercorn"))
 
 
 def _is_applications(filename: str) -> bool:

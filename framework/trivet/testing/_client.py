@@ -14,6 +14,7 @@ import httpx
 
 from trivet.asgi import ASGIApp
 
+from ._async_with import AsyncWith
 from ._events import Events
 from ._exchange import Exchange
 from ._server import MemoryServer
@@ -64,7 +65,7 @@ class Parts(TypedDict, total=False):
 BODIES: Final = ("content", "data", "files", "json")
 
 
-class TestClient(httpx.AsyncClient):
+class TestClient(AsyncWith, httpx.AsyncClient):
     """An `httpx.AsyncClient` whose requests go to an ASGI application in the same Trio run, through memory.
 
     `async with TestClient(app) as client` runs the application's lifespan around the block. Each request
@@ -99,6 +100,7 @@ class TestClient(httpx.AsyncClient):
 
     # pytest would take it for a class of tests.
     __test__ = False
+    _entered = "async with TestClient(app) as client"
 
     def __init__(
         self,

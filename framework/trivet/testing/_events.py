@@ -15,6 +15,7 @@ import httpx
 
 from trivet import Event
 
+from ._async_with import AsyncWith
 from ._exchange import Exchange
 
 __all__ = ["EventParser", "Events"]
@@ -78,7 +79,7 @@ class EventParser:
             self.retry = self._retry = int(value) / 1000
 
 
-class Events:
+class Events(AsyncWith):
     """An event stream that is being read: `async with client.events(path) as events: async for event in events`.
 
     It does not come back by itself when the stream is over: that is a test's to do, with `last_event_id`. The end of
@@ -89,6 +90,8 @@ class Events:
         httpx.DecodingError: from `async with`: what comes is no event stream.
         httpx.RemoteProtocolError: from the iteration, when the response was cut.
     """
+
+    _entered = 'async with client.events("/") as events'
 
     def __init__(self, exchange: Exchange, request: httpx.Request) -> None:
         self.exchange = exchange

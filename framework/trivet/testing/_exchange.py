@@ -13,6 +13,7 @@ from typing import Self
 import httpx
 import trio
 
+from ._async_with import AsyncWith
 from ._called import Called
 from ._connection import Connection
 from ._pipes import CHUNK
@@ -24,12 +25,14 @@ CUT_BEFORE_HEAD = "Server disconnected without sending a response."
 CUT_IN_BODY = "peer closed connection without sending complete message body (incomplete read)"
 
 
-class Exchange(Called):
+class Exchange(AsyncWith, Called):
     """A request that is on its way. Made by `TestClient.open`; a context manager whose end is `leave()`.
 
     Waiting for the application to be done is not part of the end, as it is not for a real client: see
     `wait_returned`.
     """
+
+    _entered = 'async with client.open("GET", "/") as exchange'
 
     def __init__(self, server: MemoryServer, connection: Connection) -> None:
         self._server = server

@@ -16,6 +16,7 @@ import trio
 from trivet._ws_close import ABNORMAL, NO_STATUS, check_close
 from trivet.errors import WebSocketClosed
 
+from ._async_with import AsyncWith
 from ._called import Called
 from ._server import MemoryServer
 from ._socket_connection import SocketConnection
@@ -36,7 +37,7 @@ class WebSocketRefused(Exception):
         return self.response.status_code
 
 
-class TestWebSocket(Called):
+class TestWebSocket(AsyncWith, Called):
     """A WebSocket of an application under test, as its client sees it.
 
     `async with client.websocket("/room") as ws` waits for the acceptance; its end closes with 1000, or leaves, if the
@@ -45,6 +46,7 @@ class TestWebSocket(Called):
 
     # pytest would take it for a class of tests.
     __test__ = False
+    _entered = 'async with client.websocket("/") as ws'
 
     def __init__(
         self,

@@ -25,6 +25,8 @@ const template = document.getElementById("line");
 const number = new Intl.NumberFormat();
 
 const lines = new Map(); // by key: { element, node }
+let stream = null;
+let retry; // the timer after which it is opened again
 let latest = null; // what was told last
 let heard = 0; // when, on this page's clock
 let paused = false;
@@ -44,11 +46,17 @@ pause.addEventListener("click", () => {
 });
 own.addEventListener("change", () => { if (latest) show(latest); });
 setInterval(() => { if (!paused) tick(); }, TICK);
+// A page that is kept for the way back would keep a request that nobody reads.
+addEventListener("pagehide", () => {
+  clearTimeout(retry);
+  stream.close();
+});
+addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
 follow();
 
 function follow() {
-  const source = new EventSource("tasks/events");
-  source.addEventListener("tasks", (event) => {
+  stream = new EventSource("tasks/events");
+  stream.addEventListener("tasks", (event) => {
     latest = JSON.parse(event.data);
     heard = performance.now();
     if (away) {
@@ -59,10 +67,10 @@ function follow() {
     away = false;
     if (!paused) show(latest);
   });
-  source.addEventListener("error", () => {
+  stream.addEventListener("error", () => {
     if (!away) say("The server is away; this page looks for it.", true);
     away = true;
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY);
+    if (stream.readyState === EventSource.CLOSED) retry = setTimeout(follow, RETRY);
   });
 }
 
@@ -80,13 +88,26 @@ function show(told) {
     else line.element.remove();
   }
   document.getElementById("nothing").hidden = roots.length > 0;
-  const all = number.format(told.tasks);
   const looked = told.looked < told.tasks ? `, ${number.format(told.looked)} looked at` : "";
-  document.getElementById("summary").textContent = `${all} ${told.tasks === 1 ? "task" : "tasks"}${looked}`;
+  const all = `${tasks(told.tasks)}${own.checked ? "" : " in all"}${looked}`;
+  const summary = own.checked ? all : `${tasks(count(roots))} of the application, ${all}`;
+  document.getElementById("summary").textContent = summary;
   showServices(told.services);
   showEnded(told.ended);
   first = false;
   tick();
+}
+
+/** The tasks among nodes and below them, those included that are only counted. */
+function count(nodes) {
+  return nodes.reduce((sum, node) => {
+    const one = node.kind === "more" ? node.count : Number(node.kind !== "nursery");
+    return sum + one + count((node.children ?? []).flatMap(visible));
+  }, 0);
+}
+
+function tasks(total) {
+  return `${number.format(total)} ${total === 1 ? "task" : "tasks"}`;
 }
 
 function asked(node) {
@@ -140,7 +161,7 @@ function make(key, node) {
 function fill({ element, node }) {
   const line = element.querySelector(".line");
   const name = node.kind === "more" ? `… ${number.format(node.count)} more: ${node.name}` : node.name;
-  set(line.querySelector(".name"), name);
+  setName(line.querySelector(".name"), name);
   const mark = line.querySelector(".mark");
   mark.hidden = !node.ended && !node.cancelled;
   set(mark, node.ended ? `ending: ${REASONS[node.ended] ?? node.ended}` : "cancelled");
@@ -236,6 +257,13 @@ function item(name, how, bad) {
   text.textContent = how;
   line.append(name, text);
   return line;
+}
+
+/** Long names are broken behind a point or a slash. */
+function setName(element, text) {
+  if (element.textContent === text) return;
+  const parts = text.split(/(?<=[./])(?=\w)/);
+  element.replaceChildren(...parts.flatMap((part, index) => index ? [document.createElement("wbr"), part] : [part]));
 }
 
 function set(element, text) {
