@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 from typing import Final, Self
+from urllib.parse import quote
 
 import msgspec
 import trio
@@ -25,6 +26,8 @@ class Key(msgspec.Struct, frozen=True):
 
     key: str
     """Of a long one the beginning, and something that tells it from others which begin so."""
+    path: str | None
+    """How a URL names it, `/keys/PATH`; `None`: none can."""
     value: str
     """Its beginning."""
     size: int
@@ -60,15 +63,29 @@ def overview(engine: Engine, port: int) -> Overview:
     for key in list(islice(store.present(), SHOWN)):
         value = store.get(key)
         if value is not None:
-            shown.append(Key(_name(key), _text(value[:LONGEST]), len(value), store.until.get(key)))
+            shown.append(Key(_name(key), path_of(key), _text(value[:LONGEST]), len(value), store.until.get(key)))
     channels = {_name(channel): len(heard) for channel, heard in islice(engine.hub.channels.items(), SHOWN)}
     slow = engine.counted.dropped + engine.counted.cut_off
     return Overview(len(store), shown, channels, len(engine.clients), port, slow)
 
 
+def path_of(key: bytes) -> str | None:
+    """The segment of a path that reaches this key, if one does: it is UTF-8, and neither empty nor a dot or two, which
+    every client takes out of a path, however they are written (WHATWG URL, "double-dot URL path segment").
+    """
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if text in ("", ".", "..") or "\0" in text or len(text) > LONGEST_NAME else quote(text, safe="")
+
+
 def _name(raw: bytes) -> str:
     if len(raw) <= LONGEST_NAME:
-        return _text(raw)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return repr(raw)[2:-1]  # with its backslashes escaped: no other bytes look like these
     return f"{_text(raw[:LONGEST_NAME])}\u2026{hash(raw) % 2**32:08x}"  # which it has, being a key of a dict
 
 

@@ -115,6 +115,24 @@ async def test_keys_over_http_are_those_over_tcp() -> None:
         assert (await client.put("/keys/a?ttl=0", content=b"")).status_code == 422
 
 
+async def test_each_key_that_is_shown_says_how_a_path_names_it() -> None:
+    """Or that none does: a key of bytes looks like another one's text, and may not be taken for it."""
+    named = ["caf\u00e9/x?", "%2F", "bin\\xff", "..."]
+    unnamed = [b"bin\xff", b"bin\\xff\xff", b"", b".", b"..", b"a\0b", b"x" * 1025]
+    async with site() as (client, server):
+
+        def put() -> None:
+            with Wire(server.port) as wire:
+                for key in [each.encode() for each in named] + unnamed:
+                    assert wire.ask("SET", key, key or b"empty") == b"OK"
+
+        await trio.to_thread.run_sync(put)
+        listed = (await client.get("/keys")).json()["keys"]
+        assert len({each["key"] for each in listed if each["path"] is None}) == len(unnamed)
+        paths = [each["path"] for each in listed if each["path"] is not None]
+        assert [(await client.get(f"/keys/{path}")).content.decode() for path in paths] == named
+
+
 async def test_a_channel_is_heard_as_events() -> None:
     """What is published over either; and whoever leaves is no longer subscribed."""
     async with site() as (client, server):
@@ -217,6 +235,13 @@ async def test_in_a_browser(run: Run) -> None:
                 await page.wait_for("document.getElementById('messages').innerText.includes('hello')")
                 await page.evaluate("document.querySelector('#keys button').click()")
                 await page.wait_for("document.querySelectorAll('#keys tr').length === 1")
+                for key in (b"bin\\xff", b"bin\xff"):
+                    assert wire.ask("SET", key, "1") == b"OK"
+                await page.wait_for("document.querySelectorAll('#keys tr').length === 3")
+                assert await page.evaluate("document.querySelectorAll('#keys button').length") == 2
+                await page.evaluate("document.querySelector('[aria-label^=\\'Delete bin\\']').click()")
+                await page.wait_for("document.querySelectorAll('#keys tr').length === 2")
+                assert wire.ask("GET", b"bin\xff") == b"1"
             for width in (1280, 360):
                 await page.set_display(width=width, height=740, scheme="dark")
                 assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -68,8 +68,9 @@ function show({ total, keys, channels, clients, port, slow }) {
   for (const [id, text] of Object.entries({ total: `(${total})`, clients, port, slow })) get(id).textContent = text;
   const lines = new Map([...get("keys").children].map((line) => [line.dataset.key, line]));
   for (const each of keys) {
-    const line = lines.get(each.key) ?? newLine(each.key);
-    lines.delete(each.key);
+    const id = each.path ?? `no path: ${each.key}`; // bytes may look like another key's text
+    const line = lines.get(id) ?? newLine(id, each);
+    lines.delete(id);
     line.children[1].firstChild.textContent = each.value + (each.size > 200 ? "…" : "");
     line.children[2].dataset.until = each.until ?? "";
   }
@@ -83,9 +84,9 @@ function show({ total, keys, channels, clients, port, slow }) {
   tick();
 }
 
-function newLine(key) {
+function newLine(id, { key, path }) {
   const line = get("keys").insertRow();
-  line.dataset.key = key;
+  line.dataset.key = id;
   const name = document.createElement("th");
   name.scope = "row";
   name.textContent = key;
@@ -93,13 +94,19 @@ function newLine(key) {
   line.insertCell().append(document.createElement("div"));
   line.children[1].firstChild.className = "value";
   line.insertCell();
+  if (path === null) {
+    line.insertCell().textContent = "over RESP only";
+    return line;
+  }
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = "Delete";
   button.setAttribute("aria-label", `Delete ${key}`);
   button.addEventListener("click", async () => {
-    const answer = await ask(`keys/${encodeURIComponent(key)}`, { method: "DELETE" });
-    if (answer) say(answer.ok ? `${key} is deleted.` : `${key} was gone.`);
+    const answer = await ask(`keys/${path}`, { method: "DELETE" });
+    if (answer?.ok) say(`${key} is deleted.`);
+    else if (answer?.status === 404) say(`${key} was gone.`);
+    else if (answer) say(`Not deleted: status ${answer.status}.`, true);
     get("key").focus();
   });
   line.insertCell().append(button);
