@@ -89,7 +89,9 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
                 if failure is None:
                     yield
                     stops.set()
-                await app.tasks.drain(app.drain_timeout, app.cleanup_grace, patience.within)
+                # What was agreed on: the operator's word, or that of the outermost application.
+                times = app if link is None else link
+                await app.tasks.drain(times.drain_timeout, times.cleanup_grace, patience.within)
             if failure is not None:
                 raise failure
         finally:

@@ -303,6 +303,35 @@ async def test_tasks_are_drained_then_cancelled(autojump_clock: trio.testing.Moc
     assert trio.current_time() - start == pytest.approx(3)
 
 
+async def test_tasks_have_the_time_that_server_and_application_agree_on(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An operator may know better; and what is mounted goes with the rest."""
+    inner, app = App(drain_timeout=100, cleanup_grace=100), App(drain_timeout=30, cleanup_grace=20)
+    app.mount("/inner", inner)
+
+    async def operated(scope: Any, receive: Any, send: Any) -> None:
+        async def sends(message: Any) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                scope["extensions"]["trivet"].drain_timeout = 3
+                scope["extensions"]["trivet"].cleanup_grace = 2
+            await send(message)
+
+        await app(scope, receive, sends if scope["type"] == "lifespan" else send)
+
+    async def stubborn() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(6)
+
+    async with TestClient(operated):
+        inner.tasks.start_soon(trio.sleep_forever)
+        app.tasks.start_soon(stubborn, name="stubborn")
+        start = trio.current_time()
+    assert trio.current_time() - start == pytest.approx(6 + 3)
+    assert "after drain_timeout = 3 s: stubborn" in caplog.text
+    assert "have not ended 2 s after they were cancelled: stubborn" in caplog.text
+
+
 async def test_how_tasks_end_is_counted(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

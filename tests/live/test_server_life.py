@@ -542,6 +542,20 @@ async def test_a_shutdown_has_time_for_the_tasks_that_are_drained_in_it() -> Non
     assert done == [True]
 
 
+async def test_the_operators_drain_time_is_that_of_tasks_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has to know how long a stop takes, systemd say, has it from one place."""
+    app = App(drain_timeout=2, cleanup_grace=2)
+
+    async def stubborn() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.3)
+
+    async with serving(app, options={"drain_timeout": 0.05, "cleanup_grace": 0.1}):
+        app.tasks.start_soon(stubborn, name="stubborn")
+    assert "after drain_timeout = 0.05 s: stubborn" in caplog.text
+    assert "have not ended 0.1 s after they were cancelled: stubborn" in caplog.text
+
+
 @pytest.mark.parametrize(("operators", "own"), [(None, 0.4), (0.1, 600.0)])
 async def test_the_application_sets_the_drain_time_unless_the_operator_did(operators: float | None, own: float) -> None:
     """What it writes on its link during startup counts; a value given to `serve` has precedence."""
