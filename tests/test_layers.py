@@ -178,8 +178,8 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
     openers = {"CancelScope", "open_nursery", "move_on_after", "fail_after", "move_on_at", "fail_at"}
     found = {path.stem for path in CORE for call in calls_of(path) if call.rpartition(".")[2] in openers}
     scope = {"_scope", "_bounds", "_companions", "_dependency", "_middleware", "_watch"}
-    # Of the application's life, not a request's: background tasks, the drain, services.
-    life = {"_tasks", "_drain", "_patience", "_services"}
+    # Of the application's life, not a request's: how it is left, background tasks, the drain, services.
+    life = {"_life", "_tasks", "_drain", "_patience", "_services"}
     # It makes the nursery that a handler asked for and hands it to the scope, which enters it.
     assert found <= scope | life | {"_resolve"}
     assert "_scope" in found

@@ -226,6 +226,146 @@ async def test_order_of_leaving(link: bool, autojump_clock: trio.testing.MockClo
     assert log == ["up", "request", "task", "lifespan"]
 
 
+class Lent:
+    """What an application has taken, a lifespan and dependencies of both kinds, and what of that it has given back."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def app(self, *, last: Callable[..., Any] | None = None, **options: Any) -> App:
+        @asynccontextmanager
+        async def lifespan(app: App) -> AsyncIterator[None]:
+            async with self.noted("lifespan"):
+                yield
+
+        @asynccontextmanager
+        async def outer() -> AsyncIterator[int]:
+            async with self.noted("outer"):
+                yield 1
+
+        @contextmanager
+        def threaded(outer: Annotated[int, Depends(outer, scope="app")]) -> Iterator[int]:
+            try:
+                yield 2
+            finally:
+                self.log.append("threaded")
+
+        @asynccontextmanager
+        async def inner(threaded: Annotated[int, Depends(threaded, scope="app")]) -> AsyncIterator[int]:
+            async with self.noted("inner"):
+                yield 3
+
+        @asynccontextmanager
+        async def nothing(inner: Annotated[int, Depends(inner, scope="app")]) -> AsyncIterator[int]:
+            yield 4
+
+        app = App(lifespan=lifespan, **options)
+
+        @app.get("/")
+        async def handler(
+            first: Annotated[int, Depends(inner, scope="app")],
+            last: Annotated[int, Depends(last or nothing, scope="app")],
+        ) -> None: ...
+
+        return app
+
+    @asynccontextmanager
+    async def noted(self, name: str) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await trio.lowlevel.checkpoint()
+            self.log.append(name)
+
+
+@both_servers
+async def test_what_was_entered_is_left_when_all_is_cancelled(link: bool) -> None:
+    """Whether while the application runs or before it has started, and whatever a dependency waits for."""
+    everything = ["inner", "threaded", "outer", "lifespan"]
+    lent = Lent()
+    with trio.CancelScope() as scope:
+        async with TestClient(lent.app(), link=link):
+            scope.cancel()
+            await trio.sleep_forever()
+    assert lent.log == everything
+
+    async def connecting() -> int:
+        scope.cancel()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    lent = Lent()
+    with trio.CancelScope() as scope:
+        async with TestClient(lent.app(last=connecting), link=link):
+            raise AssertionError
+    assert lent.log == everything
+
+
+@both_servers
+async def test_what_is_left_then_has_its_grace(
+    link: bool, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And no more; what it was in has its own."""
+
+    @asynccontextmanager
+    async def slow(seconds: float) -> AsyncIterator[float]:
+        try:
+            yield seconds
+        finally:
+            await trio.sleep(seconds)
+            left.append(seconds)
+
+    @asynccontextmanager
+    async def stuck() -> AsyncIterator[float]:
+        async with slow(2), slow(3):
+            yield 0
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        async with slow(4):
+            yield
+
+    left: list[float] = []
+    app = App(lifespan=lifespan, cleanup_grace=4.5)
+
+    @app.get("/")
+    async def handler(stuck: Annotated[float, Depends(stuck, scope="app")]) -> None: ...
+
+    with trio.move_on_after(1):
+        async with TestClient(app, link=link):
+            began = trio.current_time()
+            await trio.sleep_forever()
+    assert left == [3, 4]
+    assert trio.current_time() - began == pytest.approx(1 + 4.5 + 4)
+    assert re.findall(r"the dependency .*stuck.* was not left within cleanup_grace = 4.5 s", caplog.text)
+
+
+@both_servers
+async def test_no_dependency_hides_why_the_application_did_not_start(link: bool) -> None:
+    """It sees the error at its `yield`; if it swallows that, the error goes on all the same."""
+
+    @asynccontextmanager
+    async def swallowing() -> AsyncIterator[int]:
+        try:
+            yield 1
+        except ValueError as error:
+            seen.append(error)
+
+    async def failing(_: Annotated[int, Depends(swallowing, scope="app")]) -> int:
+        raise ValueError("no database")
+
+    seen: list[ValueError] = []
+    app = App()
+
+    @app.get("/")
+    async def handler(failing: Annotated[int, Depends(failing, scope="app")]) -> None: ...
+
+    with pytest.raises(LifespanFailed, match="ValueError: no database"):
+        async with TestClient(app, link=link):
+            pass
+    assert len(seen) == 1
+
+
 # ---- app.tasks
 
 
