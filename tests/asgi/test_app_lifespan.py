@@ -506,6 +506,50 @@ async def test_how_tasks_end_is_counted(
     assert "it took longer than timeout = 2 s" in caplog.text
 
 
+async def test_a_task_that_is_cancelled_may_return_all_the_same(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has done what it had to do, be it after its `timeout` or in the shutdown; and what stopped it first counts."""
+    app = App(drain_timeout=1)
+    tasks = app.tasks
+
+    async def work(seconds: float) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+
+    async def slow_to_end(seconds: float) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            await work(seconds)
+
+    async with TestClient(app):
+        tasks.start_soon(work, 2, timeout=1)
+        await trio.sleep(3)
+        assert (tasks.completed, tasks.timed_out, tasks.cancelled) == (1, 0, 0)
+        tasks.start_soon(slow_to_end, 3, timeout=1)
+        tasks.start_soon(slow_to_end, 0, timeout=90)
+        tasks.start_soon(work, 4)
+        await trio.sleep(1)
+    assert (tasks.completed, tasks.timed_out, tasks.cancelled) == (2, 1, 1)
+    assert "it took longer than timeout = 1 s" in caplog.text
+
+
+@pytest.mark.parametrize("timeout", [None, 90])
+async def test_a_task_whose_scope_is_cancelled_is_one_that_was_cancelled(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, timeout: float | None
+) -> None:
+    """Nobody is told that it took too long, for it has not."""
+    app = App()
+    async with TestClient(app):
+        app.tasks.start_soon(trio.sleep_forever, timeout=timeout)
+        await trio.sleep(1)
+        app.tasks.current[0].scope.cancel()
+        await trio.sleep(1)
+        assert (app.tasks.running, app.tasks.timed_out, app.tasks.cancelled) == (0, 0, 1)
+    assert not caplog.records
+
+
 async def test_tasks_can_be_seen(autojump_clock: trio.testing.MockClock) -> None:
     """What they are called, since when they run, and until when they may; Trio's own tasks have the same names."""
     app = App(timeout=1)
