@@ -3,7 +3,8 @@
 This file owns what a failure means. Ours is always *sent* (`startup.failed`, with the traceback as its message):
 hypercorn takes an exception for "no lifespan support" and serves half-started. It is logged as well, unless the server
 has a `Link`: that one shows what it is sent, and a traceback that is there twice is looked through twice. A mounted
-application that raises before it has answered has no lifespan and is served without one, as the specification says.
+application that raises on the scope itself knows no lifespans and is served without one, as the specification says; one
+that has taken `lifespan.startup` and raises has failed, as it would have if it were served alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _MACHINERY: Final = (
 
 
 class MountedStartupFailed(RuntimeError):
-    """A mounted application answered `lifespan.startup.failed`."""
+    """A mounted application answered `lifespan.startup.failed`, or raised when it was to start."""
 
 
 async def answer(
@@ -103,7 +104,7 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
         where: the prefix, for messages.
 
     Raises:
-        MountedStartupFailed: it answered `startup.failed`.
+        MountedStartupFailed: it answered `startup.failed`, or raised instead of answering.
         Exception: what the body raised, as it is; the mounted application has shut down before that, for it has done
             nothing wrong (another one did not start, say).
 
@@ -114,8 +115,16 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
     answers, answered = trio.open_memory_channel[Message](2)
     up = False
 
+    crashed: Exception | None = None
+
     async def run() -> None:
-        started = False
+        nonlocal crashed
+        taken = started = False
+
+        async def receive() -> Message:
+            nonlocal taken
+            taken = True
+            return await asked.receive()
 
         async def send(message: Message) -> None:
             nonlocal started
@@ -124,10 +133,12 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
 
         child = {**scope, "state": state}
         try:
-            await app(child, asked.receive, send)
-        except Exception:
+            await app(child, receive, send)
+        except Exception as error:
             if started:
                 log.exception("the lifespan of the application mounted at %s failed", where)
+            elif taken:
+                crashed = error
             else:
                 log.debug("the application mounted at %s has no lifespan", where, exc_info=True)
         finally:
@@ -148,6 +159,8 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
         if first is not None and first["type"] == "lifespan.startup.failed":
             text = f"the application mounted at {where} did not start: {first.get('message', '')}"
             raise MountedStartupFailed(text)
+        if crashed is not None:
+            raise MountedStartupFailed(f"the application mounted at {where} did not start") from crashed
         up = first is not None
         yield state
 

@@ -180,14 +180,32 @@ async def test_its_lifespan_runs_within_ours_and_its_state_is_its_own(link: bool
     assert log == ["up", "mounted up", "mounted down", "down"]
 
 
-@pytest.mark.parametrize("mounted", [Plain(), Living([], fails="raise")], ids=["none", "raises"])
+async def ignoring(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+    else:
+        await Plain()(scope, receive, send)
+
+
+@pytest.mark.parametrize("mounted", [Plain(), ignoring], ids=["raises on the scope", "returns"])
 @both_servers
 async def test_an_application_without_lifespan_is_tolerated(mounted: Any, link: bool) -> None:
-    """One that raises before it has answered has none, as ASGI says."""
+    """One that raises on the scope itself has none, as ASGI says."""
     app = App()
     app.mount("/sub", mounted)
     async with TestClient(app, link=link) as client:
         assert (await client.get("/sub/")).text == "plain"
+
+
+@both_servers
+async def test_one_that_raises_when_it_is_to_start_has_failed(link: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """It has taken the message, so it knows lifespans: half started it would answer with 500, and nobody knew why."""
+    app = App()
+    app.mount("/sub", Living([], fails="raise"))
+    with pytest.raises(LifespanFailed, match=r"(?s)KeyError: 'before it.*application mounted at /sub did not start"):
+        async with TestClient(app, link=link):
+            pass
+    assert ("did not start" in caplog.text) is not link
 
 
 @both_servers
