@@ -7,6 +7,7 @@ the same. It is given bytes and reads none. msgspec decodes; which faults there 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -114,7 +115,7 @@ def decoded(
 
 
 class JSONDecoder:
-    """Decodes bodies into one type; compiled once, at registration."""
+    """Decodes bodies into one type. To make one takes longer than to decode most bodies."""
 
     __slots__ = ("_decoder", "annotation")
 
@@ -130,3 +131,19 @@ class JSONDecoder:
         """
         utf8(raw)
         return decoded(raw, self._decoder.decode, msgspec.json.decode, self.annotation, "JSON")
+
+
+def decoder_of(annotation: Any) -> JSONDecoder:
+    """The decoder into a type that is known only when there is something to decode; it is kept.
+
+    Raises:
+        TypeError: nothing can be decoded into such a type.
+    """
+    try:
+        hash(annotation)
+    except TypeError:  # an `Annotated` with a list in it, say
+        return JSONDecoder(annotation)
+    return _kept(annotation)
+
+
+_kept: Final = lru_cache(maxsize=256)(JSONDecoder)

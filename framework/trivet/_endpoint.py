@@ -18,7 +18,7 @@ from ._answer import Answerer
 from ._delivery import open_file
 from ._file import File
 from ._instant import Instant, compile_instant
-from ._limiting import admit, limited
+from ._limiting import limited, placed
 from ._options import SEND_TIMEOUT, AnyMiddleware, Level, Resolved
 from ._options import resolve as resolve_options
 from ._owner import Owner
@@ -176,11 +176,7 @@ async def _handle_at_once(
     """The same for a handler that is over in no time, where there are limits: what it returns may need places."""
     try:
         response = to_response(await run(request, request._scope), status)
-        if isinstance(response, Stream | File):
-            await admit(options.limits, request)
-        if isinstance(response, File):
-            response = await request._scope.call(open_file, response, request)
-        return response
+        return await placed(options.limits, response, request) if isinstance(response, Stream | File) else response
     except BaseException as failure:  # noqa: BLE001 - it becomes the response
         error = failure
     return await answerer.answer(error, request, options.catchers)

@@ -11,7 +11,7 @@ HTTP cannot carry. Whoever serves that goes on where the step has stopped, by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias, final
 
@@ -21,7 +21,8 @@ from ._answer import Answerer, Catchers, report
 from ._encode import encode
 from ._file import File
 from ._headers import Headers
-from ._limiting import limited_result
+from ._limit import Limit
+from ._limiting import placed
 from ._modes import Call, Mode
 from ._options import Resolved
 from ._owner import Owner, RouteInfo
@@ -101,11 +102,11 @@ class _Ending:
         respond = partial(_fail, error, self.answerer, self.options.catchers)
         return Unfinished(self.route, self.options, params, request, respond)
 
-    def _giving(self, response: Response) -> Respond:
+    def _giving(self, response: Stream | File) -> Respond:
         limits = self.options.limits
         if not limits:
             return partial(_give, response)
-        return partial(limited_result, limits, response, self.answerer, self.options.catchers)
+        return partial(_give_placed, limits, response, self.answerer, self.options.catchers)
 
     def returned(
         self, value: object, method: str, params: Mapping[str, Any], request: Request | None = None
@@ -280,3 +281,13 @@ async def _fail(error: BaseException, answerer: Answerer, catchers: Catchers, re
 
 async def _give(response: Response, request: Request) -> Response:
     return response
+
+
+async def _give_placed(
+    limits: Sequence[Limit], response: Stream | File, answerer: Answerer, catchers: Catchers, request: Request
+) -> Response:
+    try:
+        return await placed(limits, response, request)
+    except BaseException as failure:  # noqa: BLE001 - it becomes the response
+        error = failure
+    return await answerer.answer(error, request, catchers)

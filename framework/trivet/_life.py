@@ -6,10 +6,13 @@ services. It is left in reverse, `app.tasks` first. It serves no request.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -27,6 +30,10 @@ from ._tasks import Tasks
 from ._threads import InThread, in_thread
 from ._watch import DisconnectSweep
 from .asgi import EXTENSION, LifespanLink, Notice, Scope
+
+T = TypeVar("T")
+
+log = logging.getLogger("trivet")
 
 
 class Application(Protocol):
@@ -68,9 +75,10 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
         app._answerer.debug = app.debug or link.debug
     async with AsyncExitStack() as stack:
         if app._lifespan is not None:
-            _keep_state(app, await stack.enter_async_context(app._lifespan(app)), scope)
+            lifespan = _InGrace(app._lifespan(app), "the application's lifespan", app.cleanup_grace)
+            _keep_state(app, await stack.enter_async_context(lifespan), scope)
         for place in in_order(stack.enter_context(app._overrides.running())):
-            await stack.enter_async_context(_entered(place, app.thread_limiter))
+            await stack.enter_async_context(_entered(place, app.cleanup_grace, app.thread_limiter))
         states: dict[int, Mapping[str, Any]] = {}
         for each in app._mounted:
             key = id(each.app)
@@ -90,7 +98,9 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
                 if failure is None:
                     yield
                     stops.set()
-                await app.tasks.drain(app.drain_timeout, app.cleanup_grace, patience.within)
+                # What was agreed on: the operator's word, or that of the outermost application.
+                times = app if link is None else link
+                await app.tasks.drain(times.drain_timeout, times.cleanup_grace, patience.within)
             if failure is not None:
                 raise failure
         finally:
@@ -104,17 +114,43 @@ def _giving_up(link: LifespanLink | None) -> Callable[[], object]:
     return (lambda: None) if link is None else link.abort
 
 
+class _InGrace(AbstractAsyncContextManager[T, None]):
+    """What is left in its grace if all is cancelled by then: a server is told to stop before it has started, say, and
+    what was entered must be given back all the same. It may replace an error, as a request's dependency may, but not
+    swallow it: nobody could say why the application did not start."""
+
+    def __init__(self, manager: AbstractAsyncContextManager[T, bool | None], name: str, grace: float) -> None:
+        self._manager = manager
+        self._name = name
+        self._grace = grace
+
+    async def __aenter__(self) -> T:
+        return await self._manager.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if trio.current_effective_deadline() > -math.inf:
+            await self._manager.__aexit__(kind, error, traceback)  # noqa: ASYNC102 - it has as long as the server waits
+            return
+        with trio.move_on_after(self._grace, shield=True):
+            await self._manager.__aexit__(kind, error, traceback)
+            return
+        log.error("%s was not left within cleanup_grace = %g s", self._name, self._grace)
+
+
 @asynccontextmanager
-async def _entered(place: Shared, limiter: trio.CapacityLimiter) -> AsyncGenerator[None]:
+async def _entered(place: Shared, grace: float, limiter: trio.CapacityLimiter) -> AsyncGenerator[None]:
     """An app-scoped dependency, while it has its value."""
     call = place.call
     positional, keyword = call.bind([each.value for each in place.needs])
     fn = partial(call.fn, *positional, **keyword)
+    name = f"the dependency {call.where}"
     async with AsyncExitStack() as stack:
         if call.mode is Mode.ASYNC_CONTEXT:
-            place.value = await stack.enter_async_context(fn())
+            place.value = await stack.enter_async_context(_InGrace(fn(), name, grace))
         elif call.mode is Mode.CONTEXT:
-            place.value = await stack.enter_async_context(InThread(fn(), limiter))
+            place.value = await stack.enter_async_context(_InGrace(InThread(fn(), limiter), name, grace))
         elif call.mode is Mode.ASYNC:
             place.value = await fn()
         else:

@@ -3,7 +3,8 @@
 This file owns what a failure means. Ours is always *sent* (`startup.failed`, with the traceback as its message):
 hypercorn takes an exception for "no lifespan support" and serves half-started. It is logged as well, unless the server
 has a `Link`: that one shows what it is sent, and a traceback that is there twice is looked through twice. A mounted
-application that raises before it has answered has no lifespan and is served without one, as the specification says.
+application that raises on the scope itself knows no lifespans and is served without one, as the specification says; one
+that has taken `lifespan.startup` and raises has failed, as it would have if it were served alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Final, Literal
 
 import trio
 
+from ._companions import companions
 from ._repeats import in_one_line
 from .asgi import EXTENSION, ASGIApp, Message, Receive, Scope, Send
 from .errors import HTTPError
@@ -34,7 +36,7 @@ _MACHINERY: Final = (
 
 
 class MountedStartupFailed(RuntimeError):
-    """A mounted application answered `lifespan.startup.failed`."""
+    """A mounted application answered `lifespan.startup.failed`, or raised when it was to start."""
 
 
 async def answer(
@@ -102,19 +104,27 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
         where: the prefix, for messages.
 
     Raises:
-        MountedStartupFailed: it answered `startup.failed`.
+        MountedStartupFailed: it answered `startup.failed`, or raised instead of answering.
         Exception: what the body raised, as it is; the mounted application has shut down before that, for it has done
             nothing wrong (another one did not start, say).
 
     Cancellation: the mounted application's lifespan task is cancelled with the body.
     """
-    failure: Exception | None = None
     state: dict[str, Any] = {}
     asking, asked = trio.open_memory_channel[Message](2)
     answers, answered = trio.open_memory_channel[Message](2)
+    up = False
+
+    crashed: Exception | None = None
 
     async def run() -> None:
-        started = False
+        nonlocal crashed
+        taken = started = False
+
+        async def receive() -> Message:
+            nonlocal taken
+            taken = True
+            return await asked.receive()
 
         async def send(message: Message) -> None:
             nonlocal started
@@ -123,35 +133,36 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
 
         child = {**scope, "state": state}
         try:
-            await app(child, asked.receive, send)
-        except Exception:
+            await app(child, receive, send)
+        except Exception as error:
             if started:
                 log.exception("the lifespan of the application mounted at %s failed", where)
+            elif taken:
+                crashed = error
             else:
                 log.debug("the application mounted at %s has no lifespan", where, exc_info=True)
         finally:
             answers.close()
 
-    async with trio.open_nursery() as nursery:
+    async def shut_down() -> None:
+        if not up:
+            return
+        asking.send_nowait({"type": "lifespan.shutdown"})
+        last = await _next(answered)
+        if last is not None and last["type"] == "lifespan.shutdown.failed":
+            log.error("the application mounted at %s did not stop cleanly: %s", where, last.get("message", ""))
+
+    async with companions(shut_down) as nursery:
         nursery.start_soon(run, name=f"lifespan of {where}")
         asking.send_nowait({"type": "lifespan.startup"})
         first = await _next(answered)
         if first is not None and first["type"] == "lifespan.startup.failed":
             text = f"the application mounted at {where} did not start: {first.get('message', '')}"
-            failure, first = MountedStartupFailed(text), None
-        else:
-            try:
-                yield state
-            except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery and its groups
-                failure = error
-        if first is not None:
-            asking.send_nowait({"type": "lifespan.shutdown"})
-            last = await _next(answered)
-            if last is not None and last["type"] == "lifespan.shutdown.failed":
-                log.error("the application mounted at %s did not stop cleanly: %s", where, last.get("message", ""))
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            raise MountedStartupFailed(text)
+        if crashed is not None:
+            raise MountedStartupFailed(f"the application mounted at {where} did not start") from crashed
+        up = first is not None
+        yield state
 
 
 async def _next(answered: trio.MemoryReceiveChannel[Message]) -> Message | None:

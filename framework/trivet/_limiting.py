@@ -14,6 +14,8 @@ from typing import TypeAlias
 import trio
 
 from ._answer import Answerer, Catchers
+from ._delivery import open_file
+from ._file import File
 from ._limit import Limit
 from ._request import Request
 from ._resolve import Run
@@ -46,18 +48,21 @@ async def limited(
             release(request)
 
 
-async def limited_result(
-    limits: Sequence[Limit], response: Response, answerer: Answerer, catchers: Catchers, request: Request
-) -> Response:
+async def placed(limits: Sequence[Limit], response: Stream | File, request: Request) -> Response:
     """What a handler has returned that was over in no time: a stream or a file, which needs places as others do.
 
-    If there are none it is not sent, as that of a HEAD request is not: whoever returns a stream cannot count on it.
+    If there are none it is not sent, as that of a HEAD request is not: whoever returns a stream cannot count on it. A
+    file is opened here, which is all that it takes until its answer is ready.
+
+    Raises:
+        RequestCancelled: there are none.
+        Exception: as `open_file`.
     """
+    await admit(limits, request)
     try:
-        await admit(limits, request)
-    except RequestCancelled as error:
-        return await answerer.answer(error, request, catchers)
-    return response
+        return await request._scope.call(open_file, response, request) if isinstance(response, File) else response
+    finally:
+        _note_answer(request)
 
 
 async def limited_run(limits: Sequence[Limit], run: Run, request: Request, scope: RequestScope) -> object:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, overload
 import trio
 
 from ._additions import Additions
-from ._body import JSONDecoder, syntax_of
+from ._body import decoder_of, syntax_of
 from ._bodystream import BodyStream
 from ._conditional import check as check_preconditions
 from ._descriptor import Descriptor
@@ -151,7 +151,7 @@ class Request(RequestHead, Additions):
             InvalidInput: 400, 413, 415 or 422, as for a parameter that is read from the body.
         """
         syntax_of(self.headers.get("content-type"), self.headers.get("content-encoding"))
-        return JSONDecoder(as_type).decode(await self.body())
+        return decoder_of(as_type).decode(await self.body())
 
     async def form(
         self,

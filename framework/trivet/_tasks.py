@@ -40,7 +40,8 @@ class BackgroundTask:
         self.since = trio.current_time()
         """When it was started, on Trio's clock."""
         self.scope = trio.CancelScope(deadline=math.inf if timeout is None else self.since + timeout)
-        self.cut = False  # by the shutdown
+        """What it runs in; to cancel it is to stop the task."""
+        self.cut = False  # by the shutdown, and not by its deadline before that
 
     def __repr__(self) -> str:
         return f"<background task {self.name}>"
@@ -58,13 +59,13 @@ class Tasks:
         self.nursery: trio.Nursery | None = None
         """The nursery they run in, while the application runs."""
         self.completed = 0
-        """How many have returned."""
+        """How many have returned, however late."""
         self.failed = 0
         """How many have raised."""
         self.timed_out = 0
         """How many were stopped by their `timeout`."""
         self.cancelled = 0
-        """How many were stopped by the shutdown."""
+        """How many were stopped by the shutdown, or by whoever cancelled their scope."""
         self._current: dict[BackgroundTask, None] = {}
         self._drained = False
         self._quiet: trio.Event | None = None  # somebody waits for the last of them
@@ -127,29 +128,33 @@ class Tasks:
         timeout: float | None,
     ) -> None:
         failures: list[BaseException] = []
+        returned = False
         try:
             with task.scope:
                 await supervised(fn, args, failures.append)
+                returned = True
         except BaseException:  # the application is cancelled
             task.cut = True
             raise
         finally:
             del self._current[task]
-            self._ended(task, failures, timeout)
+            self._ended(task, failures, timeout, returned)
             if self._quiet is not None and not self._current:
                 self._quiet.set()
 
-    def _ended(self, task: BackgroundTask, failures: list[BaseException], timeout: float | None) -> None:
+    def _ended(
+        self, task: BackgroundTask, failures: list[BaseException], timeout: float | None, returned: bool
+    ) -> None:
         if failures:
             self.failed += 1
             log.error("the background task %s failed", task.name, exc_info=failures[0])
-        elif task.cut:
+        elif returned:
+            self.completed += 1
+        elif timeout is None or task.cut or trio.current_time() < task.deadline:
             self.cancelled += 1
-        elif task.scope.cancelled_caught:
+        else:
             self.timed_out += 1
             log.error("the background task %s was stopped: it took longer than timeout = %g s", task.name, timeout)
-        else:
-            self.completed += 1
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
@@ -190,8 +195,9 @@ class Tasks:
             after = f"drain_timeout = {drain_timeout:g} s" if waited >= drain_timeout else f"{waited:.1f} s, to hurry"
             log.warning("cancelling %d background tasks after %s: %s", len(left), after, names)
         for task in left:
-            task.cut = True
-            task.scope.cancel(reason="the application stops")
+            if not task.scope.cancel_called:
+                task.cut = True
+                task.scope.cancel(reason="the application stops")
         with trio.move_on_after(cleanup_grace):
             await self._until_quiet()
             return

@@ -146,7 +146,7 @@ class UploadFile:
         piece, self._piece = self._piece, bytearray()
         disk = self._disk
         if piece and disk is not None:
-            await in_thread(lambda: disk.write(piece))
+            await in_thread(lambda: _append(disk, piece))
 
     async def _complete(self) -> None:
         """All has been written: go to the start."""
@@ -197,22 +197,30 @@ def _to_disk(data: bytes) -> BinaryIO:
     # Without a buffer of its own: closing it writes nothing, and so cannot fail for want of space.
     disk: BinaryIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it outlives this
     try:
-        disk.write(data)
+        _append(disk, data)
     except BaseException:
         disk.close()
         raise
     return disk
 
 
+def _append(disk: BinaryIO, data: bytes | bytearray) -> None:
+    """Write all of it: a disk that is nearly full takes a part, says how much, and fails at the next byte."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[disk.write(rest) :]
+
+
 def _copy(source: BinaryIO, path: str) -> None:
     place = source.tell()
     source.seek(0)
     try:
-        with open(path, "wb") as target:
-            try:
+        target = open(path, "wb")  # noqa: SIM115 - closing it is the last of its writes, and may fail as they do
+        try:
+            with target:
                 shutil.copyfileobj(source, target, PIECE)
-            except BaseException:
-                os.unlink(path)
-                raise
+        except BaseException:
+            os.unlink(path)
+            raise
     finally:
         source.seek(place)

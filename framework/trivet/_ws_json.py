@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from ._body import JSONDecoder
+from ._body import JSONDecoder, decoder_of
 from ._ws_close import INVALID_DATA
 from .errors import InvalidInput, InvalidMessage, WebSocketClosed
 
@@ -33,7 +33,7 @@ class JSONMessages(AsyncIterator[T], Generic[T]):
 
     def __init__(self, source: Receiver, as_type: type[T]) -> None:
         self._source = source
-        self._decoder = JSONDecoder(as_type)
+        self._decoder = decoder_of(as_type)
 
     def __aiter__(self) -> Self:
         return self
@@ -53,7 +53,7 @@ def from_json(message: str | bytes, as_type: Any) -> Any:
     Raises:
         InvalidMessage: it is not JSON, or does not fit the type.
     """
-    return _decoded(message, JSONDecoder(as_type))
+    return _decoded(message, decoder_of(as_type))
 
 
 def _decoded(message: str | bytes, decoder: JSONDecoder) -> Any:

@@ -226,6 +226,146 @@ async def test_order_of_leaving(link: bool, autojump_clock: trio.testing.MockClo
     assert log == ["up", "request", "task", "lifespan"]
 
 
+class Lent:
+    """What an application has taken, a lifespan and dependencies of both kinds, and what of that it has given back."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def app(self, *, last: Callable[..., Any] | None = None, **options: Any) -> App:
+        @asynccontextmanager
+        async def lifespan(app: App) -> AsyncIterator[None]:
+            async with self.noted("lifespan"):
+                yield
+
+        @asynccontextmanager
+        async def outer() -> AsyncIterator[int]:
+            async with self.noted("outer"):
+                yield 1
+
+        @contextmanager
+        def threaded(outer: Annotated[int, Depends(outer, scope="app")]) -> Iterator[int]:
+            try:
+                yield 2
+            finally:
+                self.log.append("threaded")
+
+        @asynccontextmanager
+        async def inner(threaded: Annotated[int, Depends(threaded, scope="app")]) -> AsyncIterator[int]:
+            async with self.noted("inner"):
+                yield 3
+
+        @asynccontextmanager
+        async def nothing(inner: Annotated[int, Depends(inner, scope="app")]) -> AsyncIterator[int]:
+            yield 4
+
+        app = App(lifespan=lifespan, **options)
+
+        @app.get("/")
+        async def handler(
+            first: Annotated[int, Depends(inner, scope="app")],
+            last: Annotated[int, Depends(last or nothing, scope="app")],
+        ) -> None: ...
+
+        return app
+
+    @asynccontextmanager
+    async def noted(self, name: str) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await trio.lowlevel.checkpoint()
+            self.log.append(name)
+
+
+@both_servers
+async def test_what_was_entered_is_left_when_all_is_cancelled(link: bool) -> None:
+    """Whether while the application runs or before it has started, and whatever a dependency waits for."""
+    everything = ["inner", "threaded", "outer", "lifespan"]
+    lent = Lent()
+    with trio.CancelScope() as scope:
+        async with TestClient(lent.app(), link=link):
+            scope.cancel()
+            await trio.sleep_forever()
+    assert lent.log == everything
+
+    async def connecting() -> int:
+        scope.cancel()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    lent = Lent()
+    with trio.CancelScope() as scope:
+        async with TestClient(lent.app(last=connecting), link=link):
+            raise AssertionError
+    assert lent.log == everything
+
+
+@both_servers
+async def test_what_is_left_then_has_its_grace(
+    link: bool, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And no more; what it was in has its own."""
+
+    @asynccontextmanager
+    async def slow(seconds: float) -> AsyncIterator[float]:
+        try:
+            yield seconds
+        finally:
+            await trio.sleep(seconds)
+            left.append(seconds)
+
+    @asynccontextmanager
+    async def stuck() -> AsyncIterator[float]:
+        async with slow(2), slow(3):
+            yield 0
+
+    @asynccontextmanager
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        async with slow(4):
+            yield
+
+    left: list[float] = []
+    app = App(lifespan=lifespan, cleanup_grace=4.5)
+
+    @app.get("/")
+    async def handler(stuck: Annotated[float, Depends(stuck, scope="app")]) -> None: ...
+
+    with trio.move_on_after(1):
+        async with TestClient(app, link=link):
+            began = trio.current_time()
+            await trio.sleep_forever()
+    assert left == [3, 4]
+    assert trio.current_time() - began == pytest.approx(1 + 4.5 + 4)
+    assert re.findall(r"the dependency .*stuck.* was not left within cleanup_grace = 4.5 s", caplog.text)
+
+
+@both_servers
+async def test_no_dependency_hides_why_the_application_did_not_start(link: bool) -> None:
+    """It sees the error at its `yield`; if it swallows that, the error goes on all the same."""
+
+    @asynccontextmanager
+    async def swallowing() -> AsyncIterator[int]:
+        try:
+            yield 1
+        except ValueError as error:
+            seen.append(error)
+
+    async def failing(_: Annotated[int, Depends(swallowing, scope="app")]) -> int:
+        raise ValueError("no database")
+
+    seen: list[ValueError] = []
+    app = App()
+
+    @app.get("/")
+    async def handler(failing: Annotated[int, Depends(failing, scope="app")]) -> None: ...
+
+    with pytest.raises(LifespanFailed, match="ValueError: no database"):
+        async with TestClient(app, link=link):
+            pass
+    assert len(seen) == 1
+
+
 # ---- app.tasks
 
 
@@ -303,6 +443,35 @@ async def test_tasks_are_drained_then_cancelled(autojump_clock: trio.testing.Moc
     assert trio.current_time() - start == pytest.approx(3)
 
 
+async def test_tasks_have_the_time_that_server_and_application_agree_on(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An operator may know better; and what is mounted goes with the rest."""
+    inner, app = App(drain_timeout=100, cleanup_grace=100), App(drain_timeout=30, cleanup_grace=20)
+    app.mount("/inner", inner)
+
+    async def operated(scope: Any, receive: Any, send: Any) -> None:
+        async def sends(message: Any) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                scope["extensions"]["trivet"].drain_timeout = 3
+                scope["extensions"]["trivet"].cleanup_grace = 2
+            await send(message)
+
+        await app(scope, receive, sends if scope["type"] == "lifespan" else send)
+
+    async def stubborn() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(6)
+
+    async with TestClient(operated):
+        inner.tasks.start_soon(trio.sleep_forever)
+        app.tasks.start_soon(stubborn, name="stubborn")
+        start = trio.current_time()
+    assert trio.current_time() - start == pytest.approx(6 + 3)
+    assert "after drain_timeout = 3 s: stubborn" in caplog.text
+    assert "have not ended 2 s after they were cancelled: stubborn" in caplog.text
+
+
 async def test_how_tasks_end_is_counted(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -335,6 +504,50 @@ async def test_how_tasks_end_is_counted(
     assert counts() == (0, 2, 2, 1, 1)
     assert caplog.text.count("failed") == 2
     assert "it took longer than timeout = 2 s" in caplog.text
+
+
+async def test_a_task_that_is_cancelled_may_return_all_the_same(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has done what it had to do, be it after its `timeout` or in the shutdown; and what stopped it first counts."""
+    app = App(drain_timeout=1)
+    tasks = app.tasks
+
+    async def work(seconds: float) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+
+    async def slow_to_end(seconds: float) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            await work(seconds)
+
+    async with TestClient(app):
+        tasks.start_soon(work, 2, timeout=1)
+        await trio.sleep(3)
+        assert (tasks.completed, tasks.timed_out, tasks.cancelled) == (1, 0, 0)
+        tasks.start_soon(slow_to_end, 3, timeout=1)
+        tasks.start_soon(slow_to_end, 0, timeout=90)
+        tasks.start_soon(work, 4)
+        await trio.sleep(1)
+    assert (tasks.completed, tasks.timed_out, tasks.cancelled) == (2, 1, 1)
+    assert "it took longer than timeout = 1 s" in caplog.text
+
+
+@pytest.mark.parametrize("timeout", [None, 90])
+async def test_a_task_whose_scope_is_cancelled_is_one_that_was_cancelled(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, timeout: float | None
+) -> None:
+    """Nobody is told that it took too long, for it has not."""
+    app = App()
+    async with TestClient(app):
+        app.tasks.start_soon(trio.sleep_forever, timeout=timeout)
+        await trio.sleep(1)
+        app.tasks.current[0].scope.cancel()
+        await trio.sleep(1)
+        assert (app.tasks.running, app.tasks.timed_out, app.tasks.cancelled) == (0, 0, 1)
+    assert not caplog.records
 
 
 async def test_tasks_can_be_seen(autojump_clock: trio.testing.MockClock) -> None:

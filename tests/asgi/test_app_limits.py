@@ -308,6 +308,57 @@ async def test_what_is_without_a_limit_is_answered_when_those_further_out_are_fu
     assert (outer.shed, inner.shed) == (1, 1)
 
 
+async def feed_x(sink: Sink) -> None:
+    await sink.send("x")
+
+
+FEED = partial(feed_x)
+"""A function that a handler names could wait, for all that is known of it; a value could not."""
+
+
+async def streams_at_once() -> Stream:
+    return Stream(FEED)
+
+
+async def sends_at_once() -> File:
+    return File(__file__)
+
+
+async def streams_later() -> Stream:
+    await trio.lowlevel.checkpoint()
+    return Stream(FEED)
+
+
+async def sends_later() -> File:
+    await trio.lowlevel.checkpoint()
+    return File(__file__)
+
+
+@pytest.mark.parametrize("around", [False, True], ids=["bare", "middleware"])
+async def test_an_adaptive_limit_learns_from_whatever_is_returned(serve: Serve, around: bool) -> None:
+    """From a stream or a file of a handler that does not wait, too; the answer of a file is ready when it is open."""
+    app = App()
+    files: list[Callable[[], Any]] = [sends_at_once, sends_later]
+    streams: list[Callable[[], Any]] = [streams_at_once, streams_later]
+    assert [is_immediate(each) for each in (*files, *streams)] == [True, False] * 2
+    in_time = [(each, Limit.adaptive(30, initial=1)) for each in (*files, *streams)]
+    late = [(each, Limit.adaptive(1e-9, initial=20)) for each in files]
+    for number, (handler, limit) in enumerate(in_time + late):
+        app.get(f"/{number}", limit=limit)(handler)
+
+    async def passing(request: Request, call_next: Next) -> Response:
+        return await call_next(request)
+
+    if around:
+        app.middleware(passing)
+    async with serve(app) as client:
+        for number in range(len(in_time + late)):
+            for _ in range(10):
+                assert (await client.get(f"/{number}")).status_code == 200
+    assert [limit.concurrent for _, limit in in_time] == [2] * 4
+    assert all(limit.concurrent < 20 for _, limit in late)
+
+
 async def test_limits_that_could_wait_for_each_other_are_refused_at_the_start() -> None:
     """Which of them is the outer one has to be the same everywhere."""
     one, two = Limit(1, queue=1), Limit(1, queue=1)

@@ -18,6 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket as StarletteWebSocket
 
 from trivet import App, Request, Router
+from trivet._lifespan import mounted as run_mounted
 from trivet.errors import RouteConflict
 from trivet.testing import LifespanFailed, TestClient
 
@@ -179,14 +180,32 @@ async def test_its_lifespan_runs_within_ours_and_its_state_is_its_own(link: bool
     assert log == ["up", "mounted up", "mounted down", "down"]
 
 
-@pytest.mark.parametrize("mounted", [Plain(), Living([], fails="raise")], ids=["none", "raises"])
+async def ignoring(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+    else:
+        await Plain()(scope, receive, send)
+
+
+@pytest.mark.parametrize("mounted", [Plain(), ignoring], ids=["raises on the scope", "returns"])
 @both_servers
 async def test_an_application_without_lifespan_is_tolerated(mounted: Any, link: bool) -> None:
-    """One that raises before it has answered has none, as ASGI says."""
+    """One that raises on the scope itself has none, as ASGI says."""
     app = App()
     app.mount("/sub", mounted)
     async with TestClient(app, link=link) as client:
         assert (await client.get("/sub/")).text == "plain"
+
+
+@both_servers
+async def test_one_that_raises_when_it_is_to_start_has_failed(link: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """It has taken the message, so it knows lifespans: half started it would answer with 500, and nobody knew why."""
+    app = App()
+    app.mount("/sub", Living([], fails="raise"))
+    with pytest.raises(LifespanFailed, match=r"(?s)KeyError: 'before it.*application mounted at /sub did not start"):
+        async with TestClient(app, link=link):
+            pass
+    assert ("did not start" in caplog.text) is not link
 
 
 @both_servers
@@ -471,3 +490,19 @@ async def test_those_that_have_started_shut_down_when_another_one_cannot_start(l
         "complete",
         "MountedStartupFailed: the application mounted at /second did not start: no database",
     ]
+
+
+async def test_what_fails_while_the_whole_is_cancelled_is_not_lost(autojump_clock: trio.testing.MockClock) -> None:
+    """A mounted application stands around what comes after it, and hides no error of that."""
+    log: list[str] = []
+
+    async def body() -> None:
+        async with run_mounted(Living(log), {"type": "lifespan"}, "/below"):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"), trio.move_on_after(1):
+        await body()
+    assert log == ["mounted up"]

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.harness import Serve
-from trivet import App, HTTPError, Request, Text
+from trivet import App, HTTPError, Request, Text, WebSocket
 from trivet._forwarded import Proxies
 from trivet._forwarded_timeout import told_timeout
 from trivet.testing import TestClient
@@ -138,3 +138,17 @@ def test_the_field_is_a_whole_number_of_milliseconds(values: list[str], seconds:
     assert told_timeout(Proxies(["unix"]), {"headers": headers, "client": None}) == seconds
     assert told_timeout(Proxies(["10.0.0.1"]), {"headers": headers, "client": None}) is None
     assert told_timeout(Proxies(["10.0.0.1"]), {"headers": headers, "client": ("10.0.0.1", 1)}) == seconds
+
+
+@pytest.mark.parametrize("value", ["0", "1500"])
+async def test_the_handshake_of_a_websocket_takes_no_notice_of_it(value: str) -> None:
+    """What it says is how long somebody waits for an answer, and a WebSocket is none."""
+    app = App(timeout=20, trusted=["127.0.0.1"])
+
+    @app.websocket("/")
+    async def handler(ws: WebSocket) -> None:
+        left = ws.time_left()
+        await ws.send_json(left)
+
+    async with TestClient(app) as client, client.websocket("/", headers={FIELD: value}) as ws:
+        assert 10 < await ws.receive_json() <= 20

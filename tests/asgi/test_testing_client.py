@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from trivet import App, EventSink, EventStream, WebSocket
 from trivet.asgi import ASGIApp, Message, Receive, Scope, Send
 from trivet.testing import LifespanFailed, ProtocolViolation, TestClient
 
@@ -452,6 +454,53 @@ async def test_cancelled_test_ends(autojump_clock: trio.testing.MockClock) -> No
             await client.get("/")
     assert patience.cancelled_caught
     assert sorted(ends) == ["http", "lifespan"]
+
+
+@pytest.mark.parametrize("how", ["client", "open", "events", "websocket"])
+async def test_error_of_the_test_outlives_its_cancellation(how: str, autojump_clock: trio.testing.MockClock) -> None:
+    """An assertion that fails when the test's time is over, or in a `finally` of it, is what the test fails with."""
+    app = App()
+
+    @app.get("/")
+    async def events() -> EventStream:
+        return EventStream(feed)
+
+    async def feed(sink: EventSink) -> None:
+        await trio.sleep_forever()
+
+    @app.websocket("/")
+    async def socket(ws: WebSocket) -> None:
+        await ws.receive()
+
+    async def fails() -> None:
+        async with TestClient(app) as client, AsyncExitStack() as stack:
+            if how == "open":
+                await stack.enter_async_context(client.open("GET", "/"))
+            elif how == "events":
+                await stack.enter_async_context(client.events("/"))
+            elif how == "websocket":
+                await stack.enter_async_context(client.websocket("/"))
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise AssertionError("what was to be seen")
+
+    with pytest.raises(AssertionError, match="what was to be seen"), trio.move_on_after(5):
+        await fails()
+
+
+async def test_startup_failure_outlives_its_cancellation(autojump_clock: trio.testing.MockClock) -> None:
+    """Why the application did not start is said, although the time of the test is over meanwhile."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        with trio.CancelScope(shield=True):
+            await trio.sleep(10)
+
+    with pytest.raises(LifespanFailed, match="no database"), trio.move_on_after(5):
+        async with TestClient(app):
+            raise AssertionError
 
 
 # --- lifespan

@@ -412,6 +412,39 @@ async def test_json_is_converted(link: bool) -> None:
     assert seen == [{"a": None}, [1], Order("tea")]
 
 
+async def test_a_type_is_looked_into_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many messages and bodies are to have it; one that cannot be kept is converted to as well."""
+
+    class Item(msgspec.Struct):
+        name: str
+
+    types: tuple[Any, ...] = (list[Item], Annotated[int, ["unhashable"]])
+    app, made = App(), list[Any]()
+    really = msgspec.json.Decoder
+
+    def counted(annotation: Any) -> Any:
+        made.append(annotation)
+        return really(annotation)
+
+    @app.websocket("/")
+    async def handler(ws: WebSocket) -> None:
+        for _ in range(3):
+            await ws.send_json([await ws.receive_json(each) for each in types])
+
+    @app.post("/")
+    async def by_hand(request: Request) -> Any:
+        return await request.json(types[0])
+
+    monkeypatch.setattr(msgspec.json, "Decoder", counted)
+    async with TestClient(app) as client, client.websocket("/") as ws:
+        for _ in range(3):
+            await ws.send('[{"name": "tea"}]')
+            await ws.send("1")
+            assert await ws.receive() == '[[{"name":"tea"}],1]'
+            assert (await client.post("/", json=[{"name": "tea"}])).json() == [{"name": "tea"}]
+    assert [made.count(each) for each in types] == [1, 3]
+
+
 BAD: list[tuple[str, str | bytes, tuple[int, str]]] = [
     ("text", b"x", (1003, "this takes texts, not binary messages")),
     ("bytes", "x", (1003, "this takes binary messages, not texts")),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from base64 import b64encode
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, Any
 
 import h2.config
 import h2.connection
@@ -17,7 +19,7 @@ from hypercorn.config import Config
 from hypercorn.events import Event, RawData
 
 from tests.live._inprocess import Told, answer, get, http, read_all, read_until, serving, until
-from trivet import App
+from trivet import App, Depends
 from trivet.server import LifespanFailed, serve
 from trivet.server._h1 import HTTP1
 from trivet.server._http1_connection import HTTP1Connection
@@ -478,6 +480,49 @@ async def test_a_stop_during_startup_ends_it() -> None:
         await serve(app, config, shutdown_trigger=functools.partial(trio.sleep, 0.05))
 
 
+@pytest.mark.parametrize("started", [False, True])
+async def test_an_application_that_is_cancelled_gives_back_what_it_has_taken(started: bool) -> None:
+    """It was told to stop while it was starting, or the server was cancelled: what it holds would stay locked."""
+    log: list[str] = []
+
+    @contextmanager
+    def lock() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            log.append("unlocked")
+
+    @asynccontextmanager
+    async def lease(_: Annotated[int, Depends(lock, scope="app")]) -> AsyncIterator[int]:
+        try:
+            yield 2
+        finally:
+            await trio.sleep(0.01)
+            log.append("given back")
+
+    @asynccontextmanager
+    async def connection(_: Annotated[int, Depends(lease, scope="app")]) -> AsyncIterator[int]:
+        ready.set()
+        await trio.sleep(0 if started else 60)
+        yield 3
+
+    app, ready = App(), trio.Event()
+
+    @app.get("/")
+    async def handler(_: Annotated[int, Depends(connection, scope="app")]) -> None: ...
+
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    with trio.fail_after(10):
+        if started:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(functools.partial(serve, app, config))
+                nursery.cancel_scope.cancel()
+        else:
+            await serve(app, config, shutdown_trigger=ready.wait)
+    assert log == ["given back", "unlocked"]
+
+
 async def test_an_application_without_lifespan_is_served() -> None:
     """One that raises on the scope itself does not know lifespans, says ASGI; it is served."""
     async with serving(Life("at once").app) as served:
@@ -540,6 +585,20 @@ async def test_a_shutdown_has_time_for_the_tasks_that_are_drained_in_it() -> Non
     with trio.fail_after(9):
         await serve(app, config, shutdown_trigger=functools.partial(trio.sleep, 0.1))
     assert done == [True]
+
+
+async def test_the_operators_drain_time_is_that_of_tasks_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has to know how long a stop takes, systemd say, has it from one place."""
+    app = App(drain_timeout=2, cleanup_grace=2)
+
+    async def stubborn() -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.3)
+
+    async with serving(app, options={"drain_timeout": 0.05, "cleanup_grace": 0.1}):
+        app.tasks.start_soon(stubborn, name="stubborn")
+    assert "after drain_timeout = 0.05 s: stubborn" in caplog.text
+    assert "have not ended 0.1 s after they were cancelled: stubborn" in caplog.text
 
 
 @pytest.mark.parametrize(("operators", "own"), [(None, 0.4), (0.1, 600.0)])

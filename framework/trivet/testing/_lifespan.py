@@ -7,6 +7,7 @@ at all is let pass: one that raises or returns before it has asked for the first
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -99,8 +100,8 @@ class Lifespan:
         """
         await self._started.wait()
         if self._failure is not None:
-            # Give the application the time to raise what it has reported.
-            with trio.move_on_after(SHUTDOWN_TIMEOUT):
+            # Give the application the time to raise what it has reported. Who is cancelled meanwhile hears of it first.
+            with suppress(trio.Cancelled), trio.move_on_after(SHUTDOWN_TIMEOUT):
                 await self._stopped.wait()
             self._cancel_scope.cancel(reason="startup failed")
             raise self._failure

@@ -7,14 +7,15 @@ ends that nursery: errors are kept until somebody asks, and those that nobody as
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import trio
 from trio.testing import MockClock
 
+from trivet._leaving import without
 from trivet._threads import EXITS
 from trivet.asgi import ASGIApp, Scope
 
@@ -79,9 +80,10 @@ class MemoryServer:
         try:
             self._nursery.start_soon(self._lifespan.run, name="lifespan")
             await self._lifespan.start()
-        except BaseException:
+        except BaseException as error:
             self._nursery.cancel_scope.cancel(reason="startup failed")
-            await self._close()
+            with _behind(error):
+                await self._close()
             raise
         self._watch_limiters()
         return self
@@ -94,10 +96,12 @@ class MemoryServer:
         A test that has failed already is not made to wait: its requests are cancelled at once, and what else
         is wrong is added to its error as notes.
         """
-        try:
-            failures = await self._stop(failed=error is not None)
-        finally:
-            await self._close()
+        failures: list[Exception] = []
+        with _behind(error):
+            try:
+                failures = await self._stop(failed=error is not None)
+            finally:
+                await self._close()
         if error is not None:
             for failure in failures:
                 error.add_note(f"Besides, in the application under test: {failure!r}")
@@ -235,6 +239,16 @@ class MemoryServer:
 
     def _background(self) -> trio.Nursery | None:
         return _attribute(_attribute(self.app, "tasks", object), "nursery", trio.Nursery)
+
+
+@contextmanager
+def _behind(error: BaseException | None) -> Iterator[None]:
+    """A cancellation in the body does not hide an error that is there already; the next checkpoint says it again."""
+    try:
+        yield
+    except BaseException as other:
+        if without(error, trio.Cancelled) is None or without(other, trio.Cancelled) is not None:
+            raise
 
 
 async def _escaped(app: ASGIApp, connection: AnyConnection) -> Exception | None:

@@ -95,7 +95,7 @@ class TestWebSocket(AsyncWith, Called):
             self.leave()
         elif not self._left and self._connection.code is None:
             self._connection.close(1000, "")
-        await trio.lowlevel.checkpoint()
+        await (trio.lowlevel.checkpoint if error is None else trio.lowlevel.cancel_shielded_checkpoint)()
 
     async def _refused(self) -> None:
         connection = self._connection
