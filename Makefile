@@ -16,7 +16,7 @@ ASYNC_EVERYWHERE := ASYNC101,ASYNC105,ASYNC106,ASYNC110,ASYNC113,ASYNC115,ASYNC1
 ASYNC_OURS := ASYNC100,ASYNC111,ASYNC120,ASYNC122,ASYNC102,ASYNC103,ASYNC104,ASYNC112,ASYNC121,ASYNC900
 # These catch BaseException by trade: they keep it, settle what the request ends with, and raise that; what they await
 # then runs in a scope that the floor of `_scope` has shielded. `beside_quart` and `without` show what happens without.
-KEEPERS := /(_answer|_bounds|_dependency|_endpoint|_instant|_leaving|_lifespan|_middleware|_resolve|_respond|_scope|_services|_tasks|_threads|_ws_serve)\.py|/cli/run\.py|/contrib/_response\.py|/server/|/testing/|/beside_quart/|/tour/without\.py|/test_
+KEEPERS := /(_answer|_bounds|_companions|_dependency|_endpoint|_instant|_leaving|_lifespan|_middleware|_resolve|_respond|_scope|_services|_tasks|_threads|_ws_serve)\.py|/cli/run\.py|/contrib/_response\.py|/server/|/testing/|/beside_quart/|/tour/without\.py|/test_
 OURS := ^(framework|apps)/
 ASYNC_FILES := grep -rlE --include='*.py' '\<(async|await|trio)\>' $(SOURCES)
 ASYNC := xargs -n 30 -P $(CORES) $(BIN)/flake8-async

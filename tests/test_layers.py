@@ -87,11 +87,10 @@ FLOORS: list[tuple[str, set[str]]] = [
     # ---- the Trio line: nothing in the floors before this one imports trio
     (
         "transport",
-        {"_inbound", "_outbound", "_lifespan", "_tasks", "_leaving", "_threads", "_slow"}
-        | {"_drain", "_patience", "_service"},
+        {"_inbound", "_outbound", "_tasks", "_leaving", "_threads", "_slow"} | {"_drain", "_patience", "_service"},
     ),
-    ("frames", {"_bounds", "_dependency", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
-    ("scope", {"_scope", "_watch", "_form"}),
+    ("frames", {"_bounds", "_companions", "_dependency", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
+    ("scope", {"_scope", "_watch", "_form", "_lifespan"}),
     ("the scope of a WebSocket", {"_ws_scope"}),
     ("request", {"_owner", "_bodystream", "_request_head", "_additions"}),
     ("the request", {"_request"}),
@@ -178,9 +177,9 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
     """The second invariant: cancel scopes and nurseries of a request are opened on the scope's floor only."""
     openers = {"CancelScope", "open_nursery", "move_on_after", "fail_after", "move_on_at", "fail_at"}
     found = {path.stem for path in CORE for call in calls_of(path) if call.rpartition(".")[2] in openers}
-    scope = {"_scope", "_bounds", "_dependency", "_middleware", "_watch"}
-    # Of the application's life, not a request's: mounted lifespans, background tasks, the drain, services.
-    life = {"_lifespan", "_tasks", "_drain", "_patience", "_services"}
+    scope = {"_scope", "_bounds", "_companions", "_dependency", "_middleware", "_watch"}
+    # Of the application's life, not a request's: background tasks, the drain, services.
+    life = {"_tasks", "_drain", "_patience", "_services"}
     # It makes the nursery that a handler asked for and hands it to the scope, which enters it.
     assert found <= scope | life | {"_resolve"}
     assert "_scope" in found
@@ -201,9 +200,11 @@ LENT = {
     "csrf": {f"{PACKAGE.name}._origin"},
     "_slow_steps": {f"{PACKAGE.name}._damping"},
     "_failures": {f"{PACKAGE.name}._damping", f"{PACKAGE.name}._repeats"},
+    "redis/_redis": {f"{PACKAGE.name}._companions"},
+    "redis/_broadcast": {f"{PACKAGE.name}._companions"},
 }
-"""What the core lends: an origin is read in one way, whether it is a WebSocket's or a form's page that has it; and the
-log is spared in one way."""
+"""What the core lends: an origin is read in one way, whether it is a WebSocket's or a form's page that has it; the log
+is spared in one way; and an error passes by what runs beside it in one way."""
 
 
 @pytest.mark.parametrize("path", CONTRIB, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -215,7 +216,8 @@ def test_contrib_is_written_with_what_everybody_can_import(path: Path) -> None:
         f"{PACKAGE.name}.contrib.{name}"
         for name in ("_composed", "_tasktree", "_taskframes", "_response", "_tokens", "_outage", "_meant")
     }
-    public = {PACKAGE.name, f"{PACKAGE.name}.errors", f"{PACKAGE.name}.asgi"} | LENT.get(path.stem, set())
+    lent = LENT.get(path.stem, set()) | LENT.get(f"{path.parent.name}/{path.stem}", set())
+    public = {PACKAGE.name, f"{PACKAGE.name}.errors", f"{PACKAGE.name}.asgi"} | lent
     if own == f"{PACKAGE.name}.contrib.redis":
         public |= {f"{PACKAGE.name}.contrib.{name}" for name in ("broadcast", "ratelimit")}
     inner = {name for name in imports_of(path) if inside(name) is not None}

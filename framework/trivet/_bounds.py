@@ -1,4 +1,4 @@
-"""Time limits and companions for a piece of the server's own work: a read, a write, an answer, a pump.
+"""Time limits for a piece of the server's own work: a read, a write, an answer.
 
 This file owns those small shapes, none of which depends on the state of a request. What limits the
 application's code is in `_scope`.
@@ -11,8 +11,6 @@ from math import inf
 from typing import TypeVar, TypeVarTuple
 
 import trio
-
-from ._leaving import as_group, without
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -53,42 +51,3 @@ async def shielded(seconds: float | None, fn: Callable[[*Ts], Awaitable[object]]
     with trio.CancelScope(relative_deadline=inf if seconds is None else seconds, shield=True) as scope:
         await fn(*args)
     return not scope.cancelled_caught
-
-
-async def alongside(background: Callable[[], Awaitable[object]], fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-    """Await `fn(*args)` in this task while `background()` runs in a child, which is cancelled when `fn` is
-    done.
-
-    Returns:
-        What `fn` returned, also when a cancellation from further out arrived while the child was ending.
-
-    Raises:
-        BaseException: what `fn` raised, as it is: no group around it. What `background` raised likewise, and
-            `fn` is cancelled then. Both in one group, if both failed.
-    """
-    failure: BaseException | None = None
-    ended: list[T] = []
-    error: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(background)
-            try:
-                ended.append(await fn(*args))
-            except BaseException as exc:  # noqa: BLE001  # raised below, not in the nursery's group
-                error = exc
-            nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as exc:
-        failure = without(exc, trio.Cancelled)
-    group = as_group(failure)
-    if group is not None and len(group.exceptions) == 1:
-        failure = group.exceptions[0]
-    if failure is not None:
-        # It cancelled `fn`. If somebody further out did so as well, the next checkpoint will say it again.
-        error = without(error, trio.Cancelled)
-        error = failure if error is None else BaseExceptionGroup("a request and its companion", [error, failure])
-    if error is None:
-        return ended[0]
-    try:
-        raise error
-    finally:
-        del error, failure, group  # a traceback's frame that holds its own exception is a cycle

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 import trio
 
+from ._companions import companions
 from ._repeats import in_one_line
 from .asgi import EXTENSION, ASGIApp, Message, Receive, Scope, Send
 from .errors import HTTPError
@@ -108,10 +109,10 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
 
     Cancellation: the mounted application's lifespan task is cancelled with the body.
     """
-    failure: Exception | None = None
     state: dict[str, Any] = {}
     asking, asked = trio.open_memory_channel[Message](2)
     answers, answered = trio.open_memory_channel[Message](2)
+    up = False
 
     async def run() -> None:
         started = False
@@ -132,26 +133,23 @@ async def mounted(app: ASGIApp, scope: Scope, where: str) -> AsyncGenerator[Muta
         finally:
             answers.close()
 
-    async with trio.open_nursery() as nursery:
+    async def shut_down() -> None:
+        if not up:
+            return
+        asking.send_nowait({"type": "lifespan.shutdown"})
+        last = await _next(answered)
+        if last is not None and last["type"] == "lifespan.shutdown.failed":
+            log.error("the application mounted at %s did not stop cleanly: %s", where, last.get("message", ""))
+
+    async with companions(shut_down) as nursery:
         nursery.start_soon(run, name=f"lifespan of {where}")
         asking.send_nowait({"type": "lifespan.startup"})
         first = await _next(answered)
         if first is not None and first["type"] == "lifespan.startup.failed":
             text = f"the application mounted at {where} did not start: {first.get('message', '')}"
-            failure, first = MountedStartupFailed(text), None
-        else:
-            try:
-                yield state
-            except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery and its groups
-                failure = error
-        if first is not None:
-            asking.send_nowait({"type": "lifespan.shutdown"})
-            last = await _next(answered)
-            if last is not None and last["type"] == "lifespan.shutdown.failed":
-                log.error("the application mounted at %s did not stop cleanly: %s", where, last.get("message", ""))
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            raise MountedStartupFailed(text)
+        up = first is not None
+        yield state
 
 
 async def _next(answered: trio.MemoryReceiveChannel[Message]) -> Message | None:

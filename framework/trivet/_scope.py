@@ -1,8 +1,8 @@
 """The request scope: what may stop a request, who is told, and in which order it is left.
 
-This file and the others of its floor (`_dependency`, `_middleware`, `_leaving`, `_bounds`) own one decision:
-which part of a request can be cancelled when, and why the request ended. Nothing else opens the cancel scopes
-and nurseries of a request. It must not know ASGI, routes or responses.
+This file and the others of its floor (`_dependency`, `_middleware`, `_leaving`, `_bounds`, `_companions`) own one
+decision: which part of a request can be cancelled when, and why the request ended. Nothing else opens the cancel
+scopes and nurseries of a request. It must not know ASGI, routes or responses.
 
 Theory of operation
 -------------------
@@ -40,7 +40,7 @@ from typing import Any, TypeVar, TypeVarTuple, overload
 
 import trio
 
-from . import _bounds
+from . import _bounds, _companions
 from ._bounds import TooLate, bounded
 from ._dependency import DependencyFrame
 from ._leaving import Log, cancelled_from_outside, leaves
@@ -270,7 +270,7 @@ class RequestScope:
         self.report(f"{_name_of(fn)} ran for longer than cleanup_grace = {self.grace:g} s", None)
         raise TooLate(self.grace)
 
-    alongside = staticmethod(_bounds.alongside)
+    alongside = staticmethod(_companions.alongside)
     shielded = staticmethod(_bounds.shielded)
 
     def report(self, message: str, error: BaseException | None) -> None:

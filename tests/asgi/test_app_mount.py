@@ -18,6 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket as StarletteWebSocket
 
 from trivet import App, Request, Router
+from trivet._lifespan import mounted as run_mounted
 from trivet.errors import RouteConflict
 from trivet.testing import LifespanFailed, TestClient
 
@@ -471,3 +472,19 @@ async def test_those_that_have_started_shut_down_when_another_one_cannot_start(l
         "complete",
         "MountedStartupFailed: the application mounted at /second did not start: no database",
     ]
+
+
+async def test_what_fails_while_the_whole_is_cancelled_is_not_lost(autojump_clock: trio.testing.MockClock) -> None:
+    """A mounted application stands around what comes after it, and hides no error of that."""
+    log: list[str] = []
+
+    async def body() -> None:
+        async with run_mounted(Living(log), {"type": "lifespan"}, "/below"):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"), trio.move_on_after(1):
+        await body()
+    assert log == ["mounted up"]
