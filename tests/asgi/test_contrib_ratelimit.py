@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from tests.harness import Golden, Serve
 from trivet import App, Depends, HTTPError, Request, Router
-from trivet.contrib.ratelimit import Backend, Decision, Quota, RateLimit, take
+from trivet.contrib.ratelimit import Backend, Decision, MemoryBackend, Quota, RateLimit, take
 from trivet.testing import TestClient
 
 
@@ -53,6 +53,23 @@ async def test_a_client_is_told_what_remains(serve: Serve) -> None:
         assert refused.headers["ratelimit"] == f'"default";r=0;t={wait}'
         assert 1 <= int(wait) <= 30
         assert refused.json()["violated-policies"] == ["default"]
+
+
+async def test_limits_without_names_share_a_backend(serve: Serve) -> None:
+    """A wide limit and a narrow one of one backend count each for itself, whichever asks in between."""
+    backend = MemoryBackend()
+    wide, narrow = RateLimit(1000, per=3600, backend=backend), RateLimit(2, per=60, backend=backend)
+    app = App()
+
+    @app.get("/wide", dependencies=[Depends(wide)])
+    @app.get("/narrow", dependencies=[Depends(narrow)])
+    async def handler() -> None: ...
+
+    async with serve(app) as client:
+        for status in (204, 204, 429, 429):
+            for _ in range(3):
+                assert (await client.get("/wide")).status_code == 204
+            assert (await client.get("/narrow")).status_code == status
 
 
 async def test_who_waits_for_retry_after_is_admitted(autojump_clock: MockClock) -> None:
