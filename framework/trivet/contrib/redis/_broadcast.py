@@ -16,11 +16,12 @@ import trio
 from trivet.contrib.broadcast import Hub, Kept, Member, Message
 from trivet.errors import RegistrationError
 
+from ._answers import answer
 from ._away import RedisAway
-from ._checks import check_seconds
+from ._checks import Value, check_seconds
 from ._redis import Redis
 from ._roster import Roster
-from ._topic_store import APPEND, Names, lives, position, usable
+from ._topic_store import APPEND, Names, lives, read_id, usable
 from ._topics import Topics
 
 WhenAway: TypeAlias = Literal["error", "local"]
@@ -118,14 +119,15 @@ class RedisBroadcast:
         kept = self._history
         trim = b"~" if kept >= EXACT else b"="
         try:
-            ident = await self._redis.run(APPEND, [self._names.topic(topic)], [data, trim, kept, *lives(self._keep)])
+            arguments: list[Value] = [data, trim, kept, *lives(self._keep)]
+            ident, place = await answer(self._redis, read_id, APPEND, [self._names.topic(topic)], arguments)
         except RedisAway:
             if not self._local:
                 raise
             message = Message(data, topic, None, None)
             await self._hub.deliver(message)
             return message
-        return Message(data, topic, ident.decode(), self._topics.place(topic, position(ident)))
+        return Message(data, topic, ident, self._topics.place(topic, place))
 
     async def watch(self, topic: str, after: str | None, history: int) -> Kept:
         """See `Backend.watch`.

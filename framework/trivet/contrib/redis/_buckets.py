@@ -8,10 +8,11 @@ The clock is Redis' own. Those of several machines differ, by more than the inte
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from trivet.contrib.ratelimit import Decision, Quota
 
+from ._answers import answer
 from ._checks import check_store
 from ._redis import Redis
 from ._script import Script
@@ -91,5 +92,9 @@ class RedisBuckets:
         """
         # No two pairs of a quota and a key are written alike.
         place = f"{self._prefix}{quota.bucket}:".encode() + key.encode("utf-8", "surrogatepass")
-        admitted, remaining, wait = await self._redis.run(_BUCKET, [place], [quota.requests, quota.per, quota.burst])
-        return Decision(bool(admitted), int(remaining), float(wait))
+        return await answer(self._redis, _decision, _BUCKET, [place], [quota.requests, quota.per, quota.burst])
+
+
+def _decision(reply: Any) -> Decision:
+    admitted, remaining, wait = reply
+    return Decision(bool(admitted), int(remaining), float(wait))

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final, cast
 
 import trio
 from coredis.exceptions import RedisError
 
 from trivet.contrib.broadcast import Member
 
+from ._answers import answer
 from ._away import Backoff, Complaints, RedisAway
+from ._checks import Value
 from ._redis import Redis
 from ._script import Script
 from ._topic_store import NOW, Names
@@ -178,7 +181,8 @@ class Roster:
                 pass
 
     async def _beat(self) -> None:
-        known, dead = await self._redis.run(BEAT, [self._names.alive], [self._process, int(self._ttl * 1000)])
+        arguments: list[Value] = [self._process, int(self._ttl * 1000)]
+        known, dead = await answer(self._redis, _known_and_dead, BEAT, [self._names.alive], arguments)
         if not known:
             self._changed |= dict.fromkeys(self._members)
         for process in dead:
@@ -189,7 +193,7 @@ class Roster:
 
     async def _reap(self, process: bytes, leaving: bytes) -> None:
         keys = [self._names.alive, self._names.of(process)]
-        while await self._redis.run(REAP, keys, [process, self._names.prefix, AT_ONCE, leaving]):
+        while await answer(self._redis, int, REAP, keys, [process, self._names.prefix, AT_ONCE, leaving]):
             pass
 
     async def _tell(self, ids: list[str]) -> None:
@@ -202,7 +206,7 @@ class Roster:
             sign = b"-" if there is None else b"+"
             arguments += sign, ident.encode(), self._names.encoded(topic), data.encode()
         said = {ident: self._members.get(ident) for ident in ids}
-        foreign = await self._redis.run(TELL, keys, arguments)
+        foreign = await answer(self._redis, _texts, TELL, keys, arguments)
         if foreign and not self._foreign:
             self._foreign = True
             log.warning("Redis at %s: what is in %r is not ours; members are left out", self._redis.place, foreign[0])
@@ -211,3 +215,18 @@ class Roster:
                 self._changed.pop(ident, None)
                 if there is None:
                     del self._told[ident]
+
+
+def _known_and_dead(reply: Any) -> tuple[bool, Sequence[bytes]]:
+    known, dead = reply
+    return bool(known), _texts(dead)
+
+
+def _texts(reply: Any) -> Sequence[bytes]:
+    if not isinstance(reply, list):
+        raise TypeError
+    found = cast("list[object]", reply)
+    texts = [each for each in found if isinstance(each, bytes)]
+    if len(texts) < len(found):
+        raise TypeError
+    return texts

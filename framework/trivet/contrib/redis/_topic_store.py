@@ -165,6 +165,11 @@ def position(ident: bytes) -> int:
     return int(milliseconds) << 64 | int(number)
 
 
+def read_id(reply: Any) -> tuple[str, int]:
+    """What the script `APPEND` has returned: the id, and as a number."""
+    return reply.decode(), position(reply)
+
+
 def id_of(position: int) -> bytes:
     """The other way round."""
     return b"%d-%d" % (position >> 64, position & (1 << 64) - 1)
