@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from tests.harness import Golden, Serve
 from trivet import App, Depends, HTTPError, Request, Router
+from trivet._damping import QUIET
 from trivet.contrib.ratelimit import Backend, Decision, MemoryBackend, Quota, RateLimit, take
 from trivet.testing import TestClient
 
@@ -353,6 +354,41 @@ async def test_the_log_tells_an_outage_from_a_bug(
     assert [(record.levelno, bool(record.exc_info)) for record in noted] == levels
     assert "\n" not in noted[0].getMessage()
     assert (str(error) or "it took too long") in noted[0].getMessage()
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), KeyError("a")], ids=["outage", "bug"])
+async def test_a_store_that_fails_now_and_then_does_not_fill_the_log(
+    error: Exception, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once in a while, with how many there were; also if the last of them is the one that does not end."""
+    caplog.set_level(logging.INFO, "trivet")
+    store = Shared()
+    pace = QUIET / 99.5  # a hundred of them are more than that, whatever floats make of it
+    async with TestClient(limited(RateLimit(10**6, per=1, backend=store))) as client:
+        for number in range(250):
+            store.down = None if number % 2 else error
+            await client.get("/")
+            await trio.sleep(pace)
+        store.down = error
+        for _ in range(100):
+            await client.get("/")
+            await trio.sleep(pace)
+        store.down = None
+        await client.get("/")
+    said = [record.getMessage().split(": ")[0] for record in caplog.records if record.name.endswith("ratelimit")]
+    store_ = "the backend of the rate limit 'default'"
+    failed = f"{store_} {'failed' if isinstance(error, OSError) else 'has a bug'}; until it works"
+    again = " again" if isinstance(error, OSError) else ""
+    assert said == [
+        f"{failed}{again} requests are admitted",
+        f"{store_} works again; 1 requests were admitted",
+        f"{failed}{again} requests are admitted; 49 more like it since the last line",
+        f"{store_} works again; 50 requests were admitted",
+        f"{failed}{again} requests are admitted; 49 more like it since the last line",
+        f"{store_} works again; 50 requests were admitted",
+        f"{failed}{again} requests are admitted; 74 more like it since the last line",
+        f"{store_} works again; 124 requests were admitted",
+    ]
 
 
 async def test_a_bug_behind_an_outage_is_told_too(caplog: pytest.LogCaptureFixture) -> None:

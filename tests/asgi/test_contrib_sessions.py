@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.harness import Serve
 from trivet import App, Depends, EventSink, EventStream, File, HTTPError, Request, Response, Sink, Stream, WebSocket
+from trivet._damping import QUIET
 from trivet.contrib.sessions import MemoryStore, Session, SessionError, Sessions, SessionStore, TypedSession
 from trivet.contrib.sessions._record import Record, decoded
 from trivet.contrib.sessions._signed import SignedCookies
@@ -971,6 +972,7 @@ async def test_a_store_that_fails_is_a_503(
         broken.mode = ""
         assert (await client.get("/")).json() == {"user": "ann"}
         client.cookies.clear()
+        await trio.sleep(QUIET)
         broken.mode = mode
         assert (await client.get("/")).status_code == 200
         for _ in range(2):
