@@ -55,6 +55,20 @@ def steady(**options: Any) -> Retry:
     return Retry(random=lambda: 1.0, **options)
 
 
+async def test_the_log_has_no_more_of_an_address_than_the_error(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of whom it has asked again, but neither a path nor a password."""
+    caplog.set_level("DEBUG", "trivet")
+    async with Client(transport=Upstream(503, httpx.ConnectError, 200)) as client:
+        await client.get("http://ann:secret@upstream:1234/secret?token=secret")
+    said = [record.getMessage() for record in caplog.records if record.name == "trivet.contrib.client"]
+    assert [each.partition("; again in ")[0] for each in said] == [
+        "GET http://upstream:1234: 503",
+        "GET http://upstream:1234: ConnectError('broken')",
+    ]
+
+
 # The deadline -------------------------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from trivet.contrib._tokens import Tokens
 
 from . import _trace
 from ._audience import is_told, origin_of
-from ._deadline import deadline_of, head_within, part_within, seconds_until, tell
+from ._deadline import deadline_of, head_within, part_within, seconds_until, shown, tell
 from ._retry import Retry, asked_to_wait, repeatable
 
 log = logging.getLogger("trivet.contrib.client")
@@ -129,7 +129,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
                     return outcome
                 raise outcome
             what = outcome.status_code if isinstance(outcome, httpx.Response) else repr(outcome)
-            log.debug("%s %s: %s; again in %.3f s", request.method, request.url, what, wait)
+            log.debug("%s: %s; again in %.3f s", shown(request), what, wait)
             if isinstance(outcome, httpx.Response):
                 await outcome.aclose()
             await trio.sleep(wait)
