@@ -11,8 +11,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeAlias, get_args
 
-import trio
-
+from trivet._companions import companions
 from trivet.contrib.broadcast import Hub, Kept, Member, Message
 from trivet.errors import RegistrationError
 
@@ -79,9 +78,8 @@ class RedisBroadcast:
         """See `Backend.connected`. It does not wait for Redis to be there."""
         process = secrets.token_hex(8)
         self._hub, self._history = hub, history
-        error: BaseException | None = None
-        async with self._redis(), trio.open_nursery() as nursery:
-            self._roster = Roster(self._redis, self._names, process, self._member_ttl)
+        self._roster = roster = Roster(self._redis, self._names, process, self._member_ttl)
+        async with self._redis(), companions(roster.farewell) as nursery:
             self._topics = Topics(
                 self._redis,
                 self._names,
@@ -91,23 +89,11 @@ class RedisBroadcast:
                 patience=self._member_ttl,
                 kept=self._keep,
                 local=self._local,
-                deaf=self._roster.hurry,
+                deaf=roster.hurry,
             )
-            for task in (self._topics.feed.run, self._topics.keep, self._roster.run):
+            for task in (self._topics.feed.run, self._topics.keep, roster.run):
                 nursery.start_soon(task)
-            try:
-                yield
-            except trio.Cancelled:
-                raise
-            except BaseException as caught:  # noqa: BLE001 - raised below, outside of the nursery and its groups
-                error = caught
-            await self._roster.farewell()
-            nursery.cancel_scope.cancel()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error  # a traceback's frame that holds its own exception is a cycle
+            yield
 
     async def publish(self, topic: str, data: str) -> Message:
         """See `Backend.publish`. It reaches the subscribers of this process, too, by way of Redis.
