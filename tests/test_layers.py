@@ -200,6 +200,7 @@ LENT = {
     "csrf": {f"{PACKAGE.name}._origin"},
     "_slow_steps": {f"{PACKAGE.name}._damping"},
     "_failures": {f"{PACKAGE.name}._damping", f"{PACKAGE.name}._repeats"},
+    "_outage": {f"{PACKAGE.name}._damping"},
     "redis/_redis": {f"{PACKAGE.name}._companions"},
     "redis/_broadcast": {f"{PACKAGE.name}._companions"},
 }

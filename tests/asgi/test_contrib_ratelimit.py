@@ -15,7 +15,8 @@ from trio.testing import MockClock
 
 from tests.harness import Golden, Serve
 from trivet import App, Depends, HTTPError, Request, Router
-from trivet.contrib.ratelimit import Backend, Decision, Quota, RateLimit, take
+from trivet._damping import QUIET
+from trivet.contrib.ratelimit import Backend, Decision, MemoryBackend, Quota, RateLimit, take
 from trivet.testing import TestClient
 
 
@@ -53,6 +54,23 @@ async def test_a_client_is_told_what_remains(serve: Serve) -> None:
         assert refused.headers["ratelimit"] == f'"default";r=0;t={wait}'
         assert 1 <= int(wait) <= 30
         assert refused.json()["violated-policies"] == ["default"]
+
+
+async def test_limits_without_names_share_a_backend(serve: Serve) -> None:
+    """A wide limit and a narrow one of one backend count each for itself, whichever asks in between."""
+    backend = MemoryBackend()
+    wide, narrow = RateLimit(1000, per=3600, backend=backend), RateLimit(2, per=60, backend=backend)
+    app = App()
+
+    @app.get("/wide", dependencies=[Depends(wide)])
+    @app.get("/narrow", dependencies=[Depends(narrow)])
+    async def handler() -> None: ...
+
+    async with serve(app) as client:
+        for status in (204, 204, 429, 429):
+            for _ in range(3):
+                assert (await client.get("/wide")).status_code == 204
+            assert (await client.get("/narrow")).status_code == status
 
 
 async def test_who_waits_for_retry_after_is_admitted(autojump_clock: MockClock) -> None:
@@ -336,6 +354,41 @@ async def test_the_log_tells_an_outage_from_a_bug(
     assert [(record.levelno, bool(record.exc_info)) for record in noted] == levels
     assert "\n" not in noted[0].getMessage()
     assert (str(error) or "it took too long") in noted[0].getMessage()
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), KeyError("a")], ids=["outage", "bug"])
+async def test_a_store_that_fails_now_and_then_does_not_fill_the_log(
+    error: Exception, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once in a while, with how many there were; also if the last of them is the one that does not end."""
+    caplog.set_level(logging.INFO, "trivet")
+    store = Shared()
+    pace = QUIET / 99.5  # a hundred of them are more than that, whatever floats make of it
+    async with TestClient(limited(RateLimit(10**6, per=1, backend=store))) as client:
+        for number in range(250):
+            store.down = None if number % 2 else error
+            await client.get("/")
+            await trio.sleep(pace)
+        store.down = error
+        for _ in range(100):
+            await client.get("/")
+            await trio.sleep(pace)
+        store.down = None
+        await client.get("/")
+    said = [record.getMessage().split(": ")[0] for record in caplog.records if record.name.endswith("ratelimit")]
+    store_ = "the backend of the rate limit 'default'"
+    failed = f"{store_} {'failed' if isinstance(error, OSError) else 'has a bug'}; until it works"
+    again = " again" if isinstance(error, OSError) else ""
+    assert said == [
+        f"{failed}{again} requests are admitted",
+        f"{store_} works again; 1 requests were admitted",
+        f"{failed}{again} requests are admitted; 49 more like it since the last line",
+        f"{store_} works again; 50 requests were admitted",
+        f"{failed}{again} requests are admitted; 49 more like it since the last line",
+        f"{store_} works again; 50 requests were admitted",
+        f"{failed}{again} requests are admitted; 74 more like it since the last line",
+        f"{store_} works again; 124 requests were admitted",
+    ]
 
 
 async def test_a_bug_behind_an_outage_is_told_too(caplog: pytest.LogCaptureFixture) -> None:

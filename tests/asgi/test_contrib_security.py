@@ -210,6 +210,41 @@ async def test_an_api_key_is_looked_for_where_it_belongs(path: str, headers: dic
             assert response.headers["www-authenticate"] == f'ApiKey in="{where}", name="X-Key"'
 
 
+@dataclass
+class Claimed:
+    """Who is recognized by a JWT, whose claim `scope` is one text."""
+
+    scopes: str
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        ("notes:read", 200),
+        ("profile notes:read", 200),
+        ("  notes:read  profile ", 200),
+        ("notes:read-own profile", 403),
+        ("own-notes:read", 403),
+        ("notes: read", 403),
+        ("", 403),
+    ],
+)
+async def test_scopes_in_one_text_are_compared_one_by_one(claim: str, status: int, serve: Serve) -> None:
+    """What is granted as a JWT says it, in one text, is not searched for what is needed."""
+    app = App()
+    scheme = Bearer()
+
+    async def current_user(token: Annotated[str, Depends(scheme)]) -> Claimed:
+        return Claimed(claim)
+
+    @app.get("/", dependencies=[Depends(scheme.requires(current_user, "notes:read"))])
+    async def handler() -> str:
+        return "read"
+
+    async with serve(app) as client:
+        assert (await client.get("/", headers=bearer("x"))).status_code == status
+
+
 async def test_a_required_provider_can_be_overridden() -> None:
     """A test that stands in for whoever is recognized needs no token, and the scopes still count."""
     app = App()

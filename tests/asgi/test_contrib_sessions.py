@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, cast
 
 import httpx
 import msgspec
@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.harness import Serve
 from trivet import App, Depends, EventSink, EventStream, File, HTTPError, Request, Response, Sink, Stream, WebSocket
+from trivet._damping import QUIET
 from trivet.contrib.sessions import MemoryStore, Session, SessionError, Sessions, SessionStore, TypedSession
 from trivet.contrib.sessions._record import Record, decoded
 from trivet.contrib.sessions._signed import SignedCookies
@@ -700,6 +701,57 @@ async def test_it_is_over_after_its_lifetime(make: Make, mock_clock: MockClock) 
         assert (await client.get("/", headers={"cookie": f"session={value}"})).json() == {}
 
 
+class Strict(MemoryStore):
+    """As Redis is: it keeps nothing for no time."""
+
+    async def set(self, key: str, value: bytes, ttl: float, *, replace: bool = False) -> bool:
+        assert ttl > 0
+        return await super().set(key, value, ttl, replace=replace)
+
+    async def compare_and_set(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        assert ttl > 0
+        return await super().compare_and_set(key, expected, value, ttl)
+
+
+@pytest.mark.parametrize("kind", ["signed", "stored"])
+@pytest.mark.parametrize("what", ["change", "look", "stream", "save", "rotate"])
+async def test_its_lifetime_may_end_while_a_request_goes_on(what: str, kind: str, serve: Serve) -> None:
+    """Then it is over, as if it had been before: nothing is kept, and the browser is told; but `rotate` begins anew."""
+    now, store = [1000.5], Strict()
+    options: dict[str, Any] = {"clock": lambda: now[0], "lifetime": 20, "idle": 15}
+    sessions = stored(store=store, **options) if kind == "stored" else signed(**options)
+    app = site(sessions)
+
+    @app.get("/long")
+    async def long(session: Annotated[Session, Depends(sessions)]) -> str | Stream:
+        if what == "rotate":
+            session.rotate()
+        elif what != "look":
+            session["lost"] = True
+        now[0] += 12
+        if what == "save":
+            await session.save()
+        if what != "stream":
+            return cast("str", session["user"])
+
+        async def feed(sink: Sink) -> None:
+            await sink.send(session["user"])
+
+        return Stream(feed)
+
+    async with serve(app) as client:
+        await client.post("/login/ann")
+        now[0] += 10
+        response = await client.get("/long")
+        assert (response.status_code, response.text) == (200, "ann")
+        [cookie] = cookies(response)
+        assert ("Max-Age=0;" in cookie) == (what != "rotate")
+        kept = {"user": "ann"} if what == "rotate" else {}
+        assert (await client.get("/")).json() == kept
+        if kind == "stored":
+            assert len(store) == len(kept)
+
+
 async def test_a_session_may_last_until_the_browser_is_closed(make: Make) -> None:
     """Without `Max-Age`."""
     async with TestClient(site(make(persistent=False))) as client:
@@ -971,6 +1023,7 @@ async def test_a_store_that_fails_is_a_503(
         broken.mode = ""
         assert (await client.get("/")).json() == {"user": "ann"}
         client.cookies.clear()
+        await trio.sleep(QUIET)
         broken.mode = mode
         assert (await client.get("/")).status_code == 200
         for _ in range(2):

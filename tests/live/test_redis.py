@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,8 @@ from trio.testing import MockClock
 from tests.harness import Golden, free_port
 from tests.harness.redis_server import RedisServer, redis_server
 from trivet import App, Depends
-from trivet.contrib.redis import Redis, RedisAway, Script, _link
+from trivet.contrib.broadcast import Broadcast
+from trivet.contrib.redis import Redis, RedisAway, RedisBroadcast, Script, _link
 from trivet.testing import LifespanFailed, TestClient
 
 pytestmark = pytest.mark.live
@@ -448,6 +450,30 @@ async def test_what_is_raised_inside_comes_out_as_it_is(server: RedisServer) -> 
     with pytest.raises(ZeroDivisionError):
         async with redis, redis:
             _ = 1 / 0
+    assert not redis.up
+
+
+@pytest.mark.parametrize("entered", ["by hand", "as a provider", "behind a broadcast"])
+async def test_what_is_raised_inside_is_not_lost_when_all_is_cancelled(server: RedisServer, entered: str) -> None:
+    """Also where a scope further out ends it: what goes wrong then comes out, as it is, instead of `Cancelled`."""
+    redis = connecting(server)
+    behind = Broadcast(backend=RedisBroadcast(redis, prefix="t:"))
+    make: dict[str, Callable[[], AbstractAsyncContextManager[object]]] = {
+        "by hand": lambda: redis,
+        "as a provider": redis,
+        "behind a broadcast": lambda: behind,
+    }
+    with pytest.raises(ValueError, match="cleanup"), trio.CancelScope() as scope:  # noqa: PT012
+        async with make[entered]():
+            try:
+                scope.cancel()
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("cleanup")
+    assert not redis.up
+    with trio.move_on_after(0.01):
+        async with make[entered]():
+            await trio.sleep_forever()
     assert not redis.up
 
 

@@ -528,6 +528,28 @@ async def test_what_others_keep_there_is_left_out(server: RedisServer, caplog: p
     assert ["left out" in record.getMessage() for record in caplog.records] == [True]
 
 
+async def test_what_others_keep_for_a_room_is_nothing_to_the_other_rooms(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the members of one topic would be there is something else: those of others are told of, and leave; who
+    comes to the one gets its messages, and is seen by whoever is there. It is said once by each side."""
+    async with process(server) as one, process(server) as other, other.subscribe("a", presence=True) as there:
+        async with one.subscribe("b", member="Bob"):
+            await until(lambda: not behind(one)._roster._changed)
+            await at_once(server, ["SET", "t:who:a", "oops"], ["SET", "t:who:b", "oops"])
+        async with one.subscribe("a", member="Ann") as late, one.subscribe("c", member="Cat"):
+            with trio.fail_after(SECONDS):
+                while not await other.members("c"):  # noqa: ASYNC110 - there is no event for it
+                    await trio.sleep(0.005)
+            assert await taken(there, 1) == ["+Ann"]
+            await other.publish("a", "x")
+            assert await taken(late, 1) == ["x"]
+        assert await taken(there, 2) == ["x", "-Ann"]
+        await until(lambda: not behind(one)._roster._told)
+    assert ["left out" in record.getMessage() for record in caplog.records] == [True] * len(caplog.records)
+    assert 1 <= len(caplog.records) <= 3
+
+
 async def test_who_is_no_process_is_not_taken_for_one(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """Nor for ever, whatever stands where its members would: members are told of as before."""
     await at_once(server, ["SET", "t:of:no process", "1"], ["HSET", "t:of:\0", "x", "b"], ["SET", "t:who:b", "1"])

@@ -86,7 +86,7 @@ async def test_the_script_decides_as_the_memory_does(server: RedisServer) -> Non
 
 
 async def test_a_bucket_is_kept_until_it_is_full(server: RedisServer) -> None:
-    """It expires by then; a refusal changes nothing; names and keys do not run into each other."""
+    """It expires by then; a refusal changes nothing; names, sizes and keys do not run into each other."""
     quota = Quota("a:b", requests=2, per=3600, burst=2)
     async with connecting(server) as redis:
         buckets = RedisBuckets(redis, prefix="limits:")
@@ -94,10 +94,12 @@ async def test_a_bucket_is_kept_until_it_is_full(server: RedisServer) -> None:
         assert [decision[:2] for decision in decisions] == [(True, 1), (True, 0), (False, 0)]
         assert all(1790 < decision.wait <= 1800 for decision in decisions)
         (key,) = await redis.execute("KEYS", "*")
-        assert key == b'limits:"a:b":c'
+        assert key == b'limits:"a:b";q=2;w=3600;b=2:c'
         assert 3500_000 < await redis.execute("PTTL", key) <= 3600_000
         assert (await buckets.take("b:c", Quota("a", requests=2, per=3600, burst=2), 0.0)).remaining == 1
         assert (await RedisBuckets(redis).take("c", quota, 0.0)).remaining == 1
+        assert (await buckets.take("c", Quota("a:b", 1000, per=3600, burst=1000), 0.0)).remaining == 999
+        assert not (await buckets.take("c", quota, 0.0)).admitted
         for name in ("\ud800", "", "x" * 64, "ü\n"):
             assert (await buckets.take(name, quota, 0.0)).remaining == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import itertools
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -15,6 +16,7 @@ import trio
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from tests.harness import Golden
+from tests.unit.linear import growth
 from trivet.contrib.broadcast import (
     Broadcast,
     Joined,
@@ -542,6 +544,26 @@ async def test_topics_are_forgotten_when_there_are_too_many() -> None:
         await broadcast.publish("b", 5)  # "a" goes
         async with broadcast.subscribe("b", after=first.id) as subscription:
             assert (await waiting(subscription), subscription.gap) == (["5"], True)
+
+
+async def test_to_forget_a_topic_costs_the_same_however_many_are_kept() -> None:
+    """Also behind the places of thousands that were published to again."""
+
+    def kept(count: int) -> MemoryBackend:
+        backend = MemoryBackend(max_topics=count)
+        backend._history = 1
+        for number in (*range(count), *range(count * 11 // 20)):
+            backend._keep(Message("", str(number), "", 1), 1)
+        return backend
+
+    backends = {count: kept(count) for count in (1700, 16 * 1700)}
+    names = itertools.count()
+
+    def forget_some(count: int) -> None:
+        for _ in range(200):
+            backends[count]._keep(Message("", f"new {next(names)}", "", 1), 1)
+
+    assert growth(forget_some, 1700) < 3
 
 
 async def test_without_history_nobody_can_resume_but_who_has_missed_nothing() -> None:

@@ -247,6 +247,7 @@ async def test_subscribers_outlive_the_store(autojump_clock: MockClock) -> None:
         store.up = False
         with pytest.raises(ConnectionError):
             await one.publish("a", "lost")
+        assert one.counters.published == 4
         with pytest.raises(ConnectionError):
             async with other.subscribe("a"):
                 raise AssertionError("it began")
@@ -259,6 +260,7 @@ async def test_subscribers_outlive_the_store(autojump_clock: MockClock) -> None:
         store.up = True
         await one.publish("a", 5)
         assert await taken(subscription) == ["4", "5"]
+        assert one.counters.published == 5
         assert not subscription.gap
 
 

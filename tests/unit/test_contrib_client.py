@@ -55,6 +55,20 @@ def steady(**options: Any) -> Retry:
     return Retry(random=lambda: 1.0, **options)
 
 
+async def test_the_log_has_no_more_of_an_address_than_the_error(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of whom it has asked again, but neither a path nor a password."""
+    caplog.set_level("DEBUG", "trivet")
+    async with Client(transport=Upstream(503, httpx.ConnectError, 200)) as client:
+        await client.get("http://ann:secret@upstream:1234/secret?token=secret")
+    said = [record.getMessage() for record in caplog.records if record.name == "trivet.contrib.client"]
+    assert [each.partition("; again in ")[0] for each in said] == [
+        "GET http://upstream:1234: 503",
+        "GET http://upstream:1234: ConnectError('broken')",
+    ]
+
+
 # The deadline -------------------------------------------------------------------------------------------------------
 
 
@@ -126,14 +140,16 @@ async def test_within_a_deadline_only_connecting_has_a_time_of_its_own(
     with trio.fail_after(100):
         async with Client(transport=upstream) as client:
             await client.get(URL)
-            await client.get(URL, timeout=7)
+            for timeout in (7, 5, 5.0, httpx.Timeout(5.0)):  # httpx's default, too, if somebody says it
+                await client.get(URL, timeout=timeout)
+            assert client.timeout == httpx.Timeout(5)
         async with Client(transport=upstream, timeout=5) as client:
             await client.get(URL)
     none = {"connect": 5.0, "read": None, "write": None, "pool": None}
     assert [each.extensions["timeout"] for each in upstream.requests] == [
         none,
         dict.fromkeys(none, 7),
-        dict.fromkeys(none, 5),
+        *[dict.fromkeys(none, 5)] * 4,
     ]
 
 
@@ -446,12 +462,13 @@ async def test_who_was_asked_is_told_again_when_it_is_their_turn(autojump_clock:
 
 async def test_calls_that_share_their_extensions_are_not_one(autojump_clock: trio.testing.MockClock) -> None:
     """A caller's dictionary stays as it is."""
-    upstream, extensions = Upstream(), {"timeout": httpx.Timeout(5).as_dict()}
+    upstream = Upstream()
     async with Client(transport=upstream) as client:
+        extensions = {"timeout": client.timeout.as_dict()}
         with trio.fail_after(9):
             for url in (URL, "http://another/"):
                 request = client.build_request("GET", url)
                 request.extensions = extensions  # as before httpx 0.28, which makes a copy
                 await client.send(request)
     assert upstream.told == ["8950", "8950"]
-    assert list(extensions) == ["timeout"]
+    assert extensions == {"timeout": httpx.Timeout(5).as_dict()}

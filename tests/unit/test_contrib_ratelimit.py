@@ -157,6 +157,16 @@ async def test_buckets_of_keys_and_quotas_are_their_own() -> None:
     assert (await backend.take("a", TEN, 0)).admitted
 
 
+@pytest.mark.parametrize("other", [Quota("one", 10, 10, 1), Quota("one", 1, 20, 1), Quota("one", 1, 10, 2)])
+async def test_quotas_of_one_name_do_not_undo_each_other(other: Quota) -> None:
+    """A bucket that a narrow quota has emptied is not full again because another quota of that name looked at it."""
+    backend = MemoryBackend()
+    assert (await backend.take("a", ONE, 0)).admitted
+    for _ in range(3):
+        await backend.take("a", other, 0)
+        assert not (await backend.take("a", ONE, 0)).admitted
+
+
 async def test_many_keys_take_bounded_memory() -> None:
     """However many keys come, no more than `max_keys` are kept, and one record for each."""
     backend = MemoryBackend(max_keys=100)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import ssl
+import traceback
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -34,6 +36,9 @@ URL = "redis://localhost"
         ("rediss://example.org", "example.org:6379"),
         ("unix:///run/redis/redis.sock?db=2", "/run/redis/redis.sock"),
         ("unix://:secret@/run/a%20b", "/run/a b"),
+        ("unix:///run/a@b", "/run/a@b"),
+        ("redis://:pa%2Fss%3Fw%23rd@example.org", "example.org:6379"),
+        ("redis://:p@ss@example.org", "example.org:6379"),
     ],
 )
 def test_a_url_names_a_place(url: str, place: str) -> None:
@@ -43,6 +48,9 @@ def test_a_url_names_a_place(url: str, place: str) -> None:
 
 WRONG: dict[str, Callable[[], object]] = {
     "url_scheme": lambda: Redis("http://:secret@localhost"),
+    "url_password": lambda: Redis("redis://:s3cret/s3cret@localhost:6379/0"),
+    "url_unreadable": lambda: Redis("redis://:[s3cret@localhost"),
+    "url_unix_host": lambda: Redis("unix://:s3cret/s3cret@/run/redis.sock"),
     "url_none": lambda: Redis("localhost:6379"),
     "url_type": lambda: Redis(None),  # type: ignore[arg-type]
     "url_database": lambda: Redis("redis://localhost/first"),
@@ -63,6 +71,20 @@ def test_what_is_wrong_is_refused_when_it_is_made(name: str, golden: Golden) -> 
     with pytest.raises(RegistrationError) as caught:
         WRONG[name]()
     golden(f"contrib/redis_{name}", str(caught.value))
+
+
+@pytest.mark.parametrize("character", [*"/?#[]", "/?", "#?/", "@/", "/@", "\u2100"])
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix", "http"])
+def test_nothing_of_a_password_that_is_not_escaped_is_shown(scheme: str, character: str) -> None:
+    """Neither by the refusal nor as the place, wherever the URL is taken apart; digits, too, which may be a port."""
+    rests = ["host", "host:6379", "host:6379/0", "host/0?db=1", "host?connect_timeout=3", "/run/x"]
+    for password, rest in product((f"tellno{character}tellno", f"4711{character}4711"), rests):
+        try:
+            said = Redis(f"{scheme}://:{password}@{rest}").place
+        except RegistrationError as error:
+            said = "".join(traceback.format_exception(error))
+        assert "tellno" not in said
+        assert "4711" not in said
 
 
 CALLS: dict[str, Callable[[], object]] = {

@@ -135,8 +135,9 @@ def test_what_others_have_written_is_left_out_of_what_is_read() -> None:
     ]
     found = [[b"%d-0" % number, each] for number, each in enumerate(fields, 2)]
     who = [b"m", b"0123456789abcdefann", b"\xff", b"0123456789abcdef", b"n", b"\xff"]
-    read = read_reply([b"9-0", 0, found, who])
+    read = read_reply([b"9-0", 0, found, who, 0])
     assert read == (9 << 64, False, [Row("2-0", 2 << 64, 1 << 64 | 1, "x")], [("0123456789abcdef", "m", "ann")], 6)
+    assert read_reply([b"9-0", 0, [], [], 1]).foreign == 1
 
 
 def test_what_was_given_already_breaks_nothing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -306,6 +306,12 @@ def test_a_token_is_answered_as_the_rfc_has_it() -> None:
     }
     assert response.headers["cache-control"] == "no-store"
     assert msgspec.json.decode(token_response("x").body) == {"access_token": "x", "token_type": "Bearer"}
+
+
+@pytest.mark.parametrize("scopes", [["a:read", "b"], "a:read b", " a:read  b ", ("a:read", "b")])
+def test_a_token_says_what_it_grants(scopes: Collection[str]) -> None:
+    """Scopes as a form or a JWT has them, in one text, are not taken apart into letters."""
+    assert msgspec.json.decode(token_response("x", scopes=scopes).body)["scope"] == "a:read b"
 
 
 def test_an_error_of_the_token_endpoint_has_the_members_of_the_rfc() -> None:

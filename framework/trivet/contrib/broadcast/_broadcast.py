@@ -117,8 +117,12 @@ class Broadcast:
         check_topic(topic)
         data = encoded(value)
         await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            message = await self._backend.publish(topic, data)
+        except trio.Cancelled:
+            self._hub.counters.published += 1  # for all that is known: who waits for slow subscribers has published
+            raise
         self._hub.counters.published += 1
-        message = await self._backend.publish(topic, data)
         await trio.lowlevel.cancel_shielded_checkpoint()
         return message
 

@@ -13,7 +13,7 @@ id of the process before, and must not be taken for one that is up to date.
 from __future__ import annotations
 
 import secrets
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -52,7 +52,9 @@ class MemoryBackend:
                 f"max_topics={max_topics!r} is not a whole number from 1 on.\nWrite  MemoryBackend(max_topics=10_000)"
             )
         self._max_topics = max_topics
-        self._records: dict[str, _Record] = {}  # in the order of their last messages
+        # In the order of their last messages. A dict would be walked from its beginning for the first one, over the
+        # places of all that were published to again.
+        self._records: OrderedDict[str, _Record] = OrderedDict()
         self._epoch = secrets.token_hex(4)
         self._position = 0
         self._forgotten = 0
@@ -82,7 +84,7 @@ class MemoryBackend:
         record = self._records.pop(message.topic, None)
         if record is None:
             if len(self._records) >= self._max_topics:
-                oldest = self._records.pop(next(iter(self._records)))
+                _, oldest = self._records.popitem(last=False)
                 # What is forgotten is the oldest of all, and yet it may be younger than what was before.
                 self._forgotten = max(self._forgotten, oldest.messages[-1].position or 0)
             record = _Record(self._history, self._forgotten)

@@ -14,7 +14,7 @@ import httpx
 from trivet.errors import RegistrationError
 
 from ._retry import Retry
-from ._transport import DeadlineTransport
+from ._transport import UNSAID, DeadlineTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -93,11 +93,10 @@ class Client(httpx.AsyncClient):
                 f"retry={retry!r} is no Retry.\nWrite  Client(retry=Retry(attempts=3)), or  retry=None for none."
             )
         plain: dict[str, Any] = dict(options)
-        unsaid = None if "timeout" in plain else httpx.Timeout(5.0)
-        plain["timeout"] = plain.get("timeout", unsaid)
+        plain.setdefault("timeout", UNSAID)
 
         def wrapped(inner: httpx.AsyncBaseTransport) -> DeadlineTransport:
-            return DeadlineTransport(inner, margin=margin, retry=retry, propagate=propagate, unsaid=unsaid)
+            return DeadlineTransport(inner, margin=margin, retry=retry, propagate=propagate)
 
         made = {name: plain.pop(name) for name in _OF_TRANSPORT if name in plain}
         inner: httpx.AsyncBaseTransport = plain.pop("transport", None) or httpx.AsyncHTTPTransport(**made)

@@ -85,8 +85,11 @@ def tell(headers: httpx.Headers, left: float) -> None:
         headers[FIELD] = str(milliseconds)
 
 
+def shown(request: httpx.Request) -> str:
+    """A request, for messages: neither password nor path nor query, where there may be what is nobody's business."""
+    return f"{request.method} {request.url.scheme}://{request.url.netloc.decode('ascii')}"
+
+
 def _exceeded(request: httpx.Request, what: str, had: float) -> DeadlineExceeded:
-    # Neither path nor query, where there may be what is nobody's business.
-    url = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
     time = "none" if had < _SHORTEST else f"{had:.3f} s"
-    return DeadlineExceeded(f"no time is left for {request.method} {url}: {what} had {time}", request=request)
+    return DeadlineExceeded(f"no time is left for {shown(request)}: {what} had {time}", request=request)

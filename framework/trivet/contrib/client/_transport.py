@@ -19,7 +19,7 @@ from trivet.contrib._tokens import Tokens
 
 from . import _trace
 from ._audience import is_told, origin_of
-from ._deadline import deadline_of, head_within, part_within, seconds_until, tell
+from ._deadline import deadline_of, head_within, part_within, seconds_until, shown, tell
 from ._retry import Retry, asked_to_wait, repeatable
 
 log = logging.getLogger("trivet.contrib.client")
@@ -31,6 +31,16 @@ _ORIGINS: Final = 1000
 """Budgets that are kept: whoever calls more origins than that is a crawler, and the oldest start anew."""
 
 
+class _Unsaid(float):
+    """Seconds that nobody has said. Whoever says as many is to have them, within a deadline as well, so that the number
+    does not tell; httpx hands the object itself on, from the client's timeouts to each of its requests."""
+
+
+UNSAID: Final = httpx.Timeout(_Unsaid(5.0))
+"""The timeouts of a client that is given none, which are httpx's own. Where there is a deadline it takes their place,
+except for connecting, after which there may be time for another attempt."""
+
+
 class DeadlineTransport(httpx.AsyncBaseTransport):
     """Around another transport.
 
@@ -39,8 +49,6 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         margin: seconds that are kept for the caller.
         retry: `None`: each call is made once.
         propagate: tell whom is called the time and the trace.
-        unsaid: the timeouts of a call for which nobody has said any: there the deadline takes their place, except for
-            connecting, after which there may be time for another attempt.
     """
 
     def __init__(
@@ -50,13 +58,11 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         margin: float,
         retry: Retry | None,
         propagate: bool,
-        unsaid: httpx.Timeout | None,
     ) -> None:
         self._inner = inner
         self._margin = margin
         self._retry = retry
         self._propagate = propagate
-        self._unsaid = None if unsaid is None else unsaid.as_dict()
         self._budgets: dict[tuple[str, str, int | None], Tokens] = {}
 
     async def __aenter__(self) -> DeadlineTransport:
@@ -83,9 +89,10 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
             request.headers["traceparent"] = trace.traceparent
             if trace.tracestate:
                 request.headers["tracestate"] = trace.tracestate
-        if self._unsaid is not None and deadline < math.inf and request.extensions.get("timeout") == self._unsaid:
-            timeouts = {"connect": self._unsaid["connect"], "read": None, "write": None, "pool": None}
-            request.extensions = {**request.extensions, "timeout": timeouts}
+        timeouts = request.extensions.get("timeout")
+        if deadline < math.inf and timeouts is not None and type(timeouts.get("read")) is _Unsaid:
+            only_connecting = {**timeouts, "read": None, "write": None, "pool": None}
+            request.extensions = {**request.extensions, "timeout": only_connecting}
         retry = self._retry
         if retry is None:
             response = await self._send(request, deadline, began, tells)
@@ -122,7 +129,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
                     return outcome
                 raise outcome
             what = outcome.status_code if isinstance(outcome, httpx.Response) else repr(outcome)
-            log.debug("%s %s: %s; again in %.3f s", request.method, request.url, what, wait)
+            log.debug("%s: %s; again in %.3f s", shown(request), what, wait)
             if isinstance(outcome, httpx.Response):
                 await outcome.aclose()
             await trio.sleep(wait)

@@ -22,7 +22,8 @@ class Backend(Protocol):
         """Take one token out of the bucket of `key`, if there is one.
 
         Args:
-            key: whose bucket; at most 64 characters. Buckets of quotas with different names are different.
+            key: whose bucket; at most 64 characters. Each quota has one of its own for it: tell them apart by
+                `quota.bucket`, not by the name, which is the same for all that nobody has named.
             quota: its size and rate.
             now: seconds on Trio's clock, which is this process's own. A shared store has a clock of its own to use.
 

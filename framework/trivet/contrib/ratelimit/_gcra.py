@@ -44,6 +44,10 @@ class Quota:
     burst: int
     interval: float = field(init=False, repr=False, compare=False)
     """Seconds in which one more is admitted."""
+    bucket: str = field(init=False, repr=False, compare=False)
+    """What tells its buckets from those of others in one backend: its name and its size, in visible characters, and no
+    two are written alike. The name alone does not do: a wide quota takes a bucket that a narrow one has emptied for a
+    full one, so that of two limits that nobody has named the stricter would hold nobody back."""
 
     def __post_init__(self) -> None:
         for name in ("requests", "per", "burst"):
@@ -60,6 +64,7 @@ class Quota:
                 'backslashes.\nWrite  RateLimit(100, per=60, name="search")'
             )
         object.__setattr__(self, "interval", self.per / self.requests)
+        object.__setattr__(self, "bucket", f'"{self.name}";q={self.requests};w={self.per};b={self.burst}')
 
 
 class Decision(NamedTuple):

@@ -49,7 +49,8 @@ class RateLimit(Composed[Decision | None]):
         burst: how many at once, after a pause; as many as `requests`, by default.
         key: a provider of the text by which clients are told apart; `None` from it: do not count this request. It may
             depend on others, on who was recognized for example. By default the client's address.
-        name: what clients know the quota by, and what tells its buckets from others in one backend.
+        name: what clients know the quota by. In one backend limits that have the same name and the same size share
+            their buckets.
         backend: where buckets are kept; by default in this process's memory, up to 100 000 of them.
         timeout: seconds that the backend has.
         on_failure: what becomes of a request when the backend fails or takes too long. `"admit"`, because most limits

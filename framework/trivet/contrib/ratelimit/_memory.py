@@ -44,7 +44,7 @@ class MemoryBackend:
 
     async def take(self, key: str, quota: Quota, now: float) -> Decision:
         """Take one token out of the bucket of `key`; see `Backend.take`. It does not wait."""
-        place = (quota.name, key)
+        place = (quota.bucket, key)
         before = self._full_at.get(place)
         full_at, decision = take(before, quota, now)
         self._forget_full(now)

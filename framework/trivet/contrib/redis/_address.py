@@ -27,6 +27,11 @@ _WRITE: Final = (
     "by a socket  unix:///run/redis.sock"
 )
 
+_ESCAPE: Final = (
+    "Escape what is no letter or digit in the password:  from urllib.parse import quote\n"
+    "Redis(f\"redis://:{quote(password, safe='')}@localhost:6379\")"
+)
+
 _KEEPALIVE: Final = {
     getattr(socket, name): seconds
     for name, seconds in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
@@ -62,10 +67,7 @@ def parse(url: object, ssl_context: ssl.SSLContext | None) -> tuple[str, Opener]
     if not isinstance(url, str):
         shown = "None (is it in the environment?)" if url is None else f"a {type(url).__name__}"
         raise RegistrationError(f"{shown} is not the URL of a Redis.\n{_WRITE}")
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        # It is not shown: there may be a password in it.
-        raise RegistrationError(f"the URL of a Redis begins with redis://, rediss:// or unix://.\n{_WRITE}")
+    parts = _split(url)
     options: dict[str, Any] = {
         "username": unquote(parts.username) if parts.username else None,
         "password": unquote(parts.password) if parts.password else None,
@@ -78,6 +80,26 @@ def parse(url: object, ssl_context: ssl.SSLContext | None) -> tuple[str, Opener]
         # coredis' own does not compare the name in the certificate with the host's.
         context = ssl.create_default_context() if ssl_context is None else ssl_context
     return _by_name(unquote(parts.hostname or "localhost"), _port(parts), context, options)
+
+
+def _split(url: str) -> SplitResult:
+    """Take it apart. What is refused is not shown: there may be a password in it, whole or in part."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise RegistrationError(f"the URL of a Redis cannot be read.\n{_ESCAPE}") from None
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise RegistrationError(f"the URL of a Redis begins with redis://, rediss:// or unix://.\n{_WRITE}")
+    # A password may have ended early what stands before the @: its rest would be a host, a path or an option.
+    by_path = parts.scheme == "unix"
+    if by_path and parts.netloc.rpartition("@")[2]:
+        raise RegistrationError(
+            "the URL of a Redis has something between unix:// and the path of a socket, as  unix:///run/redis.sock  "
+            f"has not.\n{_ESCAPE}"
+        )
+    if (parts.netloc or not by_path) and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise RegistrationError(f"the URL of a Redis has an @ behind its first /, ? or #.\n{_ESCAPE}")
+    return parts
 
 
 def _by_path(path: str, options: dict[str, Any]) -> tuple[str, Opener]:

@@ -16,8 +16,9 @@ from trivet import HTTPError
 
 
 class RedisAway(HTTPError):
-    """Redis cannot be reached, has not answered in time, or refuses now what it may do later: it has no memory left, is
-    busy with a script, is a replica and was to write. If it escapes a handler the answer is 503.
+    """Redis cannot be reached, has not answered in time or with what no Redis would say, or refuses now what it may do
+    later: it has no memory left, is busy with a script, is a replica and was to write. If it escapes a handler the
+    answer is 503.
 
     Whether a command that was on its way has been carried out is not known.
 

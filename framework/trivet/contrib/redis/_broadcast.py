@@ -11,16 +11,16 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeAlias, get_args
 
-import trio
-
+from trivet._companions import companions
 from trivet.contrib.broadcast import Hub, Kept, Member, Message
 from trivet.errors import RegistrationError
 
+from ._answers import answer
 from ._away import RedisAway
-from ._checks import check_seconds
+from ._checks import Value, check_seconds
 from ._redis import Redis
 from ._roster import Roster
-from ._topic_store import APPEND, Names, lives, position, usable
+from ._topic_store import APPEND, Names, lives, read_id, usable
 from ._topics import Topics
 
 WhenAway: TypeAlias = Literal["error", "local"]
@@ -78,9 +78,8 @@ class RedisBroadcast:
         """See `Backend.connected`. It does not wait for Redis to be there."""
         process = secrets.token_hex(8)
         self._hub, self._history = hub, history
-        error: BaseException | None = None
-        async with self._redis(), trio.open_nursery() as nursery:
-            self._roster = Roster(self._redis, self._names, process, self._member_ttl)
+        self._roster = roster = Roster(self._redis, self._names, process, self._member_ttl)
+        async with self._redis(), companions(roster.farewell) as nursery:
             self._topics = Topics(
                 self._redis,
                 self._names,
@@ -90,23 +89,11 @@ class RedisBroadcast:
                 patience=self._member_ttl,
                 kept=self._keep,
                 local=self._local,
-                deaf=self._roster.hurry,
+                deaf=roster.hurry,
             )
-            for task in (self._topics.feed.run, self._topics.keep, self._roster.run):
+            for task in (self._topics.feed.run, self._topics.keep, roster.run):
                 nursery.start_soon(task)
-            try:
-                yield
-            except trio.Cancelled:
-                raise
-            except BaseException as caught:  # noqa: BLE001 - raised below, outside of the nursery and its groups
-                error = caught
-            await self._roster.farewell()
-            nursery.cancel_scope.cancel()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error  # a traceback's frame that holds its own exception is a cycle
+            yield
 
     async def publish(self, topic: str, data: str) -> Message:
         """See `Backend.publish`. It reaches the subscribers of this process, too, by way of Redis.
@@ -118,14 +105,15 @@ class RedisBroadcast:
         kept = self._history
         trim = b"~" if kept >= EXACT else b"="
         try:
-            ident = await self._redis.run(APPEND, [self._names.topic(topic)], [data, trim, kept, *lives(self._keep)])
+            arguments: list[Value] = [data, trim, kept, *lives(self._keep)]
+            ident, place = await answer(self._redis, read_id, APPEND, [self._names.topic(topic)], arguments)
         except RedisAway:
             if not self._local:
                 raise
             message = Message(data, topic, None, None)
             await self._hub.deliver(message)
             return message
-        return Message(data, topic, ident.decode(), self._topics.place(topic, position(ident)))
+        return Message(data, topic, ident, self._topics.place(topic, place))
 
     async def watch(self, topic: str, after: str | None, history: int) -> Kept:
         """See `Backend.watch`.

@@ -8,10 +8,11 @@ The clock is Redis' own. Those of several machines differ, by more than the inte
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from trivet.contrib.ratelimit import Decision, Quota
 
+from ._answers import answer
 from ._checks import check_store
 from ._redis import Redis
 from ._script import Script
@@ -61,11 +62,11 @@ return {admitted and 1 or 0, string.format('%.0f', remaining), string.format('%.
 class RedisBuckets:
     """Keeps the buckets of limits in Redis: `RateLimit(100, per=60, backend=RedisBuckets(redis))`.
 
-    All processes that name the same Redis, prefix, quota and key take from one bucket; so exactly as many requests are
-    admitted as the quota says, however many workers there are. While Redis is away each limit's `on_failure` says what
-    becomes of requests, without waiting for it.
+    All processes that name the same Redis, prefix, quota (name and size) and key take from one bucket; so exactly as
+    many requests are admitted as the quota says, however many workers there are. While Redis is away each limit's
+    `on_failure` says what becomes of requests, without waiting for it.
 
-    A bucket takes about 100 bytes, and is gone when it is full again. There is no bound on their number but Redis' own:
+    A bucket takes about 120 bytes, and is gone when it is full again. There is no bound on their number but Redis' own:
     give it `maxmemory`, with a policy that evicts (`volatile-ttl`: the fullest buckets first).
 
     Args:
@@ -89,7 +90,11 @@ class RedisBuckets:
         Raises:
             RedisAway: Redis is away, did not answer in time, or has no memory left.
         """
-        # A quota's name has no quotes, so that no two pairs of a name and a key are written alike.
-        place = f'{self._prefix}"{quota.name}":'.encode() + key.encode("utf-8", "surrogatepass")
-        admitted, remaining, wait = await self._redis.run(_BUCKET, [place], [quota.requests, quota.per, quota.burst])
-        return Decision(bool(admitted), int(remaining), float(wait))
+        # No two pairs of a quota and a key are written alike.
+        place = f"{self._prefix}{quota.bucket}:".encode() + key.encode("utf-8", "surrogatepass")
+        return await answer(self._redis, _decision, _BUCKET, [place], [quota.requests, quota.per, quota.burst])
+
+
+def _decision(reply: Any) -> Decision:
+    admitted, remaining, wait = reply
+    return Decision(bool(admitted), int(remaining), float(wait))

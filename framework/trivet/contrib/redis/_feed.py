@@ -25,6 +25,7 @@ import trio
 from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError as Lost
 
+from ._answers import SENSELESS
 from ._away import Backoff, Complaints, RedisAway, why
 from ._redis import Redis
 
@@ -121,15 +122,14 @@ class Feed:
                     nursery.cancel_scope.cancel()
 
                 nursery.start_soon(look)
-                await self._hear(connection)
-                error = why(connection._last_error)
+                error = await self._hear(connection) or why(connection._last_error)
                 nursery.cancel_scope.cancel()
         finally:
             self._connection = None
         return error
 
-    async def _hear(self, connection: BaseConnection) -> None:
-        """Take what is told; returns when the connection is lost.
+    async def _hear(self, connection: BaseConnection) -> str:
+        """Take what is told; returns when the connection is lost, or is to be, and why in the latter case.
 
         What has come together is taken at once: with a pass through the scheduler for each message, as `push_messages`
         has it, every subscriber would be woken for every message, and while they all have their turn more would come
@@ -146,7 +146,9 @@ class Feed:
                 except anyio.WouldBlock:
                     pass
         except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
-            return
+            return ""
+        except _Senseless:
+            return SENSELESS
 
     async def _look(self, connection: BaseConnection) -> None:
         """Return when it has gone, or what is heard comes too late."""
@@ -167,18 +169,25 @@ class Feed:
             _send(connection, b"SUBSCRIBE", some)
 
     def _take(self, push: Sequence[Any]) -> None:
-        kind, channel = push[0], push[1]
-        if kind == b"message":
-            self._listener.heard(channel, push[2])
-        elif kind == b"subscribe":
-            if channel == self._idle:
+        match push:
+            case [b"message", bytes(channel), bytes(payload)]:
+                self._listener.heard(channel, payload)
+            case [b"subscribe", self._idle, _]:
                 self._answered.set()
-                return
-            left = self._asked.pop(channel) - 1
-            if left:  # it was left and asked for again: the next reply is the one that counts
-                self._asked[channel] = left
-            elif channel in self._wanted:
-                self._listener.subscribed(channel)
+            case [b"subscribe", bytes(channel), _] if channel in self._asked:
+                left = self._asked.pop(channel) - 1
+                if left:  # it was left and asked for again: the next reply is the one that counts
+                    self._asked[channel] = left
+                elif channel in self._wanted:
+                    self._listener.subscribed(channel)
+            case [b"message" | b"subscribe", *_] | []:
+                raise _Senseless
+            case _:
+                pass
+
+
+class _Senseless(Exception):
+    """What was told is nothing that Redis tells: it is none, or not the one that we have subscribed at."""
 
 
 def _refusal(connection: BaseConnection) -> str:

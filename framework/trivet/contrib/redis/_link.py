@@ -99,7 +99,11 @@ class Link:
         except RedisError as error:
             if not self._means_away(error):
                 raise
-            lost = error
+            lost: Exception = error
+        except Exception as error:
+            if error is not self.connection._last_error:
+                raise
+            lost = error  # coredis could not read what came, and has ended by that
         except trio.Cancelled:
             # Somebody has to notice if no answer ever comes: callers with less time than a command has may all leave
             # before it is over.
@@ -121,7 +125,7 @@ class Link:
             self._stirred.set()
         elif code in OF_ALL and not refused_all:
             self._stirred.set()
-        return code != "" or isinstance(error, Lost)
+        return code != "" or isinstance(error, Lost) or error is self.connection._last_error
 
     async def _reply(self, request: Any, name: bytes) -> Any:
         # In two halves: if this process itself was busy all the time, the reply may lie there unread, and is had as

@@ -23,6 +23,8 @@ import trio
 from coredis.connection import BaseConnection
 from coredis.exceptions import NoScriptError
 
+from trivet._companions import companions
+
 from ._address import parse
 from ._away import Backoff, RedisAway, why
 from ._checks import Value, check_name, check_seconds, encoded, not_entered
@@ -173,24 +175,14 @@ class Redis:
     @asynccontextmanager
     async def __call__(self) -> AsyncGenerator[Self]:
         """The provider."""
-        error: BaseException | None = None
-        async with trio.open_nursery() as nursery:
+        async with companions() as nursery:
             self._nurseries.append(nursery)
             try:
                 if nursery is self._nurseries[0]:
                     await nursery.start(self._keep_connected, nursery, self._required)
                 yield self
-            except trio.Cancelled:
-                raise
-            except BaseException as caught:  # noqa: BLE001 - raised below, outside of the nursery and its groups
-                error = caught
             finally:
                 self._leave(nursery)
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error  # a traceback's frame that holds its own exception is a cycle
 
     def _leave(self, nursery: trio.Nursery) -> None:
         first = nursery is self._nurseries[0]

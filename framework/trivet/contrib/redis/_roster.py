@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final, cast
 
 import trio
 from coredis.exceptions import RedisError
 
 from trivet.contrib.broadcast import Member
 
+from ._answers import answer
 from ._away import Backoff, Complaints, RedisAway
+from ._checks import Value
 from ._redis import Redis
 from ._script import Script
 from ._topic_store import NOW, Names
@@ -45,22 +48,35 @@ return {known, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 10)
 """Say that a process is alive: the processes; this one, milliseconds. Returns whether it was, and who is not."""
 
 TELL: Final = Script("""
+local foreign = {}
+local function keep(...)
+  local kept = redis.pcall(...)
+  if type(kept) == 'number' then return end
+  if not string.find(kept.err, 'WRONGTYPE') then return kept end
+  foreign[#foreign + 1] = select(2, ...)
+end
 for i = 1, (#ARGV - 1) / 4 do
   local sign, id, topic, data = unpack(ARGV, 4 * i - 2, 4 * i + 1)
   local who, channel = KEYS[2 * i], KEYS[2 * i + 1]
+  local failed
   if sign == '+' then
-    redis.call('HSET', who, id, ARGV[1] .. data)
+    failed = keep('HSET', who, id, ARGV[1] .. data)
+    if failed then return failed end
     redis.call('HSET', KEYS[1], id, topic)
     redis.call('PUBLISH', channel, '+' .. ARGV[1] .. ' ' .. id .. ' ' .. data)
   else
-    redis.call('HDEL', who, id)
+    failed = keep('HDEL', who, id)
+    if failed then return failed end
     redis.call('HDEL', KEYS[1], id)
     redis.call('PUBLISH', channel, '-' .. ARGV[1] .. ' ' .. id)
   end
 end
+return foreign
 """)
 """Tell of members: the process' members, and for each its topic's members and the topic; the process, and for each what
-has happened, its id, its topic, and what it says of itself."""
+has happened, its id, its topic, and what it says of itself. Returns where somebody else has written: who is there now
+is told, but it is not kept for those who come later. That must not stop what is told of other topics, as an error of
+Redis' would."""
 
 REAP: Final = Script(
     NOW
@@ -111,6 +127,7 @@ class Roster:
         self._changed: dict[str, None] = {}
         """Whose coming or going is still to be told."""
         self._complaints = Complaints(log, redis.place)
+        self._foreign = False
         self._wake = trio.Event()
         self._beat_at = trio.current_time()
 
@@ -164,7 +181,8 @@ class Roster:
                 pass
 
     async def _beat(self) -> None:
-        known, dead = await self._redis.run(BEAT, [self._names.alive], [self._process, int(self._ttl * 1000)])
+        arguments: list[Value] = [self._process, int(self._ttl * 1000)]
+        known, dead = await answer(self._redis, _known_and_dead, BEAT, [self._names.alive], arguments)
         if not known:
             self._changed |= dict.fromkeys(self._members)
         for process in dead:
@@ -175,7 +193,7 @@ class Roster:
 
     async def _reap(self, process: bytes, leaving: bytes) -> None:
         keys = [self._names.alive, self._names.of(process)]
-        while await self._redis.run(REAP, keys, [process, self._names.prefix, AT_ONCE, leaving]):
+        while await answer(self._redis, int, REAP, keys, [process, self._names.prefix, AT_ONCE, leaving]):
             pass
 
     async def _tell(self, ids: list[str]) -> None:
@@ -188,9 +206,27 @@ class Roster:
             sign = b"-" if there is None else b"+"
             arguments += sign, ident.encode(), self._names.encoded(topic), data.encode()
         said = {ident: self._members.get(ident) for ident in ids}
-        await self._redis.run(TELL, keys, arguments)
+        foreign = await answer(self._redis, _texts, TELL, keys, arguments)
+        if foreign and not self._foreign:
+            self._foreign = True
+            log.warning("Redis at %s: what is in %r is not ours; members are left out", self._redis.place, foreign[0])
         for ident, there in said.items():
             if self._members.get(ident) is there:
                 self._changed.pop(ident, None)
                 if there is None:
                     del self._told[ident]
+
+
+def _known_and_dead(reply: Any) -> tuple[bool, Sequence[bytes]]:
+    known, dead = reply
+    return bool(known), _texts(dead)
+
+
+def _texts(reply: Any) -> Sequence[bytes]:
+    if not isinstance(reply, list):
+        raise TypeError
+    found = cast("list[object]", reply)
+    texts = [each for each in found if isinstance(each, bytes)]
+    if len(texts) < len(found):
+        raise TypeError
+    return texts

@@ -103,9 +103,13 @@ if most > 0 and (after == '' or gap == 1) then
   found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', most)
   for i = 1, math.floor(#found / 2) do found[i], found[#found + 1 - i] = found[#found + 1 - i], found[i] end
 end
-local who, alive = {}, {}
+local who, alive, other = {}, {}, 0
 if KEYS[2] then
-  local all = redis.call('HGETALL', KEYS[2])
+  local all = redis.pcall('HGETALL', KEYS[2])
+  if all.err then
+    if not string.find(all.err, 'WRONGTYPE') then return all end
+    all, other = {}, 1
+  end
   for i = 1, #all, 2 do
     local process = string.sub(all[i + 1], 1, 16)
     if alive[process] == nil then
@@ -118,14 +122,14 @@ if KEYS[2] then
     end
   end
 end
-return {last, gap, found, who}
+return {last, gap, found, who, other}
 """
 )
 """Read: the topic, and if members are asked for where they and the processes are; the id to begin behind, how many of
 the last messages are wanted, without an id, or where something is missing behind it, and for how many milliseconds the
 topic shall be there, or be there without any message: 0 leaves it as it is. Without memory for a new topic it is read
-as one that is not there. Returns the last id, whether something is missing, the messages, and the
-members."""
+as one that is not there. Returns the last id, whether something is missing, the messages, the
+members, and whether somebody else has written where those would be."""
 
 
 TOUCH: Final = Script(_KEEP + "for i = 1, #KEYS do keep(KEYS[i], ARGV[1], ARGV[2]) end")
@@ -159,6 +163,11 @@ def position(ident: bytes) -> int:
     """The id as one number; a later id's is greater."""
     milliseconds, _, number = ident.partition(b"-")
     return int(milliseconds) << 64 | int(number)
+
+
+def read_id(reply: Any) -> tuple[str, int]:
+    """What the script `APPEND` has returned: the id, and as a number."""
+    return reply.decode(), position(reply)
 
 
 def id_of(position: int) -> bytes:
@@ -196,10 +205,10 @@ def read_member(payload: bytes) -> tuple[str, str, str]:
 
 def read_reply(reply: Any) -> Read:
     """What the script `READ` has returned. What somebody else has written there is left out."""
-    last, gap, found, who = reply
+    last, gap, found, who, other = reply
     rows = list(filter(None, (_row(ident, fields) for ident, fields in found)))
     members = list(filter(None, map(_member, who[::2], who[1::2])))
-    foreign = len(found) - len(rows) + len(who) // 2 - len(members)
+    foreign = len(found) - len(rows) + len(who) // 2 - len(members) + other
     return Read(position(last), bool(gap), rows, members, foreign)
 
 

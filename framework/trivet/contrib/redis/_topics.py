@@ -19,6 +19,7 @@ from coredis.exceptions import RedisError
 
 from trivet.contrib.broadcast import Hub, Member, Message
 
+from ._answers import answer
 from ._away import Backoff, Complaints, RedisAway
 from ._chain import Chain
 from ._feed import Feed
@@ -244,7 +245,7 @@ class Topics:
         keys = [self._names.topic(topic)]
         if members:
             keys += [self._names.who(topic), self._names.alive]
-        read = read_reply(await self._redis.run(READ, keys, [after, most, *lives(keep)]))
+        read = await answer(self._redis, read_reply, READ, keys, [after, most, *lives(keep)])
         if read.foreign:
             self._leave_out(keys[0])
         return read

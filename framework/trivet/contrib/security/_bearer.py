@@ -17,6 +17,7 @@ from trivet.contrib._composed import Composed
 from trivet.errors import RegistrationError
 
 from ._scheme import Scheme, authorization, challenge
+from ._token import one_by_one
 
 _TOKEN = frozenset(ascii_letters + digits + "-._~+/")
 _TEXT = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
@@ -30,7 +31,7 @@ class HasScopes(Protocol):
 
     @property
     def scopes(self) -> Collection[str]:
-        """What was granted."""
+        """What was granted; a text, as a JWT has it, has blanks between them."""
         ...
 
 
@@ -164,7 +165,7 @@ class Required(Composed[P]):
 
     def __init__(self, scheme: Bearer, provider: Callable[..., Any], scopes: tuple[str, ...]) -> None:
         async def required(principal: P) -> P:
-            granted = principal.scopes
+            granted = one_by_one(principal.scopes)
             if not all(scope in granted for scope in scopes):
                 raise scheme.forbidden(*scopes)
             return principal

@@ -59,6 +59,12 @@ class PasswordForm:
         return tuple(dict.fromkeys(self.scope.split()))
 
 
+def one_by_one(scopes: Collection[str]) -> Collection[str]:
+    """The scopes of a collection, or of one text as forms (RFC 6749 section 3.3) and JWTs (RFC 8693 section 4.2) have
+    it. A text is a collection of texts as well: in "notes:read-own" there is "notes:read"."""
+    return scopes.split() if isinstance(scopes, str) else scopes
+
+
 class Token(msgspec.Struct, frozen=True, kw_only=True):
     """What is given: the body of the answer."""
 
@@ -86,14 +92,14 @@ def token_response(
         access_token: what is sent as `Authorization: Bearer ...` from now on.
         expires_in: seconds for which it is good.
         refresh_token: what a new one is given for.
-        scopes: what it grants, where that is not what was asked for.
+        scopes: what it grants, where that is not what was asked for; one text has blanks between them.
     """
     unset = msgspec.UNSET
     token = Token(
         access_token=access_token,
         expires_in=unset if expires_in is None else expires_in,
         refresh_token=unset if refresh_token is None else refresh_token,
-        scope=unset if scopes is None else " ".join(scopes),
+        scope=unset if scopes is None else " ".join(one_by_one(scopes)),
     )
     return JSON(token, headers=_NOT_STORED)
 

@@ -7,6 +7,7 @@ else out until those expire; this way a session stays as long as it is used befo
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import islice
 from typing import Final
 
@@ -41,8 +42,9 @@ class MemoryStore:
         self._max_sessions = max_sessions
         self._max_bytes = max_bytes
         self._bytes = 0
-        # When each is over, on Trio's clock, and what it is; the least recently used first.
-        self._kept: dict[str, tuple[float, bytes]] = {}
+        # When each is over, on Trio's clock, and what it is; the least recently used first. A dict would be walked from
+        # its beginning for that one, over the places of all that have moved or gone since it was made anew.
+        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -51,7 +53,7 @@ class MemoryStore:
         """What is kept under `key`; see `SessionStore.get`. It does not wait."""
         found = self._find(key)
         if found is not None:
-            self._kept[key] = self._kept.pop(key)  # now the most recently used
+            self._kept.move_to_end(key)  # now the most recently used
         return found
 
     async def set(self, key: str, value: bytes, ttl: float, *, replace: bool = False) -> bool:

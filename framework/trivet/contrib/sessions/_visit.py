@@ -182,6 +182,9 @@ class Visit(Generic[T]):
     async def _keep(self, record: Record, now: float, found: Found | None) -> None:
         rules = self._rules
         ttl = rules.span.left(record, now)
+        if found is not None and ttl <= 0:
+            await self._lapse(found)
+            return
         value = await rules.keeper.keep(record, ttl, None if found is None or self._rotates else found.value)
         if found is not None and self._rotates and value is not None and not await rules.keeper.forget(found.value):
             # The other way round, a failure in between would leave the user with nothing. Of the new one nobody knows
@@ -199,10 +202,19 @@ class Visit(Generic[T]):
     async def _extend(self, found: Found, now: float) -> None:
         record = replace(found.record, used=int(now))  # and the bytes that came, which it is told by
         ttl = self._rules.span.left(record, now)
+        if ttl <= 0:
+            await self._lapse(found)
+            return
         value = await self._rules.keeper.extend(found, record, ttl)
         if value is not None:
             self._found = Found(value, record)
             self._send(self._rules.cookie.set(value, ttl, secure=self._secure))
+
+    async def _lapse(self, found: Found) -> None:
+        """Its lifetime has ended while the request was under way: to keep it for no time is nothing a store can do."""
+        log.debug("a session's lifetime has ended while a request used it: changes are dropped")
+        await self._rules.keeper.forget(found.value)
+        self._send(self._rules.cookie.removal(secure=self._secure))
 
     def _answer_is_private(self) -> None:
         if not self._private:
