@@ -7,7 +7,7 @@ ends that nursery: errors are kept until somebody asks, and those that nobody as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, TypeVar, cast
@@ -242,7 +242,7 @@ class MemoryServer:
 
 
 @contextmanager
-def _behind(error: BaseException | None) -> Iterator[None]:
+def _behind(error: BaseException | None) -> Generator[None]:
     """A cancellation in the body does not hide an error that is there already; the next checkpoint says it again."""
     try:
         yield
