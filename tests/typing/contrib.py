@@ -205,7 +205,7 @@ async def open_client() -> AsyncGenerator[Client]:
 
 @app.get("/upstream")
 async def ask(
-    client: Annotated[Client, Depends(open_client, scope="app")], trace: Annotated[Trace | None, Depends(traced)]
+    client: Annotated[Client, Depends(open_client, scope="app")], trace: Annotated[Trace, Depends(traced)]
 ) -> str:
     try:
         response = await client.get("/")
@@ -214,7 +214,7 @@ async def ask(
         return ""
     assert_type(response, httpx.Response)
     Client(bas_url="http://upstream")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    return trace.trace_id if trace else ""
+    return trace.trace_id
 
 
 async def size(path: str) -> int:

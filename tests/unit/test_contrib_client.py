@@ -18,7 +18,7 @@ from trivet import Request
 from trivet._headers import Headers
 from trivet.contrib.client import Client, DeadlineExceeded, Retry, Trace, traced
 from trivet.contrib.client._retry import asked_to_wait, repeatable
-from trivet.contrib.client._trace import current
+from trivet.contrib.client._trace import tell
 from trivet.errors import RegistrationError
 
 URL = "http://upstream:1234/"
@@ -359,12 +359,14 @@ def test_retry_after_may_be_a_date_to_come() -> None:
 
 
 async def test_a_trace_lasts_as_long_as_its_request() -> None:
-    """What comes after it in the same task has none."""
+    """What comes after it in the same task begins one of its own."""
     parent = f"00-{'a' * 32}-{'b' * 16}-01"
-    request = SimpleNamespace(headers=Headers([(b"traceparent", parent.encode())]))
+    request = SimpleNamespace(headers=Headers([(b"traceparent", parent.encode())]), scope={})
     async with traced(cast("Request", request)) as trace:
-        assert trace == current() == Trace(parent)
-    assert current() is None
+        tell(during := httpx.Headers(), None)
+        assert trace == Trace(during["traceparent"]) == Trace(parent)
+    tell(after := httpx.Headers(), None)
+    assert Trace(after["traceparent"]).trace_id != trace.trace_id
 
 
 def test_a_state_that_cannot_be_sent_is_left_out() -> None:
@@ -440,7 +442,7 @@ async def test_who_was_not_asked_is_told_nothing(
     upstream = Upstream(to(where), 503, 200)
     headers = {"traceparent": "own", "tracestate": "a=1", "x-request-timeout-ms": "1000"} if own else {}
     parent = f"00-{'a' * 32}-{'b' * 16}-01".encode()
-    request = SimpleNamespace(headers=Headers([(b"traceparent", parent), (b"tracestate", b"a=1")]))
+    request = SimpleNamespace(headers=Headers([(b"traceparent", parent), (b"tracestate", b"a=1")]), scope={})
     async with Client(transport=upstream, follow_redirects=True) as client, traced(cast("Request", request)):
         with trio.fail_after(9):
             await client.get("http://upstream/", headers={**headers, "authorization": "Basic x", "x-other": "1"})

@@ -57,8 +57,8 @@ class Client(httpx.AsyncClient):
     A call has what is left of the deadline that surrounds it, the request's or any of Trio's, less `margin`, and says
     so in `X-Request-Timeout-Ms`. When that is spent it raises `DeadlineExceeded`; unless it is caught, the answer is
     504. Each part of a body that is streamed has what surrounds its reader, which is nothing in the feed of a `Stream`.
-    Idempotent calls that fail are made again in the same time. Below `Depends(traced)` they continue the trace of the
-    request.
+    Idempotent calls that fail are made again in the same time. All calls of a request continue its trace, or one that
+    begins with the first of them; an open span of OpenTelemetry is told instead.
 
     One pool of connections is enough for an application: let a dependency with `scope="app"` open it.
 

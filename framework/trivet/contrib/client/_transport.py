@@ -19,6 +19,7 @@ from trivet.contrib._tokens import Tokens
 
 from . import _trace
 from ._audience import is_told, origin_of
+from ._caller import caller
 from ._deadline import deadline_of, head_within, part_within, seconds_until, shown, tell
 from ._retry import Retry, asked_to_wait, repeatable
 
@@ -85,10 +86,8 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         """
         began, deadline = trio.current_time(), deadline_of(self._margin)
         tells = self._propagate and is_told(request)
-        if tells and (trace := _trace.current()) is not None and "traceparent" not in request.headers:
-            request.headers["traceparent"] = trace.traceparent
-            if trace.tracestate:
-                request.headers["tracestate"] = trace.tracestate
+        if tells:
+            _trace.tell(request.headers, caller())
         timeouts = request.extensions.get("timeout")
         if deadline < math.inf and timeouts is not None and type(timeouts.get("read")) is _Unsaid:
             only_connecting = {**timeouts, "read": None, "write": None, "pool": None}
