@@ -69,6 +69,13 @@ class Service:
                 raise AssertionError
             return (await client.get("/wait")).text
 
+        @self.app.get("/optional")
+        async def optional(client: following) -> str:
+            assert client is not None
+            with trio.move_on_after(0.02):
+                await client.get("/wait")
+            return "without"
+
         @self.app.get("/stream", dependencies=[Depends(noted)])
         async def stream(client: following) -> Stream:
             async def feed(sink: Sink) -> None:
@@ -135,6 +142,16 @@ async def test_a_deadline_that_is_spent_is_504() -> None:
         answer = await first.request(get(b"/wait", close=True))
         assert answer.startswith(b"HTTP/1.1 504 ")
         assert not services[1].reached.is_set()
+
+
+async def test_what_is_given_up_quietly_fails_nothing() -> None:
+    """A scope of the handler's own, shorter than the margin: the service behind is left, and the answer is there."""
+    async with chain({}, {"timeout": None, "trusted": []}) as (first, services):
+        answer = await first.request(get(b"/optional", close=True))
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"without")
+        await services[1].ended.wait()
+        assert services[1].reason == "disconnected"
 
 
 @pytest.mark.parametrize("head", [b"Transfer-Encoding: chunked", b"Content-Length: 1000000"])

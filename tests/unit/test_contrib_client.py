@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -14,12 +14,13 @@ import pytest
 import trio
 
 from tests.harness import Golden
-from trivet import Request
+from trivet import App, Request
 from trivet._headers import Headers
 from trivet.contrib.client import Client, DeadlineExceeded, Retry, Trace, traced
 from trivet.contrib.client._retry import asked_to_wait, repeatable
 from trivet.contrib.client._trace import tell
 from trivet.errors import RegistrationError
+from trivet.testing import TestClient
 
 URL = "http://upstream:1234/"
 
@@ -50,6 +51,19 @@ def to(where: str) -> httpx.Response:
     return httpx.Response(307, headers={"location": where})
 
 
+async def in_a_request(timeout: float, work: Callable[[], Awaitable[object]]) -> None:
+    """Do `work` in the handler of a request that may take `timeout` seconds."""
+    app = App(timeout=timeout)
+
+    @app.get("/")
+    async def handler() -> None:
+        await work()
+
+    async with TestClient(app) as client:
+        response = await client.get("/")
+        assert response.status_code == 204, response.text
+
+
 def steady(**options: Any) -> Retry:
     """Pauses as long as they may be."""
     return Retry(random=lambda: 1.0, **options)
@@ -75,17 +89,97 @@ async def test_the_log_has_no_more_of_an_address_than_the_error(
 async def test_a_call_has_what_is_left_less_the_margin(autojump_clock: trio.testing.MockClock) -> None:
     """It says so, and raises what is Trio's error and httpx's alike while there is still time to do without."""
     upstream = Upstream(seconds=60)
-    async with Client(transport=upstream, margin=0.5) as client:
+
+    async def work() -> None:
         began = trio.current_time()
-        with trio.fail_after(10):
-            with pytest.raises(DeadlineExceeded, match=r"for GET http://upstream:1234: it had 9\.500 s") as caught:
-                await client.get(f"{URL}secret?token=x")
-            assert trio.current_time() - began == pytest.approx(9.5)
+        with pytest.raises(DeadlineExceeded, match=r"for GET http://upstream:1234: it had 9\.500 s") as caught:
+            await client.get(f"{URL}secret?token=x")
+        assert trio.current_time() - began == pytest.approx(9.5)
+        assert isinstance(caught.value, trio.TooSlowError)
+        assert isinstance(caught.value, httpx.TimeoutException)
+        assert caught.value.request.url == f"{URL}secret?token=x"
+        assert "token" not in str(caught.value)
+
+    async with Client(transport=upstream, margin=0.5) as client:
+        await in_a_request(10, work)
     assert upstream.told == ["9500"]
-    assert isinstance(caught.value, trio.TooSlowError)
-    assert isinstance(caught.value, httpx.TimeoutException)
-    assert caught.value.request.url == f"{URL}secret?token=x"
-    assert "token" not in str(caught.value)
+
+
+@pytest.mark.parametrize("serving", [True, False])
+async def test_a_scope_of_the_callers_ends_a_call_as_it_ends_all_else(
+    serving: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """`move_on_after` quietly, `fail_after` with its own error, at its time; in a request and without one."""
+    upstream = Upstream(seconds=60)
+
+    async def work() -> None:
+        began = trio.current_time()
+        with trio.move_on_after(0.4) as scope:
+            await client.get(URL)
+        assert scope.cancelled_caught
+        with pytest.raises(trio.TooSlowError) as caught, trio.fail_after(0.4):
+            await client.get(URL)
+        assert type(caught.value) is trio.TooSlowError
+        assert trio.current_time() - began == pytest.approx(0.8)
+
+    async with Client(transport=upstream) as client:
+        await (in_a_request(10, work) if serving else work())
+    assert upstream.told == (["400", "400"] if serving else ["350", "350"])
+
+
+async def test_a_scope_is_quiet_in_the_middle_of_a_body_too(autojump_clock: trio.testing.MockClock) -> None:
+    """What has come by then has come."""
+    parts: list[bytes] = []
+
+    async def work() -> None:
+        with trio.move_on_after(2.5) as scope:
+            async with client.stream("GET", URL) as response:
+                async for part in response.aiter_raw():
+                    parts.append(part)  # noqa: PERF401 - a comprehension would lose them
+        assert scope.cancelled_caught
+
+    async with Client(transport=Upstream(httpx.Response(200, stream=(body := Slowly()))), margin=1) as client:
+        await in_a_request(10, work)
+    assert parts == [b"part"] * 2
+    assert body.closed
+
+
+@pytest.mark.parametrize(("left", "told"), [(0.06, "30"), (0.04, "20"), (0.0001, None)])
+async def test_a_scope_shorter_than_the_margin_has_its_calls_made(
+    left: float, told: str | None, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A cache may well answer in so little; but nobody in less than a millisecond."""
+    upstream = Upstream(seconds=60)
+    async with Client(transport=upstream, margin=0.05) as client:
+        with trio.move_on_after(left) as scope:
+            await client.get(URL)
+    assert scope.cancelled_caught
+    assert upstream.told == ([] if told is None else [told])
+
+
+async def test_a_scope_that_ends_with_the_request_leaves_the_margin(autojump_clock: trio.testing.MockClock) -> None:
+    """The request's own time is over first, and is told of."""
+
+    async def work() -> None:
+        with trio.fail_after(9.9), pytest.raises(DeadlineExceeded, match=r"it had 9\.500 s"):
+            await client.get(URL)
+
+    async with Client(transport=Upstream(seconds=60), margin=0.5) as client:
+        await in_a_request(10, work)
+
+
+async def test_the_time_of_who_shields_itself_is_its_own(autojump_clock: trio.testing.MockClock) -> None:
+    """The request's deadline does not reach it, nor does the margin."""
+    upstream = Upstream(seconds=1)
+
+    async def work() -> None:
+        with trio.CancelScope(shield=True, relative_deadline=3):
+            await trio.sleep(1.8)
+            assert (await client.get(URL)).status_code == 200
+
+    async with Client(transport=upstream, margin=0.5) as client:
+        await in_a_request(2, work)
+    assert upstream.told == ["1200"]
 
 
 async def test_without_a_deadline_nothing_is_said(autojump_clock: trio.testing.MockClock) -> None:
@@ -101,9 +195,13 @@ async def test_without_a_deadline_nothing_is_said(autojump_clock: trio.testing.M
 async def test_a_call_without_time_is_not_made(left: float, autojump_clock: trio.testing.MockClock) -> None:
     """Not even begun; less than a millisecond is none."""
     upstream = Upstream()
-    async with Client(transport=upstream) as client:
-        with trio.fail_after(left), pytest.raises(DeadlineExceeded, match="GET http://upstream:1234: it had none"):
+
+    async def work() -> None:
+        with pytest.raises(DeadlineExceeded, match="GET http://upstream:1234: it had none"):
             await client.get(URL)
+
+    async with Client(transport=upstream) as client:
+        await in_a_request(left, work)
     assert upstream.requests == []
 
 
@@ -173,9 +271,13 @@ class Slowly(httpx.AsyncByteStream):
 
 async def test_a_body_has_the_time_of_who_reads_it(autojump_clock: trio.testing.MockClock) -> None:
     """The handler's deadline while it reads; none where a stream's feed does."""
-    async with Client(transport=Upstream(httpx.Response(200, stream=(body := Slowly())))) as client:
-        with trio.fail_after(2.5), pytest.raises(DeadlineExceeded, match=r"a part of its body had 0\.450 s"):
+
+    async def work() -> None:
+        with pytest.raises(DeadlineExceeded, match=r"a part of its body had 0\.450 s"):
             await client.get(URL)
+
+    async with Client(transport=Upstream(httpx.Response(200, stream=(body := Slowly())))) as client:
+        await in_a_request(2.5, work)
         assert body.closed
     async with Client(transport=Upstream(httpx.Response(200, stream=(body := Slowly())))) as client:
         with trio.fail_after(2.5):
@@ -318,9 +420,13 @@ async def test_nothing_is_waited_for_in_vain(autojump_clock: trio.testing.MockCl
 async def test_the_time_of_a_call_is_that_of_all_its_attempts(autojump_clock: trio.testing.MockClock) -> None:
     """The last one is stopped after two seconds; who reads of it wants to know what the call had."""
     upstream = Upstream(httpx.ConnectError, seconds=4)
-    async with Client(transport=upstream, retry=steady(pause=1)) as client:
-        with trio.fail_after(7), pytest.raises(DeadlineExceeded, match=r"upstream:1234: it had 6\.950 s"):
+
+    async def work() -> None:
+        with pytest.raises(DeadlineExceeded, match=r"upstream:1234: it had 6\.950 s"):
             await client.get(URL)
+
+    async with Client(transport=upstream, retry=steady(pause=1)) as client:
+        await in_a_request(7, work)
     assert upstream.told == ["6950", "1950"]
 
 
@@ -411,9 +517,13 @@ async def test_options_for_connections_reach_them() -> None:
 async def test_who_is_not_our_own_is_told_nothing(autojump_clock: trio.testing.MockClock) -> None:
     """The deadline holds all the same."""
     upstream = Upstream(seconds=9)
-    async with Client(transport=upstream, propagate=False) as client:
-        with trio.fail_after(5), pytest.raises(DeadlineExceeded):
+
+    async def work() -> None:
+        with pytest.raises(DeadlineExceeded):
             await client.get(URL)
+
+    async with Client(transport=upstream, propagate=False) as client:
+        await in_a_request(5, work)
     assert upstream.told == [None]
 
 

@@ -37,10 +37,10 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def deadline_of(request: Request | None) -> float:
+def own_deadline(request: Request | None) -> float:
     """Until when `request` lets its own code run now, on Trio's clock; `inf`: no bound, or no request.
 
-    Not `request.deadline`: that is behind a stream that is fed, and behind who cleans up, who has a grace instead.
+    Not `request.deadline`: a stream that is fed has left that behind, and who cleans up has a grace instead.
     """
     if request is None:
         return inf

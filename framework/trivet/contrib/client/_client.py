@@ -54,16 +54,19 @@ class Options(TypedDict, total=False):
 class Client(httpx.AsyncClient):
     """An `httpx.AsyncClient` for calls to other services, each within the deadline of whoever makes it.
 
-    A call has what is left of the deadline that surrounds it, the request's or any of Trio's, less `margin`, and says
-    so in `X-Request-Timeout-Ms`. When that is spent it raises `DeadlineExceeded`; unless it is caught, the answer is
-    504. Each part of a body that is streamed has what surrounds its reader, which is nothing in the feed of a `Stream`.
+    A call has what is left of the deadline that surrounds it, the request's or any of Trio's, and says so in
+    `X-Request-Timeout-Ms`. A `margin` before the request's own deadline it raises `DeadlineExceeded`; unless it is
+    caught, the answer is 504. A scope of the caller's ends the call as it ends all else. Each part of a body that is
+    streamed has what surrounds its reader, which is nothing in the feed of a `Stream`.
+
     Idempotent calls that fail are made again in the same time. All calls of a request continue its trace, or one that
     begins with the first of them; an open span of OpenTelemetry is told instead.
 
     One pool of connections is enough for an application: let a dependency with `scope="app"` open it.
 
     Args:
-        margin: seconds of the deadline that no call takes, so that whoever makes it can still do without.
+        margin: seconds before the request's deadline that no call takes, so that whoever makes it can still do without.
+            Where a call is no request's, who is called is told of that much less, and nothing else becomes of it.
         retry: which failed calls are made again, how often, and when; `None`: none. For one request:
             `extensions={"retry": False}`.
         propagate: say the time and the trace; `False` for whoever is not your own. Who is asked because a redirect

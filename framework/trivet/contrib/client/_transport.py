@@ -14,13 +14,14 @@ from typing import Final, cast
 import httpx
 import trio
 
+from trivet import Request
 from trivet.contrib._response import ClosingResponse
 from trivet.contrib._tokens import Tokens
 
 from . import _trace
 from ._audience import is_told, origin_of
 from ._caller import caller
-from ._deadline import deadline_of, head_within, part_within, seconds_until, shown, tell
+from ._deadline import Limit, head_within, part_within, shown, tell
 from ._retry import Retry, asked_to_wait, repeatable
 
 log = logging.getLogger("trivet.contrib.client")
@@ -84,31 +85,32 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
 
         Cancellation: the connection is closed.
         """
-        began, deadline = trio.current_time(), deadline_of(self._margin)
+        asking = caller()
+        began, limit = trio.current_time(), Limit.of(self._margin, asking)
         tells = self._propagate and is_told(request)
         if tells:
-            _trace.tell(request.headers, caller())
+            _trace.tell(request.headers, asking)
         timeouts = request.extensions.get("timeout")
-        if deadline < math.inf and timeouts is not None and type(timeouts.get("read")) is _Unsaid:
+        if limit.around < math.inf and timeouts is not None and type(timeouts.get("read")) is _Unsaid:
             only_connecting = {**timeouts, "read": None, "write": None, "pool": None}
             request.extensions = {**request.extensions, "timeout": only_connecting}
         retry = self._retry
         if retry is None:
-            response = await self._send(request, deadline, began, tells)
+            response = await self._send(request, limit, began, tells)
         else:
-            response = await self._try(request, deadline, began, tells, retry)
-        body = _Body(cast("httpx.AsyncByteStream", response.stream), self._margin, request)
+            response = await self._try(request, limit, began, tells, retry)
+        body = _Body(cast("httpx.AsyncByteStream", response.stream), self._margin, request, asking)
         extensions = response.extensions
         return ClosingResponse(response.status_code, headers=response.headers, body=body, extensions=extensions)
 
-    async def _send(self, request: httpx.Request, deadline: float, began: float, tells: bool) -> httpx.Response:
-        left = await seconds_until(deadline, request, began)
+    async def _send(self, request: httpx.Request, limit: Limit, began: float, tells: bool) -> httpx.Response:
+        await limit.check(request, began)
         if tells:
-            tell(request.headers, left)
-        return await head_within(deadline, request, began, self._inner.handle_async_request)
+            tell(request.headers, limit.told(trio.current_time()))
+        return await head_within(limit, request, began, self._inner.handle_async_request)
 
     async def _try(
-        self, request: httpx.Request, deadline: float, began: float, tells: bool, retry: Retry
+        self, request: httpx.Request, limit: Limit, began: float, tells: bool, retry: Retry
     ) -> httpx.Response:
         budget = self._budget(request.url, retry)
         budget.earn()
@@ -117,13 +119,13 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         while True:
             outcome: httpx.Response | httpx.TransportError
             try:
-                outcome = await self._send(request, deadline, began, tells)
+                outcome = await self._send(request, limit, began, tells)
             except httpx.TransportError as error:
                 outcome = error
             wait = retry.wait(attempt, asked_to_wait(outcome)) if again and retry.wants(outcome) else None
             # An attempt that could not begin in time is not waited for: what came is the answer, and there is time
             # left to make something of it.
-            if wait is None or trio.current_time() + wait >= deadline or not budget.spend():
+            if wait is None or trio.current_time() + wait >= limit.end or not budget.spend():
                 if isinstance(outcome, httpx.Response):
                     return outcome
                 raise outcome
@@ -147,15 +149,19 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream, AsyncIterator[bytes]):
     """A response's body: each part is waited for within the deadline that surrounds who reads it.
 
-    That is not always the one of the head: the feed of a stream has left the handler's deadline behind. An iterator
+    That is not always the one of the head: the feed of a stream has left the handler's deadline behind, as its request
+    knows. An iterator
     and no generator, so that no scope is open while somebody else's code runs (PEP 789).
     """
 
-    def __init__(self, inner: httpx.AsyncByteStream, margin: float, request: httpx.Request) -> None:
+    def __init__(
+        self, inner: httpx.AsyncByteStream, margin: float, request: httpx.Request, asking: Request | None
+    ) -> None:
         self._inner = inner
         self._parts: AsyncIterator[bytes] | None = None
         self._margin = margin
         self._request = request
+        self._asking = asking
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -164,7 +170,7 @@ class _Body(httpx.AsyncByteStream, AsyncIterator[bytes]):
         if self._parts is None:
             self._parts = aiter(self._inner)
         try:
-            return await part_within(deadline_of(self._margin), self._request, self._parts.__anext__)
+            return await part_within(Limit.of(self._margin, self._asking), self._request, self._parts.__anext__)
         except httpx.RequestError as error:
             error.request = self._request  # as where httpx iterates by itself
             raise
