@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ._groups import leaves
+from ._inbound import noted_receive
 from ._logline import Entry
 from ._outbound import noted
 from ._request import Request
@@ -63,9 +64,13 @@ async def accounted(app: ASGIApp, scope: Scope, receive: Receive, send: Send, en
     """Run `app` for one request, and call `done` with its entry; `send` notes in it what goes out."""
     outcome: Reason = "failed"
     try:
-        await app({**scope, ACCESS: entry}, receive, send)
-        # An application that ends in silence before its response does so because nobody is there to read it.
-        outcome = "returned" if entry.complete else "disconnected"
+        await app({**scope, ACCESS: entry}, noted_receive(receive, entry), send)
+        if entry.complete:
+            outcome = "returned"
+        elif entry.left:  # it ended in silence because nobody is there to read it
+            outcome = "disconnected"
+        elif not entry.status:
+            entry.status = 500  # the server's answer
     except BaseException as error:
         if not leaves(error, (trio.Cancelled,)):
             outcome = "drained"

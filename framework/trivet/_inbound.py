@@ -22,6 +22,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import trio
 
+from ._logline import Entry
 from .asgi import Message, Receive
 from .errors import ClientDisconnected, InvalidInput
 
@@ -227,3 +228,15 @@ class Inbound(Reader[deque[bytes]]):
 def too_large(max_body: int) -> InvalidInput:
     """413, with the limit: the client can do something with it."""
     return InvalidInput(413, f"the body is larger than {max_body} bytes")
+
+
+def noted_receive(receive: Receive, entry: Entry) -> Receive:
+    """`receive`, with a note of a client that has left: only for a request that is logged."""
+
+    async def noted() -> Message:
+        message = await receive()
+        if message["type"] in ("http.disconnect", "websocket.disconnect"):
+            entry.left = True
+        return message
+
+    return noted

@@ -37,8 +37,8 @@ class Entry:
     """
 
     __slots__ = (
-        "began", "client", "complete", "headed", "http_version", "method", "outcome", "path", "request_id", "route",
-        "sent", "status",
+        "began", "client", "complete", "headed", "http_version", "left", "method", "outcome", "path", "request_id",
+        "route", "sent", "status",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,8 @@ class Entry:
         """Bytes of body handed over, less any framing."""
         self.complete = False
         """The end of the response was handed over."""
+        self.left = False
+        """The application was told that the client has left."""
         self.outcome: Reason | None = None
         """Why the request ended, as the application sees it; `None`: it has not said."""
         self.request_id: str | None = None

@@ -32,6 +32,7 @@ from trivet import (
     WebSocket,
     WebSocketClosed,
 )
+from trivet.asgi import ASGIApp, Receive, Scope, Send
 from trivet.contrib import observe
 from trivet.errors import ClientDisconnected
 from trivet.testing import WebSocketRefused
@@ -53,13 +54,46 @@ class Told:
         return span
 
 
+def foreign(told: Told) -> ASGIApp:
+    """Somebody else's application, which says nothing of how a request ended."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        how = scope["path"].rpartition("/")[2]
+        if how == "sleep":
+            told.began.set()
+            await trio.sleep_forever()
+        if how == "cut":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        if how == "listens":
+            told.began.set()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+    return app
+
+
+def between(app: ASGIApp) -> ASGIApp:
+    """Middleware that forgets to answer."""
+
+    async def forgetful(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("path") != "/forgotten":
+            await app(scope, receive, send)
+
+    return forgetful
+
+
 def application(told: Told, *, traced: bool) -> App:
     app = told.app
     if traced:
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(told.spans))
         app.wrap(observe.opentelemetry, tracer_provider=provider)
+        app.wrap(between)
     app.mount("/observe", observe.router("metrics", registry=None))
+    app.mount("/asgi", foreign(told))
 
     @app.get("/returned/{name}")
     async def returned(name: str) -> str:
@@ -240,6 +274,35 @@ async def test_each_outcome_is_one_word(
     attributes: Any = span.attributes
     assert (attributes["http.route"], attributes["trivet.outcome"]) == (route, outcome)
     assert attributes.get("trivet.request_id", "-") == line["request_id"]
+
+
+FOREIGN: list[tuple[bytes, str | None, Client, int, str]] = [
+    (b"/asgi/silent", "/asgi/*", reads, 500, "failed"),
+    (b"/asgi/cut", "/asgi/*", reads, 200, "failed"),
+    (b"/asgi/listens", "/asgi/*", leaves, 499, "disconnected"),
+    (b"/asgi/sleep", "/asgi/*", stays, 503, "drained"),
+    (b"/forgotten", None, reads, 500, "failed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "route", "client", "status", "outcome"), FOREIGN, ids=[f"{case[0].decode()[1:]}" for case in FOREIGN]
+)
+async def test_what_others_do_not_say_is_one_word_too(
+    caplog: pytest.LogCaptureFixture, path: bytes, route: str | None, client: Client, status: int, outcome: str
+) -> None:
+    """Of a mounted application and of middleware: a bug of theirs is no client that has left."""
+    caplog.set_level(logging.INFO, "trivet.access")
+    told = Told(App(), InMemorySpanExporter())
+    application(told, traced=True)
+    async with served(told) as server:
+        await client(server, told, path)
+    (line,) = [each.__dict__ for each in caplog.records if each.name == "trivet.access"]
+    assert (line["route"], line["status"], line["outcome"]) == (route, status, outcome)
+    (counted,) = counts_of(told).snapshot()
+    assert (counted.route, counted.ended) == (route or "none", {(status, outcome): 1})
+    attributes: Any = told.span().attributes
+    assert (attributes.get("http.route"), attributes["trivet.outcome"]) == (route, outcome)
 
 
 @pytest.mark.parametrize(

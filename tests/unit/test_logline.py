@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.harness.golden import Golden
 from trivet._logline import Entry, plain
+from trivet.asgi import Message, Receive, Scope, Send
 from trivet.server._access_format import ATOMS, formatter_of
 from trivet.server._access_log import AccessLog, write_to
 
@@ -188,3 +189,34 @@ def test_nobody_listens(unchanged: logging.Logger) -> None:
     own = Config()
     own.accesslog = logging.Logger("own", logging.ERROR)
     assert AccessLog.of(own) is None
+
+
+@pytest.mark.parametrize(
+    ("hears", "answers", "status", "outcome"),
+    [(False, 0, 500, "failed"), (True, 0, 499, "disconnected"), (False, 1, 200, "failed"), (False, 2, 200, "returned")],
+)
+async def test_around_a_protocol_that_knows_nothing_of_the_log(
+    hears: bool, answers: int, status: int, outcome: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An application that returns without its answer has failed, unless it has heard that nobody waits for it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if hears:
+            await receive()
+        for message in (
+            {"type": "http.response.start", "status": 200, "headers": []},
+            {"type": "http.response.body", "body": b"", "more_body": answers == 1},
+        ):
+            if answers:
+                await send(message)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None: ...
+
+    caplog.set_level(logging.INFO, "trivet.access")
+    logged = AccessLog(logging.getLogger("trivet.access")).around(app)
+    await logged({"type": "http", "method": "GET", "path": "/", "raw_path": b"/"}, receive, send)
+    (line,) = [each.__dict__ for each in caplog.records]
+    assert (line["status"], line["outcome"]) == (status, outcome)

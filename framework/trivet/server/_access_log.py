@@ -107,9 +107,14 @@ class AccessLog:
                     entry.sent += len(message.get("body", b""))
                     entry.complete = not message.get("more_body", False)
 
+            async def heard() -> Message:
+                message = await receive()
+                entry.left = entry.left or message["type"] == "http.disconnect"
+                return message
+
             try:
-                await app(scope, receive, noted)
-                outcome = "returned" if entry.complete else "disconnected"
+                await app(scope, heard, noted)
+                outcome = "returned" if entry.complete else "disconnected" if entry.left else "failed"
             finally:
                 if not entry.status:
                     entry.status = 500

@@ -1,8 +1,8 @@
 """Spans for OpenTelemetry: its own ASGI instrumentation, told what only the application knows.
 
 This file owns what is told: the route (`http.route`, and the name of the span, as the semantic conventions want it),
-and how the request ended (`trivet.outcome`), the word of the access log. The instrumentation does all else, and keeps
-to context variables, so that it runs on Trio.
+and how the request ended (`trivet.outcome`), the word of the access log, found as that is. The instrumentation does all
+else, and keeps to context variables, so that it runs on Trio.
 
 It ends the span of a request with the last message of the response, so what is known is told just before.
 """
@@ -12,6 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import trio
+
+from trivet._access import accounted
+from trivet._logline import Entry
+from trivet._outbound import noted
 from trivet.asgi import ACCESS, Access, ASGIApp, Message, Reason, Receive, Scope, Send
 
 from ._meter import METHODS, WEBSOCKET
@@ -59,48 +64,33 @@ def opentelemetry(
     return instrumented
 
 
-class _Told:
-    """A `trivet.asgi.Access`."""
-
-    __slots__ = ("outcome", "request_id", "route")
-
-    def __init__(self) -> None:
-        self.outcome: Reason | None = None
-        self.request_id: str | None = None
-        self.route: str | None = None
-
-
 async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
-    told = _Told()
     outer: Access | None = scope.get(ACCESS)
+    entry = Entry.of(scope, trio.current_time())
+    noting = noted(send, entry)
 
     async def telling(message: Message) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body", False):
-            _tell(span, scope, told, "returned")
-        await send(message)
+            _tell(span, scope, entry, "returned")
+        await noting(message)
 
-    outcome: Reason | None = "failed"
-    try:
-        await app({**scope, ACCESS: told}, receive, telling)
-        outcome = None
-    finally:
+    def done(entry: Entry, outcome: Reason, now: float) -> None:
         if outer is not None:
-            outer.outcome, outer.route = told.outcome, told.route or outer.route
-            outer.request_id = told.request_id if outer.request_id is None else outer.request_id
-        _tell(span, scope, told, outcome)
+            entry.tell(outer)
+        _tell(span, scope, entry, outcome)
+
+    await accounted(app, scope, receive, telling, entry, done)
 
 
-def _tell(span: Span, scope: Scope, told: _Told, outcome: Reason | None) -> None:
+def _tell(span: Span, scope: Scope, entry: Entry, outcome: Reason) -> None:
     """Say what is known; `outcome`: what it looks like, if the application has not said."""
     if not span.is_recording():
         return
-    outcome = told.outcome or outcome
-    if outcome is not None:
-        span.set_attribute(OUTCOME, outcome)
-    if told.request_id:
-        span.set_attribute(REQUEST_ID, told.request_id)
-    if told.route is not None:
-        span.set_attribute(ROUTE, told.route)
+    span.set_attribute(OUTCOME, entry.outcome or outcome)
+    if entry.request_id:
+        span.set_attribute(REQUEST_ID, entry.request_id)
+    if entry.route is not None:
+        span.set_attribute(ROUTE, entry.route)
         method = scope.get("method", WEBSOCKET)
         # `HTTP`: as the semantic conventions have it for a method that they do not know, which any client may send.
-        span.update_name(f"{method if method in METHODS else 'HTTP'} {told.route}")
+        span.update_name(f"{method if method in METHODS else 'HTTP'} {entry.route}")
