@@ -89,7 +89,7 @@ FLOORS: list[tuple[str, set[str]]] = [
         "transport",
         {"_inbound", "_outbound", "_tasks", "_leaving", "_threads", "_slow"} | {"_drain", "_patience", "_service"},
     ),
-    ("frames", {"_bounds", "_companions", "_dependency", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
+    ("frames", {"_bounds", "_companions", "_dependency", "_fence", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
     ("scope", {"_scope", "_watch", "_form", "_lifespan"}),
     ("the scope of a WebSocket", {"_ws_scope"}),
     ("request", {"_owner", "_bodystream", "_request_head", "_additions"}),
@@ -177,7 +177,7 @@ def test_one_floor_opens_a_requests_scopes_and_nurseries() -> None:
     """The second invariant: cancel scopes and nurseries of a request are opened on the scope's floor only."""
     openers = {"CancelScope", "open_nursery", "move_on_after", "fail_after", "move_on_at", "fail_at"}
     found = {path.stem for path in CORE for call in calls_of(path) if call.rpartition(".")[2] in openers}
-    scope = {"_scope", "_bounds", "_companions", "_dependency", "_middleware", "_watch"}
+    scope = {"_scope", "_bounds", "_companions", "_dependency", "_fence", "_middleware", "_watch"}
     # Of the application's life, not a request's: how it is left, background tasks, the drain, services.
     life = {"_life", "_tasks", "_drain", "_patience", "_services"}
     # It makes the nursery that a handler asked for and hands it to the scope, which enters it.

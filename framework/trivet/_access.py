@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 import trio
 
+from ._fence import stopped_by_server
 from ._groups import leaves
 from ._inbound import noted_receive
 from ._logline import Entry
@@ -72,7 +73,7 @@ async def accounted(app: ASGIApp, scope: Scope, receive: Receive, send: Send, en
         elif not entry.status:
             entry.status = 500  # the server's answer
     except BaseException as error:
-        if not leaves(error, (trio.Cancelled,)):
+        if not leaves(error, (trio.Cancelled,)) and stopped_by_server(scope):
             outcome = "drained"
         if not entry.status:
             entry.status = 503 if outcome == "drained" else 500  # the server's answer, as hypercorn has it

@@ -22,6 +22,7 @@ from ._delivery import release
 from ._door import in_one_step, open_door
 from ._drain import Drain
 from ._endpoint import Endpoint, Mounted
+from ._fence import fenced
 from ._forwarded import Proxies
 from ._forwarded_timeout import tells_timeout, told_timeout
 from ._instant import Unfinished, spent
@@ -178,7 +179,7 @@ class App(Registry):
         for wrap in reversed(self._wrappers):
             stack = wrap(stack)
         if self._wrappers:
-            stack = partial(guarded, stack)
+            stack = partial(guarded, partial(fenced, stack))
         self._stack = stack if self.meter is None else partial(measured, stack, self.meter)
         return self._stack
 

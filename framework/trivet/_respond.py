@@ -21,6 +21,7 @@ from ._answer import Answerer, Catchers
 from ._delivery import open_file
 from ._eventsink import LiveEventSink
 from ._eventstream import EventStream
+from ._fence import stopped_by_server
 from ._file import File
 from ._groups import fatal, leaves
 from ._options import Resolved
@@ -43,7 +44,6 @@ A_WHILE: Final = 0.1
 LINGER: Final = 2.0
 """Seconds that we go on reading an upload that is not wanted after its answer was sent. Closing at once would make the
 client's kernel discard the answer (RFC 9112 section 9.6); nginx's `lingering_timeout` is 5 s between two reads."""
-
 
 PARTING: Final = 1.0
 """Seconds for the last words of an event stream that a drain has stopped: the server is about to go."""
@@ -79,7 +79,11 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
             raise
         response = await _instead(stopped, request, answerer, target.options.catchers)
     if not target.immediate and _stopped_from_outside(request):
-        scope.cancel("drained")  # what the handler returned all the same still counts, and is sent under a shield
+        # What the handler returned all the same still counts, and is sent under a shield.
+        if stopped_by_server(request.scope):
+            scope.cancel("drained")
+        elif not isinstance(response, Stream | File):
+            scope.cancel("returned")
     if isinstance(response, File):
         response = await _opened(response, request, answerer, target.options.catchers)
     if isinstance(response, Stream):
@@ -122,16 +126,10 @@ async def serve(target: Target, request: Request, outbound: Outbound, answerer: 
 
 
 def _stopped_from_outside(request: Request) -> bool:
-    """Whether hypercorn's graceful_timeout has passed, and a handler that was shielded has not seen it.
-
-    Asked of requests that took a while: for others it is too unlikely to look through all scopes each time.
-    """
-    return (
-        request._link is None
-        and not request._scope.frames
-        and trio.current_time() - request._began > A_WHILE
-        and trio.current_effective_deadline() == -math.inf
-    )
+    """Whether hypercorn's graceful_timeout has passed, or middleware's time, unseen by a handler that was shielded."""
+    if request._scope.frames or trio.current_time() - request._began <= A_WHILE:
+        return False  # it is too unlikely to look through all scopes each time
+    return trio.current_effective_deadline() == -math.inf
 
 
 async def _stopped(status: int, headers: RawHeaders, body: bytes, request: Request, outbound: Outbound) -> None:
@@ -166,6 +164,7 @@ async def _stream(
             # A whole value would count, however late; this one has not begun, and must not now. The dependencies learn
             # why, and there is still time for a 503.
             raise scope.stopped()
+        await trio.lowlevel.checkpoint_if_cancelled()
         if request._before_stream is not None:
             await scope.call(request._prepare_stream)
         headers = request._with_own(headers)
@@ -245,8 +244,11 @@ async def _page(file: File, request: Request) -> Response | None:
 
 
 async def _instead(error: BaseException, request: Request, answerer: Answerer, catchers: Catchers) -> Response:
-    """The whole response in place of one that cannot be sent."""
+    """The whole response in place of one that cannot be sent. Raises a cancellation of somebody's in between."""
     if not leaves(error, (trio.Cancelled,)):
+        if not stopped_by_server(request.scope):  # who has an answer of their own
+            request._scope.cancel("failed")
+            raise error
         # Nothing but a cancellation that is not ours: the server is being stopped. It goes on when the answer is out.
         request._scope.cancel("drained")
         error = RequestCancelled("drained")
@@ -281,9 +283,9 @@ async def _end_stream(
         return
     outside = cancelled_from_outside(error)
     if scope.reason is None:
-        scope.cancel("drained" if outside else "failed")
+        scope.cancel("drained" if outside and stopped_by_server(request.scope) else "failed")
     record(request)
-    if scope.reason == "failed":
+    if scope.reason == "failed" and leaves(error, (trio.Cancelled,)):
         log.error(
             "%s %s failed after its head was sent: the response is cut, request %s",
             request.method, ascii(request.path), request.id, exc_info=error,

@@ -14,6 +14,7 @@ from typing import Final
 import trio
 
 from ._answer import Answerer
+from ._fence import stopped_by_server
 from ._file import File
 from ._groups import fatal, leaves
 from ._origin import may_open
@@ -86,6 +87,10 @@ async def _fail(error: BaseException, ws: WebSocket, answerer: Answerer) -> None
         await ws._finish(INTERNAL)
         raise error
     found = leaves(error, (trio.Cancelled,))
+    if not found and not stopped_by_server(ws._handshake.scope):
+        scope.cancel("failed")
+        await ws._finish(INTERNAL)
+        raise error
     if not found:  # hypercorn's graceful_timeout; it goes on when we have said so
         scope.cancel("drained")
         found = [error := RequestCancelled("drained")]
