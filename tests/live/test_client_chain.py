@@ -12,12 +12,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
 
+import httpx
 import pytest
 import trio
 
 from tests.live._inprocess import Served, get, read_until, serving
 from trivet import App, Depends, Request, RequestCancelled, Sink, Stream
-from trivet.contrib.client import Client
+from trivet.contrib.client import Client, Retry
 
 MARGIN = 5.0
 """Seconds: more than it takes a machine with other things to do to hand on a request."""
@@ -152,6 +153,33 @@ async def test_what_is_given_up_quietly_fails_nothing() -> None:
         assert answer.endswith(b"without")
         await services[1].ended.wait()
         assert services[1].reason == "disconnected"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "attempts"), [("POST", {}, 1), ("POST", {"Idempotency-Key": "8e03978e"}, 2), ("PUT", {}, 2)]
+)
+async def test_what_may_be_done_twice_is_asked_for_again(method: str, headers: dict[str, str], attempts: int) -> None:
+    """Of a service that hangs up on who asks first."""
+    asked: list[bytes] = []
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            asked.append(await read_until(stream, b"body"))
+            if len(asked) > 1:
+                await stream.send_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        async with Client(trust_env=False, retry=Retry(pause=0)) as client:
+            if attempts == 1:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await client.request(method, url, headers=headers, content=b"body")
+            else:
+                assert (await client.request(method, url, headers=headers, content=b"body")).status_code == 204
+        nursery.cancel_scope.cancel()
+    assert len(asked) == attempts
+    assert all((b"8e03978e" in each) == bool(headers) for each in asked)
 
 
 @pytest.mark.parametrize("head", [b"Transfer-Encoding: chunked", b"Content-Length: 1000000"])

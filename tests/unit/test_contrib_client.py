@@ -347,6 +347,36 @@ async def test_all_else_is_not(
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "headers", "attempts"),
+    [
+        ("POST", {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}, 3),
+        ("PATCH", {"idempotency-key": '"8e03978e"'}, 3),
+        ("POST", {"Idempotency-Key": " "}, 1),
+        ("POST", {"X-Idempotency": "8e03978e"}, 1),
+    ],
+)
+@pytest.mark.parametrize("outcome", [503, httpx.ReadError])
+async def test_a_key_makes_a_call_one_that_can_be_repeated(
+    method: str, headers: dict[str, str], attempts: int, outcome: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whose attempts are the same, body and key; unless it is said of it that it is not to be."""
+    upstream = Upstream(*[outcome] * (attempts - 1), 200 if attempts > 1 else 503)
+    async with Client(transport=upstream) as client:
+        response = await client.request(method, URL, headers=headers, content=b"body")
+        assert response.status_code == (200 if attempts > 1 else 503)
+        assert len(upstream.requests) == attempts
+        assert {tuple(each.headers.items()) for each in upstream.requests} == {tuple(response.request.headers.items())}
+        upstream.outcomes, upstream.requests[:] = [503], []
+        await client.request(method, URL, headers=headers, extensions={"retry": False})
+        await client.request(method, URL, headers=headers, content=_parts())
+    assert len(upstream.requests) == 2
+
+
+async def _parts() -> AsyncIterator[bytes]:
+    yield b"part"
+
+
 async def test_a_body_that_streams_is_sent_once(autojump_clock: trio.testing.MockClock) -> None:
     """One that is there as a whole can be sent again."""
 

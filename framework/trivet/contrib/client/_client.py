@@ -59,8 +59,9 @@ class Client(httpx.AsyncClient):
     caught, the answer is 504. A scope of the caller's ends the call as it ends all else. Each part of a body that is
     streamed has what surrounds its reader, which is nothing in the feed of a `Stream`.
 
-    Idempotent calls that fail are made again in the same time. All calls of a request continue its trace, or one that
-    begins with the first of them; an open span of OpenTelemetry is told instead.
+    Idempotent calls that fail are made again in the same time, and so are those with an `Idempotency-Key`. All calls of
+    a request continue its trace, or one that begins with the first of them; an open span of OpenTelemetry is told
+    instead.
 
     One pool of connections is enough for an application: let a dependency with `scope="app"` open it.
 

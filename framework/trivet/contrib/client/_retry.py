@@ -20,6 +20,10 @@ from trivet.errors import RegistrationError
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2. Others may have been done although no answer came: doing them again could be doing twice."""
 
+KEY: Final = "idempotency-key"
+"""The field with which who calls asks for once, however often it is sent (draft-ietf-httpapi-idempotency-key-header):
+made for calls that are sent again. Go's net/http takes it for the same."""
+
 STATUSES: Final = frozenset({502, 503, 504})
 """Somebody on the way could not do it now. A 500 is a bug, which would be there the next time as well."""
 
@@ -95,9 +99,10 @@ class Retry:
 
 
 def repeatable(request: httpx.Request) -> bool:
-    """Whether it can be made twice: it is idempotent, and its body is still there."""
+    """Whether it can be made twice: it is idempotent, by its method or its key, and its body is still there."""
     # Else it streams, and what has been sent is gone. `content` is not asked: it is not there after a redirect.
-    return request.method in IDEMPOTENT and isinstance(request.stream, httpx.ByteStream)
+    once = request.method in IDEMPOTENT or request.headers.get(KEY, "").strip() != ""
+    return once and isinstance(request.stream, httpx.ByteStream)
 
 
 def asked_to_wait(outcome: httpx.Response | httpx.HTTPError) -> float:
