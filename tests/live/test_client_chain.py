@@ -155,6 +155,27 @@ async def test_what_is_given_up_quietly_fails_nothing() -> None:
         assert services[1].reason == "disconnected"
 
 
+async def test_an_answer_that_breaks_off_is_asked_for_again() -> None:
+    """Of a service that is stopped in the middle of the first."""
+    asked = 0
+
+    async def answer(stream: trio.SocketStream) -> None:
+        nonlocal asked
+        async with stream:
+            await read_until(stream, b"\r\n\r\n")
+            asked += 1
+            body = b"half" if asked == 1 else b"the whole"
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + body)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        async with Client(trust_env=False, retry=Retry(pause=0)) as client:
+            assert (await client.get(url)).text == "the whole"
+        nursery.cancel_scope.cancel()
+    assert asked == 2
+
+
 @pytest.mark.parametrize(
     ("method", "headers", "attempts"), [("POST", {}, 1), ("POST", {"Idempotency-Key": "8e03978e"}, 2), ("PUT", {}, 2)]
 )

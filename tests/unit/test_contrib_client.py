@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -284,6 +285,41 @@ async def test_a_body_has_the_time_of_who_reads_it(autojump_clock: trio.testing.
             response = await client.send(client.build_request("GET", URL), stream=True)
         assert [part async for part in response.aiter_raw()] == [b"part"] * 3
         assert body.closed
+
+
+class Broken(Slowly):
+    """One that breaks off after its first part."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"part"
+        raise httpx.RemoteProtocolError("incomplete")
+
+
+async def test_a_body_that_breaks_off_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Where nobody has seen a part of it yet; who streams it is told, and so is who has asked often enough."""
+    zipped = gzip.compress(b"whole")
+    whole = httpx.Response(200, headers={"content-encoding": "gzip"}, content=zipped)
+    upstream = Upstream(httpx.Response(200, stream=(body := Broken())), whole)
+    async with Client(transport=upstream) as client:
+        response = await client.get(URL)
+        assert (response.text, response.num_bytes_downloaded) == ("whole", len(zipped))
+        assert body.closed
+        assert len(upstream.requests) == 2
+
+        for method, again in (("GET", False), ("POST", True)):
+            upstream.outcomes = [httpx.Response(200, stream=Broken())]
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.request(method, URL, extensions={"retry": again})
+        upstream.outcomes = [httpx.Response(200, stream=Broken())]
+        with pytest.raises(httpx.RemoteProtocolError):
+            async with client.stream("GET", URL) as response:
+                assert [part async for part in response.aiter_raw()] == []
+        assert len(upstream.requests) == 5
+
+        upstream.outcomes = [httpx.Response(200, stream=Broken()) for _ in range(4)]
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(URL)
+        assert len(upstream.requests) == 8
 
 
 async def test_a_body_that_is_left_is_closed_at_once(autojump_clock: trio.testing.MockClock) -> None:

@@ -10,16 +10,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 import httpx
+from httpx import USE_CLIENT_DEFAULT
 
 from trivet.errors import RegistrationError
 
 from ._retry import Retry
-from ._transport import UNSAID, DeadlineTransport
+from ._transport import UNSAID, WHOLE, DeadlineTransport
 
 if TYPE_CHECKING:
     import ssl
 
     from httpx import _types as types
+    from httpx._client import UseClientDefault
 
 MARGIN: Final = 0.05
 
@@ -112,3 +114,16 @@ class Client(httpx.AsyncClient):
             trust_env=made.get("trust_env", True),
             **plain,
         )
+
+    async def send(
+        self,
+        request: httpx.Request,
+        *,
+        stream: bool = False,
+        auth: types.AuthTypes | UseClientDefault | None = USE_CLIENT_DEFAULT,
+        follow_redirects: bool | UseClientDefault = USE_CLIENT_DEFAULT,
+    ) -> httpx.Response:
+        """As of `httpx.AsyncClient`, which makes all calls by this. Without `stream` the body is a part of the attempt:
+        a call whose body breaks off is made again, as one whose head does."""
+        request.extensions = {**request.extensions, WHOLE: not stream}
+        return await super().send(request, stream=stream, auth=auth, follow_redirects=follow_redirects)

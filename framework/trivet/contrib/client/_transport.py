@@ -33,6 +33,11 @@ _ORIGINS: Final = 1000
 """Budgets that are kept: whoever calls more origins than that is a crawler, and the oldest start anew."""
 
 
+WHOLE: Final = "trivet.whole"
+"""The extension that says that nobody wants the response before it is whole: then it can be asked for again if it
+breaks off midway."""
+
+
 class _Unsaid(float):
     """Seconds that nobody has said. Whoever says as many is to have them, within a deadline as well, so that the number
     does not tell; httpx hands the object itself on, from the client's timeouts to each of its requests."""
@@ -98,7 +103,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         if retry is None:
             response = await self._send(request, limit, began, tells)
         else:
-            response = await self._try(request, limit, began, tells, retry)
+            response = await self._try(request, limit, began, asking, tells, retry)
         body = _Body(cast("httpx.AsyncByteStream", response.stream), self._margin, request, asking)
         extensions = response.extensions
         return ClosingResponse(response.status_code, headers=response.headers, body=body, extensions=extensions)
@@ -110,7 +115,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         return await head_within(limit, request, began, self._inner.handle_async_request)
 
     async def _try(
-        self, request: httpx.Request, limit: Limit, began: float, tells: bool, retry: Retry
+        self, request: httpx.Request, limit: Limit, began: float, asking: Request | None, tells: bool, retry: Retry
     ) -> httpx.Response:
         budget = self._budget(request.url, retry)
         budget.earn()
@@ -120,6 +125,8 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
             outcome: httpx.Response | httpx.TransportError
             try:
                 outcome = await self._send(request, limit, began, tells)
+                if again and request.extensions.get(WHOLE) and not retry.wants(outcome):
+                    outcome = await self._read(outcome, request, asking)
             except httpx.TransportError as error:
                 outcome = error
             wait = retry.wait(attempt, asked_to_wait(outcome)) if again and retry.wants(outcome) else None
@@ -135,6 +142,20 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
                 await outcome.aclose()
             await trio.sleep(wait)
             attempt += 1
+
+    async def _read(self, response: httpx.Response, request: httpx.Request, asking: Request | None) -> httpx.Response:
+        """The same, with its body, as it came."""
+        body = _Body(cast("httpx.AsyncByteStream", response.stream), self._margin, request, asking)
+        try:
+            content = b"".join([part async for part in body])
+        finally:
+            await body.aclose()  # noqa: ASYNC102 - httpx shields it
+        return httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=httpx.ByteStream(content),
+            extensions=response.extensions,
+        )
 
     def _budget(self, url: httpx.URL, retry: Retry) -> Tokens:
         origin = origin_of(url)
