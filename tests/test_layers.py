@@ -89,7 +89,10 @@ FLOORS: list[tuple[str, set[str]]] = [
         "transport",
         {"_inbound", "_outbound", "_tasks", "_leaving", "_threads", "_slow"} | {"_drain", "_patience", "_service"},
     ),
-    ("frames", {"_bounds", "_companions", "_dependency", "_fence", "_middleware", "_upload", "_ws_inbound", "_eventstream"}),
+    (
+        "frames",
+        {"_bounds", "_companions", "_dependency", "_fence", "_middleware", "_upload", "_ws_inbound", "_eventstream"},
+    ),
     ("scope", {"_scope", "_watch", "_form", "_lifespan"}),
     ("the scope of a WebSocket", {"_ws_scope"}),
     ("request", {"_owner", "_bodystream", "_request_head", "_additions"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ from trivet.contrib.observe import _loop, _meter, _metrics
 from trivet.contrib.observe._exposition import FAMILIES, Figures, text_of
 from trivet.contrib.observe._meter import Counts, Distribution, Histogram
 from trivet.errors import RegistrationError
-from trivet.testing import TestClient
+from trivet.testing import ProtocolViolation, TestClient
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -503,6 +504,33 @@ async def test_a_span_has_the_whole_route_and_nothing_of_the_messages() -> None:
         said = [(span.name, (span.attributes or {}).get("trivet.outcome")) for span in servers]
         assert said == [("GET /inner/items/{item_id}", "returned"), ("GET /plain/*", "returned")]
         assert (len(exporter.get_finished_spans()) > 2) == bool(more)
+
+
+@pytest.mark.parametrize("link", [True, False])
+@pytest.mark.parametrize(("hears", "status", "outcome"), [(False, 500, "failed"), (True, 499, "disconnected")])
+async def test_who_forgets_to_answer_has_not_been_left(link: bool, hears: bool, status: int, outcome: str) -> None:
+    """In the span and in the metrics alike: what counts is whether it was told that its client has left."""
+
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        while hears and (await receive())["type"] != "http.disconnect":
+            pass
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    app = App()
+    app.mount("/observe", observe.router("metrics", registry=None))
+    app.wrap(observe.opentelemetry, tracer_provider=provider)
+    app.mount("/silent", silent)
+    with nullcontext() if hears else pytest.raises(ProtocolViolation, match="returned without an answer"):
+        async with TestClient(app, link=link) as client, client.open("GET", "/silent/x") as exchange:
+            await wait_all_tasks_blocked()
+            exchange.leave()
+    (span,) = exporter.get_finished_spans()
+    assert (span.attributes or {})["trivet.outcome"] == outcome
+    meter: Any = app.meter
+    assert [dict(each.ended) for each in meter.snapshot()] == [{(status, outcome): 1}]
 
 
 async def test_no_client_can_name_a_span() -> None:
