@@ -56,7 +56,7 @@ class Limit:
     Args:
         concurrent: how many may be under way at once.
         queue: how many may wait; 0: none.
-        wait: seconds for which one may wait; `None`: as long as its `timeout` lets it.
+        wait: seconds for which one may wait, 0 with `queue=0`; `None`: as long as its `timeout` lets it.
 
     Raises:
         RegistrationError: an argument is no such number.
@@ -70,8 +70,9 @@ class Limit:
     def __init__(self, concurrent: int, queue: int = 0, wait: float | None = None) -> None:
         _check_count("concurrent", concurrent, 1, _WRITE)
         _check_count("queue", queue, 0, _WRITE)
-        _check_seconds("wait", wait, _WRITE)
-        if wait is not None and not queue:
+        if queue or wait != 0 or isinstance(wait, bool):  # without a queue 0 says once more that nobody waits
+            _check_seconds("wait", wait, _WRITE)
+        if wait and not queue:
             raise RegistrationError(f"wait={wait!r} without a queue: nobody could wait.\n{_WRITE}")
         self._concurrent = concurrent
         self._queue = queue

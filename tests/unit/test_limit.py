@@ -152,6 +152,17 @@ def test_the_estimate_knows_how_long_a_place_is_awaited_already(waiting: int, no
     assert limit._turn_away(now) == max(1, math.ceil(expected))
 
 
+def test_that_nobody_waits_may_be_said_twice() -> None:
+    """`wait=0` beside a queue of none, as settings of a deployment have it; no other place for it."""
+    assert not Limit(1, queue=0, wait=0)._patience(math.inf, 0)
+    assert not Limit.adaptive(1, queue=0, wait=0.0)._patience(math.inf, 0)
+    for queue, wait in ((0, False), (5, 0), (0, 0.1)):
+        with pytest.raises(RegistrationError):
+            Limit(1, queue, wait)
+    with pytest.raises(RegistrationError):
+        Limit.adaptive(0)
+
+
 @pytest.mark.parametrize(
     ("waiting", "held", "seconds"),
     [
