@@ -88,12 +88,15 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
         if link is not None:  # after those of mounted applications: the outermost decides
             link.drain_timeout = app.drain_timeout
             link.cleanup_grace = app.cleanup_grace
+        services = app._supervisor
         try:
             async with (
                 app._sweep.sweeping(),
                 app._drain.awaited(app.draining),
                 app.tasks.opened(),
-                app._supervisor.running(app.cleanup_grace, app.thread_limiter, patience, _giving_up(link)) as failure,
+                services.running(
+                    app.cleanup_grace, app.thread_limiter, patience, _giving_up(link), app.draining
+                ) as failure,
             ):
                 if failure is None:
                     yield

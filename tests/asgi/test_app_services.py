@@ -266,10 +266,16 @@ async def test_which_ends_are_followed_by_a_restart(
 
 
 @pytest.mark.parametrize(
-    ("options", "runs"), [({"restart": "never"}, 1), ({"max_restarts": 2}, 3), ({"max_restarts": 0}, 1)]
+    ("options", "runs", "fails"),
+    [
+        ({"restart": "never"}, 1, True),
+        ({"max_restarts": 2}, 3, True),
+        ({"max_restarts": 0}, 1, True),
+        ({"max_restarts": 2, "restart": "always"}, 3, False),
+    ],
 )
 async def test_one_that_gives_up_stops_the_server(
-    options: Any, runs: int, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    options: Any, runs: int, fails: bool, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server is asked to end with a failure, which a test client does; until then requests are served."""
     app, begun = App(), list[int]()
@@ -282,12 +288,14 @@ async def test_one_that_gives_up_stops_the_server(
     async def broken() -> None:
         begun.append(1)
         await trio.sleep(1)
-        raise KeyError("for good")
+        if fails:
+            raise KeyError("for good")
 
     with pytest.raises(LifespanFailed, match="gave up"):  # noqa: PT012 - it is raised by the end of the block
         async with TestClient(app) as client:
             await trio.sleep(1000)
             assert states(app) == {"broken": "failed"}
+            assert app.services[0].error is not None
             assert not ready(app)
             assert (await client.get("/")).text == "served"
     assert len(begun) == runs
@@ -528,6 +536,33 @@ async def test_the_dependencies_of_a_run_have_their_grace(autojump_clock: trio.t
     assert log == ["cancelled", "rolled back, drained"]
     assert trio.current_time() - began == 4
     assert app.services[0].error is None
+
+
+async def test_one_that_returns_as_it_was_told_is_not_started_again(autojump_clock: trio.testing.MockClock) -> None:
+    """While requests still drain, for longer than all of its restarts would take: it would give up."""
+    app, runs = App(timeout=1000, drain_timeout=1000), list[int]()
+
+    @app.service(restart="always", backoff=0)
+    async def worker() -> None:
+        runs.append(1)
+        await app.draining.wait()
+
+    @app.get("/")
+    async def handler(request: Request) -> str:
+        await request.draining.wait()
+        await trio.sleep(500)
+        return states(app)["worker"]
+
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        answers: list[str] = []
+
+        async def ask() -> None:
+            answers.append((await client.get("/")).text)
+
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        client.drain()
+    assert (answers, len(runs)) == (["stopped"], 1)
 
 
 async def test_one_that_ends_by_itself_is_given_time(autojump_clock: trio.testing.MockClock) -> None:

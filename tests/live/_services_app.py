@@ -56,12 +56,16 @@ async def first(it: Annotated[None, Depends(shared, scope="app")], on: Annotated
         await trio.sleep_forever()
 
 
-@app.service(restart="never")
+RETURNS = bool(os.environ.get("SERVICE_RETURNS"))
+
+
+@app.service(restart="always", max_restarts=0)
 async def second(task_status: trio.TaskStatus[None]) -> None:
     with noted("second service"):
         task_status.started()
         await crash.wait()
-        raise ConnectionResetError("the queue is gone")
+        if not RETURNS:
+            raise ConnectionResetError("the queue is gone")
 
 
 async def background() -> None:

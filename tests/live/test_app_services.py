@@ -65,9 +65,16 @@ def test_order_of_leaving(protocol: str) -> None:
     assert "cancelling 1 background tasks" in server.log
 
 
+@pytest.mark.parametrize(
+    ("returns", "reason"),
+    [("", "ConnectionResetError: the queue is gone"), ("1", "the service second is started again whenever")],
+)
 @protocols
-def test_a_service_that_crashes_for_good_ends_the_server(protocol: str) -> None:
+def test_a_service_that_ends_for_good_ends_the_server(
+    protocol: str, returns: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As SIGTERM would, requests finished and all the rest left in order, but with status 1 and the reason."""
+    monkeypatch.setenv("SERVICE_RETURNS", returns)
     with running("--protocol", protocol, app=APP) as server, server.connect() as slow:
         slow.sendall(ask("/slow"))
         eventually(lambda: json.loads(server.get("/open")[1]) == ["request", "task"])
@@ -78,7 +85,7 @@ def test_a_service_that_crashes_for_good_ends_the_server(protocol: str) -> None:
     assert left == [
         "second service", "request", "task", "first service", "dependency of a run", "app-scoped", "lifespan",
     ]  # fmt: skip
-    assert server.log.count("ConnectionResetError: the queue is gone") == 1
+    assert server.log.count(reason) == 1
     assert "the service second gave up" in server.log
 
 
