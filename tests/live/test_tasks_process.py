@@ -34,6 +34,9 @@ async def test_one_process_tells_and_goes_on() -> None:
         async with client.open("GET", "/sleep/30?token=s3cret") as exchange:
             await asked_until(server, SLEEPS, f"--- process {server.process.pid}\n<init>")
             exchange.leave()
+        async with client.open("GET", "/inner/sleep/30") as exchange:
+            await asked_until(server, SLEEPS.replace("/sleep", "/inner/sleep", 1))
+            exchange.leave()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.get, "/block?seconds=0.6")
             await asked_until(server, BLOCKS)
