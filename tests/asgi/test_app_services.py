@@ -509,6 +509,55 @@ async def test_order_of_leaving(link: bool, autojump_clock: trio.testing.MockClo
     assert log == ["request", "task", "second", "first", "app-scoped", "lifespan"]
 
 
+@both_servers
+async def test_tasks_of_mounted_applications_end_before_services_of_others(
+    link: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Tasks of all levels are told, and waited for together; then services stop, from the outermost application on."""
+    log: list[str] = []
+    middle = App(drain_timeout=3)
+
+    async def around(scope: Any, receive: Any, send: Any) -> None:  # what is mounted need not be ours
+        await middle(scope, receive, send)
+
+    inner, app = App(drain_timeout=5), App(drain_timeout=2)
+    middle.mount("/inner", inner)
+    app.mount("/middle", around)
+
+    def populate(each: App, name: str) -> None:
+        async def service() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                log.append(f"service of {name}")
+
+        each.service(service)
+
+    async def background(each: App, name: str) -> None:
+        await each.draining.wait()
+        began = trio.current_time()
+        try:
+            await trio.sleep(4)
+        finally:
+            log.append(f"task of {name}, {trio.current_time() - began:.0f}")
+
+    apps = {"app": app, "middle": middle, "inner": inner}
+    for name, each in apps.items():
+        populate(each, name)
+    async with TestClient(app, link=link):
+        for name, each in apps.items():
+            each.tasks.start_soon(background, each, name)
+        await trio.testing.wait_all_tasks_blocked()
+    # With a server that knows us the outermost application's time is everybody's.
+    took = {"app": 2, "middle": 2, "inner": 2} if link else {"app": 2, "middle": 3, "inner": 4}
+    assert sorted(log[:3]) == sorted(f"task of {name}, {seconds}" for name, seconds in took.items())
+    assert log[3:] == ["service of app", "service of middle", "service of inner"]
+    async with TestClient(app, link=link):  # once more: all of them can be started, and are waited for
+        inner.tasks.start_soon(background, inner, "inner again")
+        await trio.testing.wait_all_tasks_blocked()
+    assert log[6:8] == [f"task of inner again, {took['inner']}", "service of app"]
+
+
 async def test_the_dependencies_of_a_run_have_their_grace(autojump_clock: trio.testing.MockClock) -> None:
     """The service is cancelled; what it depends on sees an ordinary exception, and may wait."""
     app, log = App(cleanup_grace=5), list[str]()

@@ -109,6 +109,27 @@ async def order() -> str:
     return "soon"
 
 
+inner = App(drain_timeout=app.drain_timeout)
+app.mount("/inner", inner)
+
+
+@inner.service
+async def of_inner() -> None:
+    with noted("service of the mounted"):
+        await trio.sleep_forever()
+
+
+async def task_of_inner() -> None:
+    with noted("task of the mounted"):
+        await trio.sleep_forever()
+
+
+@inner.get("/order")
+async def order_inside() -> str:
+    inner.tasks.start_soon(task_of_inner)
+    return "soon"
+
+
 @app.get("/open")
 async def opened() -> list[str]:
     return sorted(open_now)
