@@ -272,7 +272,13 @@ def _no_body() -> Receive:
 def spent(route: RouteInfo, options: Resolved, params: Mapping[str, Any], answerer: Answerer) -> Unfinished:
     """What serves a request that nobody waits for any more: a 504 in the handler's place."""
     error = HTTPError(504, "The time that the caller allowed was over before the request began.")
-    return Unfinished(route, options, params, None, partial(_fail, error, answerer, options.catchers))
+    return Unfinished(route, options, params, None, partial(_too_late, error, answerer, options.catchers))
+
+
+async def _too_late(error: HTTPError, answerer: Answerer, catchers: Catchers, request: Request) -> Response:
+    response = await answerer.answer(error, request, catchers)
+    request._failed = "deadline"  # its own, which had passed before there was anything to stop
+    return response
 
 
 async def _fail(error: BaseException, answerer: Answerer, catchers: Catchers, request: Request) -> Response:

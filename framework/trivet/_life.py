@@ -1,18 +1,19 @@
 """The life of an application: what is started before its first request, and stopped after its last, in which order.
 
 This file owns that order: the user's lifespan, app-scoped dependencies, mounted applications, the disconnect sweep,
-services. It is left in reverse, `app.tasks` first. It serves no request.
+services. It is left in reverse, `app.tasks` first, those of mounted applications with them: a task may use what a
+service of the other application does, as a request may. It serves no request.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import trio
 
@@ -26,7 +27,7 @@ from ._patience import Patience
 from ._ported import State
 from ._services import Services
 from ._shared import NOT_ENTERED, Shared, in_order
-from ._tasks import Tasks
+from ._tasks import Tasks, together
 from ._threads import InThread, in_thread
 from ._watch import DisconnectSweep
 from .asgi import EXTENSION, LifespanLink, Notice, Scope
@@ -34,6 +35,9 @@ from .asgi import EXTENSION, LifespanLink, Notice, Scope
 T = TypeVar("T")
 
 log = logging.getLogger("trivet")
+
+DRAINS: Final = "trivet.drains"
+"""The key in the lifespan scope of a mounted application of a list: it adds what waits for its tasks, below it too."""
 
 
 class Application(Protocol):
@@ -70,6 +74,16 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
     link = scope.get("extensions", {}).get(EXTENSION)
     app.draining = stops if link is None else link.draining
     patience = Patience()
+    below: list[Callable[[], Awaitable[None]]] = []
+
+    async def drain_tasks() -> None:
+        stops.set()
+        # What was agreed on: the operator's word, or that of the outermost application.
+        times = app if link is None else link
+        own = partial(app.tasks.drain, times.drain_timeout, times.cleanup_grace, patience.within)
+        await together(own, *below)
+
+    scope.get(DRAINS, []).append(drain_tasks)
     if link is not None:
         link.attach(patience.lose)
         app._answerer.debug = app.debug or link.debug
@@ -79,28 +93,28 @@ async def life(app: Application, scope: Scope) -> AsyncGenerator[None]:
             _keep_state(app, await stack.enter_async_context(lifespan), scope)
         for place in in_order(stack.enter_context(app._overrides.running())):
             await stack.enter_async_context(_entered(place, app.cleanup_grace, app.thread_limiter))
-        states: dict[int, Mapping[str, Any]] = {}
+        inner, states = {**scope, DRAINS: below}, dict[int, Mapping[str, Any]]()
         for each in app._mounted:
             key = id(each.app)
             if key not in states:  # what is mounted in two places lives once
-                states[key] = await stack.enter_async_context(run_mounted(each.app, scope, each.prefix))
+                states[key] = await stack.enter_async_context(run_mounted(each.app, inner, each.prefix))
             each.state = dict(states[key])
         if link is not None:  # after those of mounted applications: the outermost decides
             link.drain_timeout = app.drain_timeout
             link.cleanup_grace = app.cleanup_grace
+        services = app._supervisor
         try:
             async with (
                 app._sweep.sweeping(),
                 app._drain.awaited(app.draining),
                 app.tasks.opened(),
-                app._supervisor.running(app.cleanup_grace, app.thread_limiter, patience, _giving_up(link)) as failure,
+                services.running(
+                    app.cleanup_grace, app.thread_limiter, patience, _giving_up(link), app.draining
+                ) as failure,
             ):
                 if failure is None:
                     yield
-                    stops.set()
-                # What was agreed on: the operator's word, or that of the outermost application.
-                times = app if link is None else link
-                await app.tasks.drain(times.drain_timeout, times.cleanup_grace, patience.within)
+                await drain_tasks()
             if failure is not None:
                 raise failure
         finally:

@@ -42,10 +42,10 @@ class Limit:
     """How many requests may be under way at once: `App(limit=Limit(100))`, or of a router, a route, a WebSocket.
 
     Who comes when all places are taken waits in a queue, first come, first served, or is turned away at once with 503
-    and `Retry-After`: when the queue is full, or when it would have to wait for longer than `wait`, or than it has
-    time. How long that will be is estimated from how long places were taken for so far. The time in the queue counts
-    against the request's `timeout`. One object on several routes is one limit, shared by them; each process has its
-    own.
+    and `Retry-After`: when the queue is full, or when it would have to wait for longer than it has time. How long that
+    will be is estimated from how long places were taken for so far. The time in the queue counts against the request's
+    `timeout`; who has waited for `wait` is turned away as well. One object on several routes is one limit, shared by
+    them; each process has its own.
 
     A place is taken after the middleware, before dependencies and body, and given back when the response is known; a
     stream and a file keep it up to their last byte, a WebSocket to its end. A handler that never waits, and whose
@@ -56,7 +56,7 @@ class Limit:
     Args:
         concurrent: how many may be under way at once.
         queue: how many may wait; 0: none.
-        wait: seconds for which one may wait; `None`: as long as its `timeout` lets it.
+        wait: seconds for which one may wait, 0 with `queue=0`; `None`: as long as its `timeout` lets it.
 
     Raises:
         RegistrationError: an argument is no such number.
@@ -70,8 +70,9 @@ class Limit:
     def __init__(self, concurrent: int, queue: int = 0, wait: float | None = None) -> None:
         _check_count("concurrent", concurrent, 1, _WRITE)
         _check_count("queue", queue, 0, _WRITE)
-        _check_seconds("wait", wait, _WRITE)
-        if wait is not None and not queue:
+        if queue or wait != 0 or isinstance(wait, bool):  # without a queue 0 says once more that nobody waits
+            _check_seconds("wait", wait, _WRITE)
+        if wait and not queue:
             raise RegistrationError(f"wait={wait!r} without a queue: nobody could wait.\n{_WRITE}")
         self._concurrent = concurrent
         self._queue = queue
@@ -174,15 +175,15 @@ class Limit:
             return True
         return False
 
-    def _patience(self, left: float) -> float:
+    def _patience(self, left: float, now: float) -> float:
         """Seconds for which a request may wait that has `left`; 0: not at all.
 
-        It is turned away at once where it would be in the end: what waits for nothing is in the way of the others.
+        It is turned away at once where its time would be over before its turn: what waits for nothing is in the way of
+        the others. `wait` is not weighed against the estimate, but waited: it is a promise, and an estimate may err.
         """
-        patience = min(left, self._wait)
-        if len(self._waiting) >= self._queue or self._expected(len(self._waiting) + 1) > patience:
+        if len(self._waiting) >= self._queue or self._expected(len(self._waiting) + 1, now) > left:
             return 0.0
-        return max(0.0, patience)
+        return max(0.0, min(left, self._wait))
 
     def _join(self, wake: Callable[[], object]) -> Waiter:
         """Stand in the queue, at its end."""
@@ -228,19 +229,23 @@ class Limit:
             if self._aimd is not None:
                 self._aimd.reached()
 
-    def _expected(self, place: int) -> float:
+    def _expected(self, place: int, now: float) -> float:
         """Seconds until whoever is at this place of the queue has its turn: so many places are given back by then.
+
+        The first of them is awaited since the last was given back, or taken; when it is overdue, it comes any moment.
 
         How often that happens is known from how long they are taken (Little's law), and from how often it did. Either
         may be too long, the one by streams that end after an hour, the other by requests that all begin and end
         together; who waits in vain loses less than who is turned away for nothing.
         """
-        return place * min(self._held / self._concurrent, self._gap)
+        step = min(self._held / self._concurrent, self._gap)
+        awaited = max(0.0, now - self._full_since)  # a test's clock may begin anew
+        return (place - 1) * step + max(0.0, step - awaited)
 
-    def _turn_away(self) -> int:
+    def _turn_away(self, now: float) -> int:
         """Count a request that gets no place; returns after how many whole seconds there may be one."""
         self._shed += 1
-        return max(1, math.ceil(min(LONGEST, self._expected(len(self._waiting) + 1))))
+        return max(1, math.ceil(min(LONGEST, self._expected(len(self._waiting) + 1, now))))
 
     def _unsaid(self, now: float) -> int:
         """How many were turned away of which the log does not know; 0: it was told a moment ago."""

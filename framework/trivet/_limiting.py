@@ -111,7 +111,7 @@ async def admit(limits: Sequence[Limit], request: Request) -> None:
 async def _wait(limit: Limit, request: Request, now: float) -> None:
     """Wait for a place of this limit."""
     scope = request._scope
-    if scope.reason is None and (patience := limit._patience(scope.deadline - now)):
+    if scope.reason is None and (patience := limit._patience(scope.deadline - now, now)):
         request._ends_with_client()
         try:
             if scope.reason is None and await scope.wait_turn(now + patience, _park, limit):
@@ -123,8 +123,9 @@ async def _wait(limit: Limit, request: Request, now: float) -> None:
 
 
 def _turned_away(limit: Limit, request: Request) -> RequestCancelled:
-    error = RequestCancelled("shed", retry_after=limit._turn_away())
-    unsaid = limit._unsaid(trio.current_time())
+    now = trio.current_time()
+    error = RequestCancelled("shed", retry_after=limit._turn_away(now))
+    unsaid = limit._unsaid(now)
     if unsaid:
         # As text now: a handler that writes later would show another moment.
         log.warning("turned away by %s: %d since the last line, now %s", repr(limit), unsaid, ascii(request.path))

@@ -227,8 +227,9 @@ def _cancelled(error: RequestCancelled) -> HTTPError | None:
     known = _CANCELLED.get(error.reason)
     if known is None:
         return None
-    headers = None if error.retry_after is None else {"retry-after": str(error.retry_after)}
-    return HTTPError(*known, headers=headers)
+    # Who is told that the server stops may ask its successor, or another one, at once: no less can be said here.
+    after = 1 if error.reason == "drained" and error.retry_after is None else error.retry_after
+    return HTTPError(*known, headers=None if after is None else {"retry-after": str(after)})
 
 
 def _encodable(text: str) -> str:

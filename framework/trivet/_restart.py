@@ -26,8 +26,8 @@ BACKOFF: Final = 1.0
 MAX_BACKOFF: Final = 60.0
 """Seconds. Kubernetes stops at 300."""
 MAX_RESTARTS: Final = 10
-"""Failures in a row, which with these pauses last for two to three minutes: a database has time to be restarted.
-systemd gives up after 5 within 10 seconds, Erlang's supervisors after 1 within 5."""
+"""Restarts in a row, which with these pauses last for two to three minutes: a database has time to be restarted.
+systemd gives up after 5 starts within 10 seconds, Erlang's supervisors after 1 restart within 5."""
 RESET_AFTER: Final = 60.0
 """Seconds."""
 
@@ -106,7 +106,6 @@ class Row:
         self._restart = restart
         self._chance = chance
         self._ended = 0
-        self._failed = 0
 
     @property
     def begins(self) -> bool:
@@ -116,8 +115,8 @@ class Row:
     def after(self, ran: float, *, failed: bool) -> float | Literal["stopped", "failed"]:
         """What follows a run: the seconds until it is started again, or how the service has ended for good.
 
-        Only failures count for `max_restarts`: a service that is to be started again whenever it returns may return as
-        often as it likes.
+        Whatever it ended with counts for `max_restarts`, as for systemd and Erlang's supervisors: one that always
+        returns as soon as it was started does not work either.
 
         Args:
             ran: seconds that it ran, once it was started.
@@ -127,11 +126,9 @@ class Row:
         if restart.when == "never" or (restart.when == "on-failure" and not failed):
             return "failed" if failed else "stopped"
         if ran >= restart.reset_after:
-            self._ended = self._failed = 0
-        if failed:
-            self._failed += 1
-            if restart.max_restarts is not None and self._failed > restart.max_restarts:
-                return "failed"
+            self._ended = 0
+        if restart.max_restarts is not None and self._ended >= restart.max_restarts:
+            return "failed"
         bound: float = min(restart.max_backoff, restart.backoff * 2.0 ** min(self._ended, 1000))
         self._ended += 1
         return self._chance() * bound

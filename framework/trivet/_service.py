@@ -1,6 +1,7 @@
 """A service as it can be seen from outside: what it is called, how it is, and what went wrong last.
 
-This file owns those words, which pages and metrics show. What brings one from a state to the next is `_services`'.
+This file owns those words, which pages, metrics and logs show. What brings one from a state to the next is
+`_services`'.
 """
 
 from __future__ import annotations
@@ -39,3 +40,27 @@ class Service:
 
     def __repr__(self) -> str:
         return f"<service {self.name}: {self.state}, {self.restarts} restarts>"
+
+
+class StartupFailed(RuntimeError):
+    """A service ended before it had called `task_status.started()`, or for good while others were being started."""
+
+
+def never_started(name: str) -> str:
+    """What is said of one that ended before the startup could go on."""
+    return (
+        f"the service {name} ended before it had called task_status.started(), for which the startup waits.\n"
+        "Call it when the service is ready, or do not take task_status if there is nothing to wait for."
+    )
+
+
+class KeepsReturning(RuntimeError):
+    """A service that is started again when it returns has returned too often in a row."""
+
+    def __init__(self, name: str, most: int | None) -> None:
+        super().__init__(
+            f"the service {name} is started again whenever it returns, and it has returned more than "
+            f"max_restarts={most} times in a row.\n"
+            "What is to be done again and again is a loop in it:  async for tick in every(60): ...\n"
+            "If it may return as often as it likes, write  max_restarts=None"
+        )

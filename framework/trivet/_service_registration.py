@@ -74,7 +74,7 @@ class ServiceRegistry:
             restart: `"on-failure"`: it is started again when it raises; `"always"`: when it returns as well; `"never"`.
             backoff: seconds of the longest first pause before that. It doubles each time, and each is drawn from 0 on.
             max_backoff: seconds of the longest pause.
-            max_restarts: after how many failures in a row it gives up, which stops the server with a failure (under
+            max_restarts: after how many restarts in a row it gives up, which stops the server with a failure (under
                 `trivet run`; elsewhere it is logged, and `app.ready` is false); `None`: never.
             reset_after: seconds after which a run has gone well, and the row begins anew.
             drain_timeout: seconds that it has to end by itself, when `app.draining` is set and requests are over,

@@ -28,9 +28,10 @@ from ._repeats import Repeats, in_one_line, with_its_root
 from ._resolve import invoke, provide
 from ._restart import Row
 from ._scope import RequestScope, cancelled_from_outside, leaves
-from ._service import Service
+from ._service import KeepsReturning, Service, StartupFailed, never_started
 from ._service_plan import ServicePlan
 from ._service_registration import RegisteredService, same_name
+from .asgi import Notice
 from .errors import RequestCancelled
 
 log = logging.getLogger("trivet.services")
@@ -44,12 +45,10 @@ class Surroundings(NamedTuple):
     """Of the threads that plain functions run in."""
     give_up: Callable[[str, BaseException], object]
     """Stops the server; is told the name of the service, and what it failed with."""
+    draining: Notice
+    """Set when the application stops."""
     chance: Callable[[], float]
     """Gives a number from 0 to 1."""
-
-
-class StartupFailed(RuntimeError):
-    """A service ended before it had called `task_status.started()`, or for good while others were being started."""
 
 
 class Services:
@@ -85,6 +84,7 @@ class Services:
         limiter: trio.CapacityLimiter,
         patience: Patience,
         give_up: Callable[[], object],
+        draining: Notice,
     ) -> AsyncGenerator[Exception | None]:
         """Start all, one after the other; after the body, stop all in reverse.
 
@@ -110,7 +110,7 @@ class Services:
                 failure.__cause__ = error
                 starting.cancel()
 
-        around = Surroundings(cleanup_grace, limiter, gave_up, self.random.random)
+        around = Surroundings(cleanup_grace, limiter, gave_up, draining, self.random.random)
         async with trio.open_nursery() as nursery:
             try:
                 with starting:
@@ -162,10 +162,12 @@ class Supervised:
             error = await self._once(first)
             if not first.has_started:
                 shown.enter("failed")
-                raise error if isinstance(error, Exception) else StartupFailed(_never_started(shown.name)) from error
+                raise error if isinstance(error, Exception) else StartupFailed(never_started(shown.name)) from error
             run = first
             while not self._stopping:
-                pause = row.after(run.ran, failed=error is not None)
+                # Told that the application stops, one may well return; to start it again would only tell it again.
+                told_to = error is None and around.draining.is_set()
+                pause = "stopped" if told_to else row.after(run.ran, failed=error is not None)
                 if isinstance(pause, str):
                     self._ended(pause, error, around)
                     return
@@ -205,6 +207,9 @@ class Supervised:
         return error
 
     def _ended(self, state: Any, error: BaseException | None, around: Surroundings) -> None:
+        if state == "failed" and error is None:
+            error = KeepsReturning(self.shown.name, self.registered.restart.max_restarts)
+            self.shown.error = in_one_line(error)
         self.shown.enter(state)
         if error is None:
             log.info("the service %s has returned", self.shown.name)
@@ -303,13 +308,6 @@ class _Run:
         else:
             self.started()
         await invoke(plan.service, slots, scope, self._limiter)
-
-
-def _never_started(name: str) -> str:
-    return (
-        f"the service {name} ended before it had called task_status.started(), for which the startup waits.\n"
-        "Call it when the service is ready, or do not take task_status if there is nothing to wait for."
-    )
 
 
 _TWICE: Final = (

@@ -176,6 +176,9 @@ class Tasks:
     ) -> None:
         """Wait for the tasks, then cancel those that are left, and wait for them; none can start after it.
 
+        The second time, or before they can be started, it does nothing: those of a mounted application are waited for
+        with the outer one's, and it shuts down later.
+
         Args:
             drain_timeout: seconds that they have to end by themselves.
             within: makes the scope of that wait, which may be skipped.
@@ -184,6 +187,8 @@ class Tasks:
 
         Cancellation: it stops waiting.
         """
+        if self.nursery is None:
+            return
         began = trio.current_time()
         with within(drain_timeout):
             await self._until_quiet()
@@ -208,6 +213,13 @@ class Tasks:
         while self._current:
             self._quiet = trio.Event()
             await self._quiet.wait()
+
+
+async def together(*waits: Callable[[], Awaitable[None]]) -> None:
+    """Wait for the tasks of several applications at once: none has to wait for the time of another."""
+    async with trio.open_nursery() as nursery:
+        for each in waits:
+            nursery.start_soon(each)
 
 
 async def supervised(

@@ -153,6 +153,35 @@ async def test_who_has_no_time_to_wait_is_turned_away_at_once(autojump_clock: Mo
     assert site.ended["late"] == "shed"
 
 
+async def test_who_comes_shortly_before_a_place_is_free_waits_for_it(autojump_clock: MockClock) -> None:
+    """By experience it is free every three seconds. It was taken two and a half ago, so one second is enough."""
+    site = Site(Limit(1, queue=5), Limit(1, queue=5, wait=1), trusted=["127.0.0.1"])
+    answers: dict[str, tuple[float, int]] = {}
+    async with TestClient(site.app) as client:
+        assert (await client.get("/sleep/3")).status_code == 200
+        for headers in ({"x-request-timeout-ms": "1000"}, {}):  # a deadline of the request, and `wait` of the limit
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.get, "/sleep/3")
+                await trio.sleep(2.5)
+                start = trio.current_time()
+                await ask(client, answers, "/sleep/0", "late", headers=headers)
+            assert (answers["late"][0] - start, answers["late"][1]) == (0.5, 200)
+        assert site.counts() == [(0, 0, 0), (0, 0, 0)]
+
+
+async def test_the_wait_is_waited_whatever_the_estimate_says(autojump_clock: MockClock) -> None:
+    """Those before were slow, who has the place is quick: it is had within `wait`."""
+    site = Site(Limit(1, queue=5, wait=1))
+    answers: dict[str, tuple[float, int]] = {}
+    async with TestClient(site.app) as client, trio.open_nursery() as nursery:
+        assert (await client.get("/sleep/3")).status_code == 200
+        nursery.start_soon(client.get, "/sleep/0.5")
+        await trio.testing.wait_all_tasks_blocked()
+        start = trio.current_time()
+        await ask(client, answers, "/sleep/0", "lucky")
+        assert (answers["lucky"][0] - start, answers["lucky"][1]) == (0.5, 200)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_client_that_leaves_frees_its_place_in_the_queue(autojump_clock: MockClock, method: str) -> None:
     """At once, whatever the method: nothing of it has begun that could be finished."""

@@ -266,10 +266,16 @@ async def test_which_ends_are_followed_by_a_restart(
 
 
 @pytest.mark.parametrize(
-    ("options", "runs"), [({"restart": "never"}, 1), ({"max_restarts": 2}, 3), ({"max_restarts": 0}, 1)]
+    ("options", "runs", "fails"),
+    [
+        ({"restart": "never"}, 1, True),
+        ({"max_restarts": 2}, 3, True),
+        ({"max_restarts": 0}, 1, True),
+        ({"max_restarts": 2, "restart": "always"}, 3, False),
+    ],
 )
 async def test_one_that_gives_up_stops_the_server(
-    options: Any, runs: int, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+    options: Any, runs: int, fails: bool, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server is asked to end with a failure, which a test client does; until then requests are served."""
     app, begun = App(), list[int]()
@@ -282,12 +288,14 @@ async def test_one_that_gives_up_stops_the_server(
     async def broken() -> None:
         begun.append(1)
         await trio.sleep(1)
-        raise KeyError("for good")
+        if fails:
+            raise KeyError("for good")
 
     with pytest.raises(LifespanFailed, match="gave up"):  # noqa: PT012 - it is raised by the end of the block
         async with TestClient(app) as client:
             await trio.sleep(1000)
             assert states(app) == {"broken": "failed"}
+            assert app.services[0].error is not None
             assert not ready(app)
             assert (await client.get("/")).text == "served"
     assert len(begun) == runs
@@ -501,6 +509,55 @@ async def test_order_of_leaving(link: bool, autojump_clock: trio.testing.MockClo
     assert log == ["request", "task", "second", "first", "app-scoped", "lifespan"]
 
 
+@both_servers
+async def test_tasks_of_mounted_applications_end_before_services_of_others(
+    link: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Tasks of all levels are told, and waited for together; then services stop, from the outermost application on."""
+    log: list[str] = []
+    middle = App(drain_timeout=3)
+
+    async def around(scope: Any, receive: Any, send: Any) -> None:  # what is mounted need not be ours
+        await middle(scope, receive, send)
+
+    inner, app = App(drain_timeout=5), App(drain_timeout=2)
+    middle.mount("/inner", inner)
+    app.mount("/middle", around)
+
+    def populate(each: App, name: str) -> None:
+        async def service() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                log.append(f"service of {name}")
+
+        each.service(service)
+
+    async def background(each: App, name: str) -> None:
+        await each.draining.wait()
+        began = trio.current_time()
+        try:
+            await trio.sleep(4)
+        finally:
+            log.append(f"task of {name}, {trio.current_time() - began:.0f}")
+
+    apps = {"app": app, "middle": middle, "inner": inner}
+    for name, each in apps.items():
+        populate(each, name)
+    async with TestClient(app, link=link):
+        for name, each in apps.items():
+            each.tasks.start_soon(background, each, name)
+        await trio.testing.wait_all_tasks_blocked()
+    # With a server that knows us the outermost application's time is everybody's.
+    took = {"app": 2, "middle": 2, "inner": 2} if link else {"app": 2, "middle": 3, "inner": 4}
+    assert sorted(log[:3]) == sorted(f"task of {name}, {seconds}" for name, seconds in took.items())
+    assert log[3:] == ["service of app", "service of middle", "service of inner"]
+    async with TestClient(app, link=link):  # once more: all of them can be started, and are waited for
+        inner.tasks.start_soon(background, inner, "inner again")
+        await trio.testing.wait_all_tasks_blocked()
+    assert log[6:8] == [f"task of inner again, {took['inner']}", "service of app"]
+
+
 async def test_the_dependencies_of_a_run_have_their_grace(autojump_clock: trio.testing.MockClock) -> None:
     """The service is cancelled; what it depends on sees an ordinary exception, and may wait."""
     app, log = App(cleanup_grace=5), list[str]()
@@ -528,6 +585,33 @@ async def test_the_dependencies_of_a_run_have_their_grace(autojump_clock: trio.t
     assert log == ["cancelled", "rolled back, drained"]
     assert trio.current_time() - began == 4
     assert app.services[0].error is None
+
+
+async def test_one_that_returns_as_it_was_told_is_not_started_again(autojump_clock: trio.testing.MockClock) -> None:
+    """While requests still drain, for longer than all of its restarts would take: it would give up."""
+    app, runs = App(timeout=1000, drain_timeout=1000), list[int]()
+
+    @app.service(restart="always", backoff=0)
+    async def worker() -> None:
+        runs.append(1)
+        await app.draining.wait()
+
+    @app.get("/")
+    async def handler(request: Request) -> str:
+        await request.draining.wait()
+        await trio.sleep(500)
+        return states(app)["worker"]
+
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        answers: list[str] = []
+
+        async def ask() -> None:
+            answers.append((await client.get("/")).text)
+
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        client.drain()
+    assert (answers, len(runs)) == (["stopped"], 1)
 
 
 async def test_one_that_ends_by_itself_is_given_time(autojump_clock: trio.testing.MockClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -78,6 +79,20 @@ async def test_where_no_time_is_left_the_handler_never_runs(serve: Serve, value:
         assert not log
         assert (await client.post("/body", json={"a": 1}, headers={FIELD: "9"})).status_code == 200
         assert (await client.get("/missing", headers={FIELD: value})).status_code == 404
+
+
+async def test_a_request_that_came_too_late_is_one_that_its_deadline_ended(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log, and so in what is counted: a service that asks too late is no failure of ours."""
+    caplog.set_level(logging.INFO, "trivet.access")
+    async with serve(telling([], trusted=["127.0.0.1"])) as client:
+        for path in ("/instant", "/waiting"):
+            assert (await client.get(path, headers={FIELD: "0"})).status_code == 504
+    outcomes = [
+        (each.__dict__["status"], each.__dict__["outcome"]) for each in caplog.records if each.name == "trivet.access"
+    ]
+    assert outcomes == [(504, "deadline")] * 2
 
 
 async def test_the_handler_is_stopped_when_the_peer_waits_no_longer(autojump_clock: trio.testing.MockClock) -> None:

@@ -184,6 +184,19 @@ async def test_what_a_mounted_application_has_started_bears_its_prefix(serve: Se
         inner.tasks.current[0].scope.cancel()
 
 
+async def test_requests_of_a_mounted_application_are_named_as_in_the_access_log(serve: Serve) -> None:
+    """With the prefix, of all levels: two applications may well have routes of one name."""
+    app, middle = made(), App()
+    middle.mount("/inner", made())
+    app.mount("/middle", middle)
+    async with serve(app) as client, client.open("GET", "/middle/inner/sleep/s3cret") as exchange:
+        async with client.websocket("/middle/inner/chat/s3cret"):
+            names = "GET /middle/inner/sleep/{token}", "WebSocket /middle/inner/chat/{room}"
+            told = await until(client, lambda told: all(named(told, name) for name in names))
+        assert not named(told, "GET /sleep/{token}")
+        exchange.leave()
+
+
 async def test_a_websocket_is_a_line_too(serve: Serve) -> None:
     """By the route of its handshake."""
     async with serve(made()) as client, client.websocket("/chat/s3cret"):

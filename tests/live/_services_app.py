@@ -56,12 +56,16 @@ async def first(it: Annotated[None, Depends(shared, scope="app")], on: Annotated
         await trio.sleep_forever()
 
 
-@app.service(restart="never")
+RETURNS = bool(os.environ.get("SERVICE_RETURNS"))
+
+
+@app.service(restart="always", max_restarts=0)
 async def second(task_status: trio.TaskStatus[None]) -> None:
     with noted("second service"):
         task_status.started()
         await crash.wait()
-        raise ConnectionResetError("the queue is gone")
+        if not RETURNS:
+            raise ConnectionResetError("the queue is gone")
 
 
 async def background() -> None:
@@ -102,6 +106,27 @@ async def room(ws: WebSocket) -> None:
 @app.get("/order")
 async def order() -> str:
     app.tasks.start_soon(background)
+    return "soon"
+
+
+inner = App(drain_timeout=app.drain_timeout)
+app.mount("/inner", inner)
+
+
+@inner.service
+async def of_inner() -> None:
+    with noted("service of the mounted"):
+        await trio.sleep_forever()
+
+
+async def task_of_inner() -> None:
+    with noted("task of the mounted"):
+        await trio.sleep_forever()
+
+
+@inner.get("/order")
+async def order_inside() -> str:
+    inner.tasks.start_soon(task_of_inner)
     return "soon"
 
 

@@ -15,7 +15,12 @@ add_tasks(ops)
 app.mount("/ops", ops)
 
 
+inner = App(timeout=40)
+app.mount("/inner", inner)
+
+
 @app.get("/sleep/{seconds}")
+@inner.get("/sleep/{seconds}")
 async def sleep(seconds: int) -> str:
     """Wait."""
     await trio.sleep(seconds)

@@ -16,6 +16,8 @@ from tests.live._server import Running, parse, read_all, running
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 APP = "tests.live._services_app:app"
+ORDER = ["second service", "first service", "dependency of a run", "service of the mounted", "app-scoped", "lifespan"]
+"""In which all is left when requests and tasks are over, those of mounted applications too."""
 protocols = pytest.mark.parametrize("protocol", ["trivet", "hypercorn"])
 UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -54,6 +56,7 @@ def test_order_of_leaving(protocol: str) -> None:
         eventually(
             lambda: json.loads(server.get("/open")[1]) == ["request", "stream", "task", "websocket"],
         )
+        assert server.get("/inner/order") == (200, b"soon")
         assert over(server) == []
         server.signal()
         assert parse(read_all(slow)) == (200, b"whole")
@@ -61,13 +64,21 @@ def test_order_of_leaving(protocol: str) -> None:
         assert server.wait(20) == 0
         left = over(server)
     assert sorted(left[:3]) == ["request", "stream", "websocket"]
-    assert left[3:] == ["task", "second service", "first service", "dependency of a run", "app-scoped", "lifespan"]
+    assert sorted(left[3:5]) == ["task", "task of the mounted"]
+    assert left[5:] == ORDER
     assert "cancelling 1 background tasks" in server.log
 
 
+@pytest.mark.parametrize(
+    ("returns", "reason"),
+    [("", "ConnectionResetError: the queue is gone"), ("1", "the service second is started again whenever")],
+)
 @protocols
-def test_a_service_that_crashes_for_good_ends_the_server(protocol: str) -> None:
+def test_a_service_that_ends_for_good_ends_the_server(
+    protocol: str, returns: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As SIGTERM would, requests finished and all the rest left in order, but with status 1 and the reason."""
+    monkeypatch.setenv("SERVICE_RETURNS", returns)
     with running("--protocol", protocol, app=APP) as server, server.connect() as slow:
         slow.sendall(ask("/slow"))
         eventually(lambda: json.loads(server.get("/open")[1]) == ["request", "task"])
@@ -76,9 +87,10 @@ def test_a_service_that_crashes_for_good_ends_the_server(protocol: str) -> None:
         assert server.wait(20) == 1
         left = over(server)
     assert left == [
-        "second service", "request", "task", "first service", "dependency of a run", "app-scoped", "lifespan",
+        "second service", "request", "task", "first service", "dependency of a run", "service of the mounted",
+        "app-scoped", "lifespan",
     ]  # fmt: skip
-    assert server.log.count("ConnectionResetError: the queue is gone") == 1
+    assert server.log.count(reason) == 1
     assert "the service second gave up" in server.log
 
 
@@ -87,12 +99,13 @@ def test_a_second_signal_skips_the_wait_for_tasks_as_well(protocol: str, monkeyp
     """They are cancelled, and the rest is left in order; it is not the last resort, which would leave nothing."""
     monkeypatch.setenv("TASKS_MAY_TAKE", "50")
     with running("--protocol", protocol, app=APP) as server:
-        assert server.get("/order") == (200, b"soon")
+        assert server.get("/order") == server.get("/inner/order") == (200, b"soon")
         eventually(lambda: json.loads(server.get("/open")[1]) == ["task"])
         server.signal()
         server.wait_for("stopping: requests have 50 s")
         server.signal()
         assert server.wait(20) == 0
         left = over(server)
-    assert left == ["task", "second service", "first service", "dependency of a run", "app-scoped", "lifespan"]
+    assert sorted(left[:2]) == ["task", "task of the mounted"]
+    assert left[2:] == ORDER
     assert "background tasks after" in server.log

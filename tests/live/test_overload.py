@@ -24,8 +24,8 @@ TIMES = 10
 class Site:
     """An application whose handlers wait until they are let go."""
 
-    def __init__(self, queue: int = 0) -> None:
-        self.limit = Limit(CAPACITY, queue)
+    def __init__(self, queue: int = 0, *, limit: Limit | None = None) -> None:
+        self.limit = limit or Limit(CAPACITY, queue)
         self.app = App(limit=self.limit)
         self.go = trio.Event()
         self.ran = 0
@@ -85,6 +85,25 @@ async def test_at_ten_times_its_capacity_a_server_turns_the_rest_away_at_once(
     assert (site.limit.running, site.limit.waiting, site.limit.shed) == (0, 0, len(answers) - admitted)
     outcomes = [each.__dict__["outcome"] for each in caplog.records if each.name == "trivet.access"]
     assert (outcomes.count("shed"), outcomes.count("returned")) == (len(answers) - admitted, admitted + 1)
+
+
+async def test_who_may_wait_waits_although_places_were_taken_for_long_so_far() -> None:
+    """What the estimate fears does not happen: the place is free within `wait`."""
+    site = Site(limit=Limit(1, queue=1, wait=10))
+    site.limit._take(0)
+    site.limit._leave(0, 20)
+    async with serving(site.app) as served, trio.open_nursery() as nursery:
+        nursery.start_soon(served.request, get(close=True))
+        await until(lambda: site.ran == 1)
+        answers: list[bytes] = []
+
+        async def ask() -> None:
+            answers.append(await served.request(get(close=True)))
+
+        nursery.start_soon(ask)
+        await until(lambda: bool(site.limit.waiting or site.limit.shed))
+        site.go.set()
+    assert [status_of(each) for each in answers] == [200]
 
 
 async def test_a_connection_whose_request_was_turned_away_serves_the_next() -> None:

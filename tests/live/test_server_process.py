@@ -143,7 +143,38 @@ def test_a_handler_that_cannot_be_stopped_does_not_hold_the_exit(handler: str) -
                 eventually(lambda: server.stats()["live"] > 1)
             server.signal()
             assert server.wait(20) == 1
-        assert "Timeout" in server.log
+        assert "Timeout: a request cannot be stopped" in server.log
+    finally:
+        server.close()
+
+
+def test_an_application_that_does_not_end_is_named_with_its_bound(tmp_path: Path) -> None:
+    """A service that swallows its cancellation is no request; how long it is waited for is `shutdown_timeout`'s."""
+    (tmp_path / "server.toml").write_text("shutdown_timeout = 0.1\n")
+    (tmp_path / "it.py").write_text(
+        "import trio, trivet\n"
+        "app = trivet.App(cleanup_grace=0.1)\n"
+        "@app.service\n"
+        "async def stubborn():\n"
+        "    while True:\n"
+        "        try: await trio.sleep(0.1)\n"
+        "        except trio.Cancelled: pass\n"
+    )
+    code = (
+        "import trivet.server._watchdog as watchdog; watchdog.MARGIN = 0.3\n"
+        "from trivet.cli import main\n"
+        "main(['run', 'it:app', '--bind', '127.0.0.1:0', '--config', 'server.toml', "
+        "'--drain-timeout', '0.1', '--cleanup-grace', '0.1'])"
+    )
+    server = Running.__new__(Running)
+    server.start([sys.executable, "-c", code], tmp_path)
+    try:
+        server.wait_for("Running on")
+        server.signal()
+        assert server.wait(20) == 1
+        assert "the service stubborn has not ended 0.1 s after it was cancelled" in server.log
+        assert "Timeout: the application's own shutdown" in server.log
+        assert "shutdown_timeout" in server.log
     finally:
         server.close()
 

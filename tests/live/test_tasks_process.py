@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -34,12 +37,58 @@ async def test_one_process_tells_and_goes_on() -> None:
         async with client.open("GET", "/sleep/30?token=s3cret") as exchange:
             await asked_until(server, SLEEPS, f"--- process {server.process.pid}\n<init>")
             exchange.leave()
+        async with client.open("GET", "/inner/sleep/30") as exchange:
+            await asked_until(server, SLEEPS.replace("/sleep", "/inner/sleep", 1))
+            exchange.leave()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.get, "/block?seconds=0.6")
             await asked_until(server, BLOCKS)
         await server.wait_output("    time.sleep(seconds)")  # the last line of the stack
         assert re.search(SLOW, server.output)
         assert "s3cret" not in server.output
+        assert await server.stop() == 0
+
+
+def worker_of(pid: int) -> str | None:
+    """The first worker of a supervisor, as soon as it is a process of its own."""
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has gone
+            if (
+                f"\nPPid:\t{pid}\n" in (each / "status").read_text()
+                and b"TRIVET_WORKER=" in (each / "environ").read_bytes()
+            ):
+                return each.name
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc")
+async def test_a_worker_that_starts_tells_and_none_is_killed(tmp_path: Path) -> None:
+    """Asked from its first moment on, with all of its process group, a worker lives; and it says what it waits for."""
+    (tmp_path / "slow.py").write_text(
+        "import os, trio\n"
+        "from contextlib import asynccontextmanager\n"
+        "from trivet import App\n"
+        "@asynccontextmanager\n"
+        "async def lifespan(app):\n"
+        "    print('pid', os.getpid(), flush=True)\n"
+        "    while not os.path.exists('go'): await trio.sleep(0.01)\n"
+        "    yield\n"
+        "app = App(lifespan=lifespan)\n"
+    )
+    arguments = "slow:app", "--workers", "2"
+    async with run_server("trivet", *arguments, directory=tmp_path, listens=False) as server:
+        pid = server.process.pid
+        with trio.fail_after(20):
+            while (worker := worker_of(pid)) is None:  # noqa: ASYNC110 - nobody could set an event
+                await trio.sleep(0.001)
+        for _ in range(20):
+            os.killpg(pid, signal.SIGUSR1)
+            await trio.sleep(0.005)
+        await server.wait_output(f"pid {worker}")
+        await asked_until(server, f"--- process {worker}\n<init>", r" at slow\.lifespan:\d+\n")
+        assert "is ready" not in server.output
+        (tmp_path / "go").touch()
+        await server.wait_output("worker 1 (process")
         assert await server.stop() == 0
 
 

@@ -186,6 +186,28 @@ async def test_what_is_said_of_its_life(golden: Golden, caplog: pytest.LogCaptur
     golden("services/life", "\n".join([*sorted(said), "", f"of a test client: {caught.value}"]))
 
 
+async def test_what_is_said_of_one_that_keeps_returning(golden: Golden, caplog: pytest.LogCaptureFixture) -> None:
+    """It has raised nothing, and still there is an error with a remedy."""
+    served = App()
+
+    @served.service(restart="always", max_restarts=0)
+    async def fetch() -> None:
+        await started.wait()
+
+    started = trio.Event()
+
+    async def live() -> None:
+        async with TestClient(served):
+            started.set()
+            await trio.testing.wait_all_tasks_blocked()
+
+    with pytest.raises(LifespanFailed):
+        await live()
+    (said,) = (each for each in caplog.records if each.levelno == logging.CRITICAL)
+    assert said.exc_info
+    golden("services/keeps_returning", f"{said.getMessage()}\n{said.exc_info[1]}")
+
+
 async def test_what_is_said_of_a_start_that_fails(golden: Golden) -> None:
     """A service that ends before it has said that it is ready."""
     served = App()

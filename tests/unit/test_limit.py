@@ -54,12 +54,12 @@ class LimitMachine(RuleBasedStateMachine):
             self.running[self.number] = self.now
             return
         assert len(self.running) == self.limit.concurrent
-        if self.limit._patience(math.inf):
+        if self.limit._patience(math.inf, self.now):
             assert len(self.queue) < self.limit.queue
             self.queue.append((self.number, self.limit._join(self.woken(self.number))))
         else:
             assert len(self.queue) == self.limit.queue
-            assert self.limit._turn_away() >= 1
+            assert self.limit._turn_away(self.now) >= 1
             self.shed += 1
 
     @precondition(lambda self: self.running)
@@ -113,8 +113,9 @@ def busy(concurrent: int, queue: int, held: float, wait: float | None = None) ->
         (1, 4, 4.0, 4.0),
         (1, 4, 3.9, 0.0),
         (1, 4, math.inf, 5.0),  # for `wait` at most
-        (2, 4, math.inf, 0.0),  # that would be six seconds
-        (2, 3, math.inf, 5.0),
+        (2, 4, math.inf, 5.0),  # that would be six seconds, if they are four each: they need not be
+        (2, 4, 5.9, 0.0),
+        (2, 4, 6.0, 5.0),
         (3, 0.1, math.inf, 0.0),  # the queue is full
         (0, 4, -1.0, 0.0),
         (0, 0, 0.1, 0.1),  # nothing is known yet
@@ -122,11 +123,44 @@ def busy(concurrent: int, queue: int, held: float, wait: float | None = None) ->
     ],
 )
 def test_who_would_wait_too_long_does_not_wait(waiting: int, held: float, left: float, patience: float) -> None:
-    """The estimate is Little's law; the shorter of the time that is left and `wait` counts."""
+    """The estimate is Little's law. It is held against the time that is left; `wait` is waited, whatever it says."""
     limit = busy(2, 3, held, wait=5)
     for _ in range(waiting):
         limit._join(lambda: None)
-    assert limit._patience(left) == patience
+    assert limit._patience(left, 0) == patience
+
+
+@pytest.mark.parametrize(
+    ("waiting", "now", "expected"),
+    [
+        (0, 0.0, 2.0),
+        (0, 1.5, 0.5),
+        (0, 2.0, 0.0),
+        (0, 9.0, 0.0),  # it is overdue, and comes any moment
+        (2, 0.0, 6.0),
+        (2, 1.5, 4.5),
+        (2, 9.0, 4.0),  # those after it are not overdue with it
+        (2, -1e9, 6.0),  # the clock of a test began anew
+    ],
+)
+def test_the_estimate_knows_how_long_a_place_is_awaited_already(waiting: int, now: float, expected: float) -> None:
+    """Who comes when the place is nearly free is not told that it was taken just now."""
+    limit = busy(2, 3, held=4)
+    for _ in range(waiting):
+        limit._join(lambda: None)
+    assert (limit._patience(expected + 0.1, now), limit._patience(expected - 0.1, now)) == (expected + 0.1, 0.0)
+    assert limit._turn_away(now) == max(1, math.ceil(expected))
+
+
+def test_that_nobody_waits_may_be_said_twice() -> None:
+    """`wait=0` beside a queue of none, as settings of a deployment have it; no other place for it."""
+    assert not Limit(1, queue=0, wait=0)._patience(math.inf, 0)
+    assert not Limit.adaptive(1, queue=0, wait=0.0)._patience(math.inf, 0)
+    for queue, wait in ((0, False), (5, 0), (0, 0.1)):
+        with pytest.raises(RegistrationError):
+            Limit(1, queue, wait)
+    with pytest.raises(RegistrationError):
+        Limit.adaptive(0)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +175,7 @@ def test_retry_after_is_in_whole_seconds_rounded_up(waiting: int, held: float, s
     limit = busy(2, 3, held)
     for _ in range(waiting):
         limit._join(lambda: None)
-    assert limit._turn_away() == seconds
+    assert limit._turn_away(0) == seconds
 
 
 def test_how_long_places_are_taken_is_smoothed() -> None:
@@ -170,8 +204,8 @@ def test_streams_that_last_do_not_make_the_queue_look_long() -> None:
     limit._leave(0, now)
     limit._take(now)
     assert limit._held > 300
-    assert limit._patience(0.2) > 0
-    assert limit._turn_away() == 1
+    assert limit._patience(0.2, now) > 0
+    assert limit._turn_away(now) == 1
 
 
 def test_requests_that_end_together_do_not_make_the_queue_look_long() -> None:
@@ -186,7 +220,7 @@ def test_requests_that_end_together_do_not_make_the_queue_look_long() -> None:
         limit._take(5)
     for _ in range(9):
         limit._join(lambda: None)
-    assert limit._patience(1.1) > 0
+    assert limit._patience(1.1, 5) > 0
 
 
 def test_the_log_is_told_once_in_a_while() -> None:
@@ -194,7 +228,7 @@ def test_the_log_is_told_once_in_a_while() -> None:
     limit = Limit(1)
     said: list[int] = []
     for now in (0.0, 1.0, QUIET - 0.1, QUIET, QUIET + 1, 3 * QUIET):
-        limit._turn_away()
+        limit._turn_away(now)
         said.append(limit._unsaid(now))
     assert said == [1, 0, 0, 3, 0, 2]
 
@@ -203,7 +237,7 @@ def test_it_shows_its_state() -> None:
     """In a log or a debugger."""
     limit = busy(2, 3, held=1)
     limit._join(lambda: None)
-    limit._turn_away()
+    limit._turn_away(0)
     assert repr(limit) == "<Limit: 2 of 2 running, 1 of 3 waiting, 1 shed>"
 
 

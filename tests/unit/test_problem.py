@@ -207,6 +207,21 @@ def test_an_error_that_is_foreseen_answers_with_its_status(error: BaseException,
 
 
 @pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (RequestCancelled("drained"), "1"),
+        (RequestCancelled("shed", retry_after=7), "7"),
+        (RequestCancelled("deadline"), None),
+    ],
+)
+def test_who_may_come_back_is_told_when(error: RequestCancelled, after: str | None) -> None:
+    """A server that stops has a successor: at once. What took too long once may do so again."""
+    known = ErrorMap().http_error(error)
+    assert known is not None
+    assert (known.headers or {}).get("retry-after") == after
+
+
+@pytest.mark.parametrize(
     "error",
     [
         ValueError(),

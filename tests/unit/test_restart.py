@@ -36,8 +36,12 @@ FAILS, RETURNS = (0.0, True), (0.0, False)
         ({"max_restarts": 0}, [FAILS], ["failed"]),
         ({"max_restarts": 1}, [FAILS, (60, True), (59, True)], [1, 1, "failed"]),
         ({"max_restarts": 1, "reset_after": 5}, [FAILS, (5, True), (4, True)], [1, 1, "failed"]),
-        ({"restart": "always", "max_restarts": 1}, [RETURNS] * 3 + [FAILS, RETURNS, FAILS], [1, 2, 4, 8, 16, "failed"]),
-        ({"restart": "always", "max_restarts": 0}, [RETURNS] * 2, [1, 2]),
+        ({"restart": "always", "max_restarts": 2}, [RETURNS] * 3, [1, 2, "failed"]),
+        ({"restart": "always", "max_restarts": 2}, [RETURNS, FAILS, RETURNS], [1, 2, "failed"]),
+        ({"restart": "always", "max_restarts": 1}, [RETURNS, (60, False), (59, False)], [1, 1, "failed"]),
+        ({"restart": "always", "max_restarts": None}, [RETURNS] * 4, [1, 2, 4, 8]),
+        ({"restart": "always", "max_restarts": 0}, [RETURNS], ["failed"]),
+        ({"max_restarts": 0}, [RETURNS], ["stopped"]),
     ],
 )
 def test_what_follows_a_run(options: Any, runs: list[tuple[float, bool]], after: list[Any]) -> None:

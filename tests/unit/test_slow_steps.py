@@ -70,7 +70,8 @@ async def test_a_handler_is_named_with_its_request(
     watched: Watched, caplog: pytest.LogCaptureFixture, seen: bool
 ) -> None:
     """Its route, and the request's id; and where it is, if the other thread has seen it."""
-    app, ids = App(), list[str]()
+    app, ids, outer = App(), list[str](), App()
+    outer.mount("/inner", app)
 
     @app.get("/block/{token}")
     async def block(token: str, request: Request) -> None:
@@ -78,11 +79,11 @@ async def test_a_handler_is_named_with_its_request(
         watched.hold_up(0.25, seen=seen)
         await trio.lowlevel.checkpoint()
 
-    async with TestClient(app) as client:
+    async with TestClient(outer) as client:
         with watched.slow:
-            await client.get("/block/s3cret?s3cret")
+            await client.get("/inner/block/s3cret?s3cret")
     (line,) = lines(caplog)
-    assert line.startswith("GET /block/{token} held up the event loop for 250 ms")
+    assert line.startswith("GET /inner/block/{token} held up the event loop for 250 ms")
     assert f", request {ids[0]}" in line
     assert "s3cret" not in line
     assert (", at tests.unit.test_slow_steps." in line) == seen
@@ -93,11 +94,12 @@ async def test_a_request_that_is_answered_in_one_step_is_named_by_its_route(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There is no task for it, and no request that could be asked."""
-    app = App()
+    app, inner = App(), App()
     hold_up = partial(watched.hold_up, 0.25)
-    app.state = {"hold_up": hold_up}
+    app.mount("/inner", inner)
 
     @app.get("/block")
+    @inner.get("/block")
     async def block() -> str:
         hold_up()
         return "blocked"
@@ -105,8 +107,11 @@ async def test_a_request_that_is_answered_in_one_step_is_named_by_its_route(
     async with TestClient(app) as client:
         with watched.slow:
             assert (await client.get("/block")).text == "blocked"
-    (line,) = lines(caplog)
-    assert line.startswith("GET /block held up the event loop for 250 ms, at tests.unit.test_slow_steps.")
+            assert (await client.get("/inner/block")).text == "blocked"
+    assert [line.partition(" for ")[0] for line in lines(caplog)] == [
+        "GET /block held up the event loop", "GET /inner/block held up the event loop",
+    ]  # fmt: skip
+    assert all(" for 250 ms, at tests.unit.test_slow_steps." in line for line in lines(caplog))
 
 
 async def test_a_task_is_named(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:

@@ -83,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         mortal()
     with answering(_tree, last=parent is not None):
+        if parent is not None:
+            parent.answers()
         return _run(arguments, parent)
 
 

@@ -133,10 +133,14 @@ def looks(request: Request) -> bool:
 
 def title_in_one_step(frames: list[FrameType]) -> str | None:
     """The same of a request that is answered without waiting, while that goes on."""
+    prefix = ""  # of the application that it has come to; the direct door knows of none, and that is the outermost's
     for frame in frames:
-        if frame.f_code.co_name == IN_ONE_STEP[1] and _module(frame) == IN_ONE_STEP[0]:
+        name, module = frame.f_code.co_name, _module(frame)
+        if name == "_http" and (module, name) in HOLDERS:
+            prefix = (frame.f_locals.get("scope") or {}).get(PREFIX, "")
+        elif name == IN_ONE_STEP[1] and module == IN_ONE_STEP[0]:
             known = frame.f_locals
-            return _title(str(known.get("method")), getattr(known.get("ending"), "route", None))
+            return _title(str(known.get("method")), getattr(known.get("ending"), "route", None), prefix)
     return None
 
 

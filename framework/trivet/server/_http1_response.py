@@ -289,7 +289,8 @@ def refusal(status: int, detail: str, tail: bytes, method: str) -> tuple[bytes, 
     """
     problem = {"type": "about:blank", "title": _PHRASES.get(status, ""), "status": status, "detail": detail}
     body = msgspec.json.encode({name: value for name, value in problem.items() if value})
-    head = b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n%b" % (
-        _STATUS_LINES[status], len(body), tail,
+    again = b"retry-after: 1\r\n" if status == 503 else b""  # it stops; another one, or the next, does not
+    head = b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n%b%b" % (
+        _STATUS_LINES[status], len(body), again, tail,
     )  # fmt: skip
     return (head, 0) if method == "HEAD" else (head + body, len(body))

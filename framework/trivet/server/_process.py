@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import trio
 from hypercorn.config import Sockets
 
+from ._signals import unasked
 from ._worker import environment
 
 LAST_WORDS_SECONDS = 1.0
@@ -34,6 +35,8 @@ class Worker:
         self.process = process
         self.index = index
         self.generation = generation
+        self.answers = False
+        """It has a handler for SIGUSR1, long before it is ready, perhaps: it can say what it waits for."""
         self.ready = trio.Event()
         self.gone = trio.Event()
         self.retired = False  # told to stop: its end is no accident
@@ -50,7 +53,7 @@ class Worker:
         """
         ours, theirs = socket.socketpair()
         inherited = [*sockets.secure_sockets, *sockets.insecure_sockets, *sockets.quic_sockets, theirs]
-        with theirs:
+        with theirs, unasked():
             try:
                 process = await trio.lowlevel.open_process(
                     list(command),
@@ -112,6 +115,8 @@ class Worker:
             async for data in self._stream:
                 *lines, buffer = (buffer + data).split(b"\n")
                 for message in map(json.loads, lines):
+                    if "answers" in message:
+                        self.answers = True
                     if "ready" in message:
                         self.ready.set()
                         on_ready()
@@ -128,7 +133,7 @@ class Worker:
 
     def pass_on(self, number: int) -> None:
         """Send it a signal that does not end it, if it has come as far as to have a handler for it."""
-        if self.ready.is_set() and self.process.returncode is None:
+        if self.answers and self.process.returncode is None:
             self.process.send_signal(number)
 
     def hurry(self) -> None:

@@ -38,7 +38,7 @@ from ._poller import Poller
 from ._quic import serve_quic
 from ._seam import HTTPProtocol
 from ._state import UNLIMITED, Server, effective, log
-from ._watchdog import Watchdog
+from ._watchdog import A_REQUEST, THE_APPLICATION, Watchdog
 
 DRAIN_TIMEOUT = 10.0
 CLEANUP_GRACE = 5.0
@@ -133,7 +133,7 @@ async def serve(
                 server.hangups.close()
             # Background tasks have a drain of their own in it, which need not be shorter.
             patience = config.shutdown_timeout + link.drain_timeout
-            service.bound_by(patience)
+            service.bound_by(patience, THE_APPLICATION)
             if hurry_trigger is not None:
                 nursery.start_soon(_after, hurry_trigger, link.hurry)
             await lifespan.shutdown(patience)
@@ -283,10 +283,10 @@ class _Service:
             for connection in list(server.connections):
                 connection.abort(reset=True)
 
-    def bound_by(self, seconds: float) -> None:
+    def bound_by(self, seconds: float, step: str = A_REQUEST) -> None:
         """The next step takes at most `seconds` and the grace, or the process is stuck."""
         if self._watchdog is not None:
-            self._watchdog.arm(seconds + self._link.cleanup_grace)
+            self._watchdog.arm(seconds + self._link.cleanup_grace, step)
 
 
 async def _started(lifespan: Lifespan, trigger: Trigger | None) -> bool:

@@ -127,6 +127,23 @@ def answering(told: Callable[[], str], *, last: bool) -> Generator[None]:
         signal.signal(QUESTION, signal.SIG_IGN if last else before)
 
 
+@contextmanager
+def unasked() -> Generator[None]:
+    """Let the question mean nothing to processes that are started inside, until they have an answer.
+
+    They inherit that, while a handler does not outlive exec, and a process without one would be killed: by whoever asks
+    all processes of a group or a service. A question to us is lost meanwhile, for some milliseconds.
+    """
+    if QUESTION is None:
+        yield
+        return
+    before = signal.signal(QUESTION, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(QUESTION, before)
+
+
 def _write(title: str, text: str) -> None:
     """Not by `sys.stderr`, which may be in the middle of a write, and refuses another from inside of that.
 

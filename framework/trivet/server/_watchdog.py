@@ -17,6 +17,10 @@ import sys
 import threading
 import time
 
+A_REQUEST = "a request"
+THE_APPLICATION = "the application's own shutdown (its tasks, services, dependencies: see shutdown_timeout)"
+"""What may be in the way; the log above says more, of a service that goes on, say."""
+
 MARGIN = 5.0
 """Seconds beyond what a step may take before the process counts as stuck."""
 
@@ -31,12 +35,14 @@ class Watchdog:
     def __init__(self) -> None:
         # When the process is to end, on the monotonic clock; None: not at all. Written by the main thread only.
         self._due: float | None = None
+        self._step = A_REQUEST
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         threading.Thread(target=self._wait, name="trivet watchdog", daemon=True).start()
 
-    def arm(self, seconds: float) -> None:
+    def arm(self, seconds: float, step: str = A_REQUEST) -> None:
         """The step that begins now takes at most `seconds`, plus a margin. Safe in a signal handler."""
+        self._step = step
         self._due = time.monotonic() + seconds + MARGIN
         self._notify()
         faulthandler.dump_traceback_later(seconds + 2 * MARGIN, exit=True, file=sys.__stderr__ or sys.stderr)
@@ -60,11 +66,11 @@ class Watchdog:
             if select.select([self._reader], [], [], patience)[0]:
                 os.read(self._reader, 4096)
             elif self._due is not None and time.monotonic() >= self._due:
-                _end()
+                _end(self._step)
 
 
-def _end() -> None:
+def _end(step: str) -> None:
     out = sys.__stderr__ or sys.stderr
-    print("Timeout: a handler cannot be stopped; the process ends. What each thread does:", file=out, flush=True)
+    print(f"Timeout: {step} cannot be stopped; the process ends. What each thread does:", file=out, flush=True)
     faulthandler.dump_traceback(file=out)
     os._exit(1)

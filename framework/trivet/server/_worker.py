@@ -4,7 +4,7 @@ This file owns the channel between the two, from the worker's end: a socket pair
 the other has died, and an environment variable that hands a worker its end of it and the listening sockets. One line of
 JSON is one message.
 
-- From worker to supervisor: `{"ready": true}`, `{"files": [...]}`.
+- From worker to supervisor: `{"answers": true}`, `{"ready": true}`, `{"files": [...]}`.
 - From supervisor to worker: `{"hurry": true}`. To drain is asked for with SIGTERM, and a second SIGTERM asks for no
   more: systemd sends one to each process of a service, beside the one that the supervisor passes on, and nobody was in
   a hurry.
@@ -63,6 +63,10 @@ class Supervisor:
         for sock in (*secure, *insecure, *quic, channel):
             sock.set_inheritable(False)  # a process of the application's would keep the address, and seem to be us
         return cls(Sockets(secure, insecure, quic), channel)
+
+    def answers(self) -> None:
+        """We have a handler for SIGUSR1."""
+        self._say({"answers": True})
 
     def ready(self) -> None:
         """Connections are accepted."""
