@@ -90,6 +90,35 @@ async def test_a_handler_is_named_with_its_request(
     assert ("watched.hold_up(0.25, seen=seen)" in line) == seen
 
 
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
+async def test_a_child_of_a_handler_is_named_with_the_request(
+    watched: Watched, caplog: pytest.LogCaptureFixture, seen: bool
+) -> None:
+    """It runs in a nursery of the handler's, or in one of another child."""
+    app, ids = App(), list[str]()
+
+    async def grandchild() -> None:
+        await trio.lowlevel.checkpoint()
+        watched.hold_up(0.25, seen=seen)
+
+    async def child() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(grandchild)
+
+    @app.get("/block")
+    async def block(request: Request) -> None:
+        ids.append(request.id)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child)
+
+    async with TestClient(app) as client:
+        with watched.slow:
+            await client.get("/block")
+    (line,) = lines(caplog)
+    assert line.startswith("GET /block held up the event loop for 250 ms")
+    assert f", request {ids[0]}" in line
+
+
 async def test_a_request_that_is_answered_in_one_step_is_named_by_its_route(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:

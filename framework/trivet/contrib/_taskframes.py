@@ -119,6 +119,17 @@ def request_in(frames: Iterable[FrameType]) -> Request | None:
     return None
 
 
+def request_around(task: trio.lowlevel.Task) -> Request | None:
+    """The request of the nearest task, outwards, whose nursery this one runs in."""
+    nursery = task.parent_nursery
+    while nursery is not None:
+        request = request_of(nursery.parent_task)
+        if request is not None:
+            return request
+        nursery = nursery.parent_task.parent_nursery
+    return None
+
+
 def title_of(request: Request) -> str:
     """The method and the pattern of its route, below what it is mounted at; never the path, which may hold a secret."""
     socket = request.scope["type"] == "websocket"

@@ -14,7 +14,7 @@ from types import FrameType
 import trio
 
 from trivet import Request
-from trivet.contrib._taskframes import request_in, request_of
+from trivet.contrib._taskframes import request_around, request_in
 
 
 def caller() -> Request | None:
@@ -23,12 +23,7 @@ def caller() -> Request | None:
 
     Of applications that call each other within one task it is the innermost. A task of `app.tasks` serves no request.
     """
-    request = request_in(_outwards(sys._getframe(1)))
-    nursery = trio.lowlevel.current_task().parent_nursery
-    while request is None and nursery is not None:
-        request = request_of(nursery.parent_task)
-        nursery = nursery.parent_task.parent_nursery
-    return request
+    return request_in(_outwards(sys._getframe(1))) or request_around(trio.lowlevel.current_task())
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

@@ -105,11 +105,10 @@ async def hedged(fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, after: float, bu
 
     Raises:
         Exception: what `fn` raises, as if it had been called plainly, never in a group of ours. If both fail, it is the
-            failure that came first, and the other is logged.
+            failure that came first; the other is logged at WARNING (`trivet.contrib.concurrency`), as is one beside a
+            success.
         ValueError: `after` is not a number of seconds.
         TypeError: `fn` is a coroutine.
-
-    The failure of one beside the success of the other is logged at WARNING (`trivet.contrib.concurrency`).
 
     Cancellation: both are cancelled, and waited for. If one has succeeded before, its value is returned.
     """

@@ -22,7 +22,7 @@ import trio
 
 from trivet import Request
 from trivet._damping import Damper
-from trivet.contrib._taskframes import frames_of, place_of, request_in, title_in_one_step, title_of
+from trivet.contrib._taskframes import frames_of, place_of, request_around, request_in, title_in_one_step, title_of
 
 log = logging.getLogger("trivet.slow")
 
@@ -147,7 +147,7 @@ class SlowSteps(trio.abc.Instrument):
 
     def _from_inside(self, task: trio.lowlevel.Task, frame: FrameType) -> Culprit:
         frames = frames_of(task, frame)
-        request = request_in(frames)
+        request = request_in(frames) or request_around(task)
         at = place_of(frames).at
         # The source is read only here, in this thread.
         inner = traceback.StackSummary.extract((each, each.f_lineno) for each in frames[-DEEP:])
@@ -158,7 +158,7 @@ class SlowSteps(trio.abc.Instrument):
 
     def _from_outside(self, task: trio.lowlevel.Task) -> Culprit:
         """The same of a task that has come to a checkpoint: where it is now, and not what it has done."""
-        request: Request | None = request_in(frames_of(task))
+        request: Request | None = request_in(frames_of(task)) or request_around(task)
         if request is None:
             return Culprit(_name(task), None, None, None)
         return Culprit(title_of(request), request.id, None, None)
