@@ -23,6 +23,9 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2, of those that are forwarded."""
 
 ELSEWHERE: Final = frozenset({502, 503, 504})
+NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Nobody has seen the request: it can go elsewhere, whatever its method is."""
+
 CONNECT: Final = 1.0
 """Seconds: a backend is near, or it is not there."""
 
@@ -105,7 +108,7 @@ class Forward:
             except DeadlineExceeded:
                 raise  # there is no time for another one
             except httpx.TransportError as error:
-                unseen = self._unsent and isinstance(error, _NOT_CONNECTED)
+                unseen = self._unsent and isinstance(error, NOT_CONNECTED)
                 if not unseen and not (self._repeatable and budget.spend()):
                     raise
             await own.aclose()
@@ -126,14 +129,15 @@ class Forward:
         )
         try:
             response = await client.send(request, stream=True)
-        except (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError):
-            backend.failed()
+        except NOT_CONNECTED:
+            backend.missed()
             raise
         except DeadlineExceeded as error:
             if self._upload is not None and self._upload.late:
                 raise HTTPError(408, "The request's body took too long.") from error
             raise
         stack.push_async_callback(response.aclose)
+        backend.reached()
         timeout["read"] = self._stall  # httpcore looks here once more when the body is read
         return response
 
@@ -145,7 +149,3 @@ class Forward:
     def _repeatable(self) -> bool:
         """Whether it can be sent again, whatever became of it."""
         return self._method in IDEMPOTENT and self._unsent
-
-
-_NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
-"""Nobody has seen the request: it can go elsewhere, whatever its method is."""

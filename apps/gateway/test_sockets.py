@@ -145,6 +145,23 @@ async def bare(talk: Callable[[trio.SocketStream, bytes], Awaitable[object]]) ->
         nursery.cancel_scope.cancel()
 
 
+async def test_what_a_backend_breaks_off_takes_it_from_nobody_else(serve: Serve) -> None:
+    """Its connections are cut by what one client asks for, and all others are served."""
+
+    async def cuts_some(stream: trio.SocketStream, line: bytes) -> bool:
+        if not (poison := b"/poison" in line):
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        return poison
+
+    async with bare(cuts_some) as one, bare(cuts_some) as two:
+        gateway = create_app(Settings(backends=(one, two), health="/health", interval=1000))
+        async with serve(gateway) as client:
+            for _ in range(4):
+                assert (await client.get("/poison")).status_code == 502
+                assert (await client.get("/")).status_code == 200
+            await until_healthy(client, True, True)
+
+
 async def test_a_backend_may_take_its_time_for_the_head_and_not_in_the_body(serve: Serve) -> None:
     """Who asks decides how long an answer may be awaited; one that has begun has to go on."""
 
