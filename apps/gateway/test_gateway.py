@@ -189,6 +189,17 @@ def test_who_asked_is_told(client: str | None, host: str | None, forwarded: byte
     assert fields[b"via"] == b"2 me"
 
 
+async def test_a_backend_need_trust_nobody_but_the_gateway() -> None:
+    """It is told of one client, whom the gateway has found behind the proxies that it trusts, and not of those."""
+    fields = {"x-forwarded-for": "192.0.2.66, 192.0.2.1, 10.0.0.1", "x-forwarded-proto": "https"}
+    for trusted, client in (("127.0.0.1", "10.0.0.0/8"), "192.0.2.1"), ((), "127.0.0.1"):
+        async with (behind := Behind(one=mirror)).gateway(trusted=trusted) as asks:
+            await asks.get("/", headers=fields)
+        told = behind.requests[0].headers
+        assert told.get_list("x-forwarded-for") == [client]
+        assert told.get_list("forwarded") == [f'for={client};host="testserver";proto={"https" if trusted else "http"}']
+
+
 @pytest.mark.parametrize(
     ("name", "kept"),
     [
