@@ -1,7 +1,10 @@
 """The servers behind the gateway: which of them are well, and whose turn it is.
 
-This file owns that judgement. A backend is out after `FALL` failures in a row, whoever met them, and in again after
-`RISE` good answers to the question how it is, so that one that flaps is asked by its watcher and not by clients.
+This file owns that judgement. A backend is out after `FALL` bad answers in a row to the question how it is, or where so
+many clients in a row did not reach it, and in again after `RISE` good answers, so that one that flaps is asked by its
+watcher and not by clients. What becomes of a request that has reached it says as much of the request: else who knows
+one that a backend breaks off would take it from everybody. Where none is well, all are asked, as by Envoy in a panic:
+what is said of them may be wrong, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -49,19 +52,37 @@ class Backend:
         self.in_flight = 0
         """Requests that it has not answered to the end."""
         self._row = 0
-        """Good answers in a row, or failures if negative."""
+        """Good answers to its watcher in a row, or bad ones if negative."""
+        self._missed = 0
+        """How many clients in a row did not reach it."""
 
     def well(self) -> None:
         """It has said that it is."""
         self._row = max(0, self._row) + 1
+        self._missed = 0
         if not self.healthy and self._row >= RISE:
             self.healthy = True
             log.info("%s is well", self.url)
 
     def failed(self) -> None:
-        """It was not reached, or says that it cannot."""
+        """Its watcher did not reach it, or was told that it cannot."""
         self._row = min(0, self._row) - 1
-        if self.healthy and self._row <= -FALL:
+        if self._row <= -FALL:
+            self._out()
+
+    def reached(self) -> None:
+        """A client's request has come to it."""
+        self._missed = 0
+
+    def missed(self) -> None:
+        """A client's request has not."""
+        self._missed += 1
+        if self._missed >= FALL:
+            self._row = min(0, self._row)  # what its watcher heard before that counts no more
+            self._out()
+
+    def _out(self) -> None:
+        if self.healthy:
             self.healthy = False
             log.warning("%s is out", self.url)
 
@@ -113,10 +134,16 @@ class Backends:
                 nursery.start_soon(each.ask_first, client, path)
 
     def in_turn(self) -> list[Backend]:
-        """Those that are well: who has the least to do first, and in turn among equals."""
+        """Those that are well, or all if none is: who has the least to do first, and in turn among equals."""
         self._turn += 1
         first = self._turn % max(1, len(self.all))
-        return sorted((each for each in self.all[first:] + self.all[:first] if each.healthy), key=_load)
+        turned = self.all[first:] + self.all[:first]
+        return sorted([each for each in turned if each.healthy] or turned, key=_load)
+
+    @property
+    def none_is_well(self) -> bool:
+        """Whether all of them are out."""
+        return not any(each.healthy for each in self.all)
 
     def states(self) -> list[State]:
         """How each of them is."""

@@ -5,7 +5,6 @@ This file owns who is asked next and when. It does not look into what it carries
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
@@ -24,6 +23,9 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2, of those that are forwarded."""
 
 ELSEWHERE: Final = frozenset({502, 503, 504})
+NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Nobody has seen the request: it can go elsewhere, whatever its method is."""
+
 CONNECT: Final = 1.0
 """Seconds: a backend is near, or it is not there."""
 
@@ -73,14 +75,15 @@ class Forward:
             self._fields = [*fields, (b"transfer-encoding", b"chunked")]
         self._has_host = any(name == b"host" for name, _ in fields)
         """HTTP/1.0 can do without; what we speak cannot (RFC 9112 section 3.2)."""
-        self._timeout = {"connect": CONNECT, "read": stall, "write": stall, "pool": stall}
+        self._stall = stall
 
     async def send(
         self, client: Client, backends: Sequence[Backend], stack: AsyncExitStack, budget: HedgeBudget
     ) -> httpx.Response:
         """Ask the backends in this order until one has an answer or the budget is spent; the last answer is the answer.
 
-        An attempt that another one may follow has half of the time that is left, unless it has a body.
+        Only what has failed is done again. One that is slow has all of the time: to cut it off would fail what takes
+        more than its share, however often it is tried, and load another one with what is to be thrown away.
 
         Args:
             client: what sends.
@@ -95,20 +98,17 @@ class Forward:
         """
         budget.earn()
         for backend in backends[:-1]:
-            now = trio.current_time()
-            # One with a body is not sent again once that has begun: it has all of the time.
-            half = self._upload is None and self._method in IDEMPOTENT
-            deadline = now + (trio.current_effective_deadline() - now) / 2 if half else math.inf
             own = AsyncExitStack()
             # Whatever happens to it, it is left with the request.
             await stack.enter_async_context(own)
             try:
-                with trio.CancelScope(deadline=deadline):
-                    response = await self._attempt(client, backend, own)
-                    if response.status_code not in ELSEWHERE or not self._repeatable or not budget.spend():
-                        return response
-            except (httpx.TransportError, DeadlineExceeded) as error:
-                unseen = self._unsent and isinstance(error, _NOT_CONNECTED)
+                response = await self._attempt(client, backend, own)
+                if response.status_code not in ELSEWHERE or not self._repeatable or not budget.spend():
+                    return response
+            except DeadlineExceeded:
+                raise  # there is no time for another one
+            except httpx.TransportError as error:
+                unseen = self._unsent and isinstance(error, NOT_CONNECTED)
                 if not unseen and not (self._repeatable and budget.spend()):
                     raise
             await own.aclose()
@@ -116,7 +116,9 @@ class Forward:
 
     async def _attempt(self, client: Client, backend: Backend, stack: AsyncExitStack) -> httpx.Response:
         stack.enter_context(backend.busy())
-        extensions = {"target": self._target, "timeout": self._timeout}
+        # Until the head it has what time there is, which the request's own deadline says.
+        timeout = {"connect": CONNECT, "read": None, "write": self._stall, "pool": self._stall}
+        extensions = {"target": self._target, "timeout": timeout}
         # Not built by the client, which would add fields of its own.
         request = httpx.Request(
             self._method,
@@ -127,14 +129,16 @@ class Forward:
         )
         try:
             response = await client.send(request, stream=True)
-        except (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError):
-            backend.failed()
+        except NOT_CONNECTED:
+            backend.missed()
             raise
         except DeadlineExceeded as error:
             if self._upload is not None and self._upload.late:
                 raise HTTPError(408, "The request's body took too long.") from error
             raise
         stack.push_async_callback(response.aclose)
+        backend.reached()
+        timeout["read"] = self._stall  # httpcore looks here once more when the body is read
         return response
 
     @property
@@ -145,7 +149,3 @@ class Forward:
     def _repeatable(self) -> bool:
         """Whether it can be sent again, whatever became of it."""
         return self._method in IDEMPOTENT and self._unsent
-
-
-_NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
-"""Nobody has seen the request: it can go elsewhere, whatever its method is."""

@@ -19,7 +19,7 @@ from trivet.errors import ResponseError
 
 from .backends import Backend, Backends, State
 from .fields import been_here, one_hop_less, request_fields, response_fields
-from .forward import Forward, Upload
+from .forward import NOT_CONNECTED, Forward, Upload
 from .insiders import only_insiders
 from .settings import Settings
 
@@ -87,11 +87,8 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             return Response(status=204, headers={"allow": ", ".join(METHODS)})
         if been_here(fields, name):
             raise HTTPError(508, "This request has been here before.")
-        able = backends.in_turn()
         if not backends.all:
             raise HTTPError(503, "Nothing is behind this gateway. Start it with GATEWAY_BACKENDS, a list of URLs.")
-        if not able:
-            raise HTTPError(503, "No backend is well.", headers={"retry-after": "1"})
         version = request.scope["http_version"]
         forwarded = Forward(
             request.method,
@@ -107,7 +104,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             Upload(aiter(request.stream())) if _has_body(request) else None,
             settings.stall,
         )
-        answer = await forwarded.send(client, able, opened, budget)
+        try:
+            answer = await forwarded.send(client, backends.in_turn(), opened, budget)
+        except NOT_CONNECTED as error:
+            if backends.none_is_well:
+                raise HTTPError(503, "No backend is well.", headers={"retry-after": "1"}) from error
+            raise
         try:
             return _relayed(answer, name)
         except (ResponseError, ValueError) as error:  # of a status and a field that nobody may send

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -114,6 +115,67 @@ async def test_who_leaves_and_who_is_out_of_time_is_not_worked_for(serve: Serve)
         assert (await client.post("/slow?seconds=60")).status_code in (503, 504)
         await until(waiting, 0)
         assert (await stopped())[1:] in (["deadline"], ["disconnected"])
+
+
+@asynccontextmanager
+async def bare(talk: Callable[[trio.SocketStream, bytes], Awaitable[object]]) -> AsyncGenerator[str]:
+    """A backend that is well, and does with all other requests what `talk` does, which is given their first line."""
+
+    async def serve_one(stream: trio.SocketStream) -> None:
+        async with stream:
+            buffer = b""
+            try:
+                while True:
+                    while b"\r\n\r\n" not in buffer:
+                        if not (part := await stream.receive_some()):
+                            return
+                        buffer += part
+                    head, _, buffer = buffer.partition(b"\r\n\r\n")
+                    line = head.partition(b"\r\n")[0]
+                    if line.startswith(b"GET /health "):
+                        await stream.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+                    elif await talk(stream, line):
+                        return
+            except trio.BrokenResourceError:
+                return
+
+    async with trio.open_nursery() as nursery:
+        listener, *_ = await nursery.start(partial(trio.serve_tcp, serve_one, 0, host="127.0.0.1"))
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_backend_breaks_off_takes_it_from_nobody_else(serve: Serve) -> None:
+    """Its connections are cut by what one client asks for, and all others are served."""
+
+    async def cuts_some(stream: trio.SocketStream, line: bytes) -> bool:
+        if not (poison := b"/poison" in line):
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        return poison
+
+    async with bare(cuts_some) as one, bare(cuts_some) as two:
+        gateway = create_app(Settings(backends=(one, two), health="/health", interval=1000))
+        async with serve(gateway) as client:
+            for _ in range(4):
+                assert (await client.get("/poison")).status_code == 502
+                assert (await client.get("/")).status_code == 200
+            await until_healthy(client, True, True)
+
+
+async def test_a_backend_may_take_its_time_for_the_head_and_not_in_the_body(serve: Serve) -> None:
+    """Who asks decides how long an answer may be awaited; one that has begun has to go on."""
+
+    async def late_and_short(stream: trio.SocketStream, line: bytes) -> None:
+        await trio.sleep(0.3)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npart")
+
+    async with bare(late_and_short) as url:
+        gateway = create_app(Settings(backends=(url,), health="/health", stall=0.15))
+        async with serve(gateway) as client, client.open("GET", "/") as exchange:
+            assert (await exchange.head())[0] == 200
+            with trio.fail_after(10):
+                await exchange.read()
+            assert exchange.truncated
 
 
 async def test_who_is_slow_to_upload_is_told_so(serve: Serve) -> None:

@@ -24,6 +24,7 @@ LONGEST: Final = 60
 nobody knows today's load in an hour; and who was told an hour is gone, though the next place be free in a second."""
 
 _WRITE: Final = "Write  Limit(20)  for twenty requests at once, or  Limit(20, queue=50, wait=2)  where fifty may wait."
+_NAME: Final = 'Write  Limit(20, name="reports")  for what logs, metrics and pages are to call it.'
 _ADAPT: Final = "Write  Limit.adaptive(0.5)  for as many at once as can be answered within half a second."
 
 
@@ -57,23 +58,26 @@ class Limit:
         concurrent: how many may be under way at once.
         queue: how many may wait; 0: none.
         wait: seconds for which one may wait, 0 with `queue=0`; `None`: as long as its `timeout` lets it.
+        name: what logs, metrics and pages call it, which cannot tell it from others without.
 
     Raises:
         RegistrationError: an argument is no such number.
     """
 
     __slots__ = (
-        "_aimd", "_concurrent", "_full_since", "_gap", "_held", "_queue", "_running", "_said", "_shed", "_shed_said",
-        "_wait", "_waiting",
+        "_aimd", "_concurrent", "_full_since", "_gap", "_held", "_name", "_queue", "_running", "_said", "_shed",
+        "_shed_said", "_wait", "_waiting",
     )  # fmt: skip
 
-    def __init__(self, concurrent: int, queue: int = 0, wait: float | None = None) -> None:
+    def __init__(self, concurrent: int, queue: int = 0, wait: float | None = None, *, name: str | None = None) -> None:
         _check_count("concurrent", concurrent, 1, _WRITE)
         _check_count("queue", queue, 0, _WRITE)
         if queue or wait != 0 or isinstance(wait, bool):  # without a queue 0 says once more that nobody waits
             _check_seconds("wait", wait, _WRITE)
         if wait and not queue:
             raise RegistrationError(f"wait={wait!r} without a queue: nobody could wait.\n{_WRITE}")
+        _check_name(name)
+        self._name = name
         self._concurrent = concurrent
         self._queue = queue
         self._wait = math.inf if wait is None else wait
@@ -100,6 +104,7 @@ class Limit:
         most: int = 1000,
         queue: int = 0,
         wait: float | None = None,
+        name: str | None = None,
     ) -> Limit:
         """A limit that finds `concurrent` by itself: as many as can be answered within `target` seconds.
 
@@ -115,6 +120,7 @@ class Limit:
             most: how many at most.
             queue: as of `Limit`.
             wait: as of `Limit`.
+            name: as of `Limit`.
 
         Raises:
             RegistrationError: an argument is no such number, or they contradict each other; later, where a WebSocket
@@ -123,23 +129,29 @@ class Limit:
         if target is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise RegistrationError(f"target=None is not a number of seconds.\n{_ADAPT}")
         _check_seconds("target", target, _ADAPT)
-        for name, value in (("initial", initial), ("least", least), ("most", most)):
-            _check_count(name, value, 1, _ADAPT)
+        for argument, value in (("initial", initial), ("least", least), ("most", most)):
+            _check_count(argument, value, 1, _ADAPT)
         if not least <= initial <= most:
             raise RegistrationError(
                 f"initial={initial} is not between least={least} and most={most}.\n"
                 f"Write  Limit.adaptive({target!r}, initial={min(max(initial, least), max(least, most))}, "
                 f"least={min(least, most)}, most={max(least, most)})"
             )
-        made = cls(initial, queue, wait)
+        made = cls(initial, queue, wait, name=name)
         made._aimd = Aimd(target, initial, least, most)
         return made
 
     def __repr__(self) -> str:
+        title = "Limit" if self._name is None else f"Limit {self._name}"
         return (
-            f"<Limit: {self._running} of {self._concurrent} running, {len(self._waiting)} of {self._queue} waiting, "
+            f"<{title}: {self._running} of {self._concurrent} running, {len(self._waiting)} of {self._queue} waiting, "
             f"{self._shed} shed>"
         )
+
+    @property
+    def name(self) -> str | None:
+        """What it is called."""
+        return self._name
 
     @property
     def concurrent(self) -> int:
@@ -258,6 +270,11 @@ class Limit:
 def _check_count(name: str, value: object, least: int, remedy: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise RegistrationError(f"{name}={value!r} is not a whole number from {least} on.\n{remedy}")
+
+
+def _check_name(name: object) -> None:
+    if name is not None and not (isinstance(name, str) and name and name.isprintable()):
+        raise RegistrationError(f"name={name!r} is not a name, in one line.\n{_NAME}")
 
 
 def _check_seconds(name: str, value: object, remedy: str) -> None:

@@ -1,15 +1,18 @@
-"""How long a shutdown waits for what may end by itself, and that its waits can be skipped.
+"""How long a shutdown waits for what may end by itself, that it says for whom, and that its waits can be skipped.
 
 This file owns that one decision, for all that waits in turn while an application is left: background tasks, then
-services. Who waits, for whom and how long, it does not know; nor what makes somebody lose patience, which is a second
-signal as a rule.
+services. Who waits, for whom and how long, it is told; nor does it know what makes somebody lose patience, which is a
+second signal as a rule.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import final
 
 import trio
+
+log = logging.getLogger("trivet")
 
 
 @final
@@ -28,7 +31,9 @@ class Patience:
         if self._scope is not None:
             self._scope.cancel()
 
-    def within(self, seconds: float) -> trio.CancelScope:
-        """The scope to wait in, for so many seconds at most."""
+    def within(self, seconds: float, whom: str) -> trio.CancelScope:
+        """The scope to wait in, for so many seconds at most; a stop that takes long is a riddle if nobody says why."""
+        if seconds and not self._lost:
+            log.info("waiting up to %g s for %s", seconds, whom)
         self._scope = trio.CancelScope(deadline=trio.current_time() + (0.0 if self._lost else seconds))
         return self._scope

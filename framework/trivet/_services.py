@@ -241,7 +241,7 @@ class Supervised:
         self._stopping = True
         self._pause.cancel()
         if self._run is not None and self.registered.drain_timeout:
-            with patience.within(self.registered.drain_timeout):
+            with patience.within(self.registered.drain_timeout, f"the service {self.shown.name}"):
                 await self._over.wait()
         if self._run is not None:
             self._run.scope.cancel("drained")

@@ -24,6 +24,9 @@ Ts = TypeVarTuple("Ts")
 
 log = logging.getLogger("trivet")
 
+NAMED: Final = 5
+"""How many the log names of those that are waited for."""
+
 NURSERIES: Final[WeakSet[trio.Nursery]] = WeakSet()
 """The nurseries of all running applications, mounted ones too: what runs there may outlive its request."""
 
@@ -172,7 +175,7 @@ class Tasks:
             self.nursery, self._drained = None, False
 
     async def drain(
-        self, drain_timeout: float, cleanup_grace: float, within: Callable[[float], trio.CancelScope]
+        self, drain_timeout: float, cleanup_grace: float, within: Callable[[float, str], trio.CancelScope]
     ) -> None:
         """Wait for the tasks, then cancel those that are left, and wait for them; none can start after it.
 
@@ -181,7 +184,7 @@ class Tasks:
 
         Args:
             drain_timeout: seconds that they have to end by themselves.
-            within: makes the scope of that wait, which may be skipped.
+            within: makes the scope of that wait, which may be skipped; it is told for whom.
             cleanup_grace: seconds that they have once they are cancelled. One that goes on, in a thread say, must not
                 keep services from being stopped; `opened` waits for it.
 
@@ -190,8 +193,11 @@ class Tasks:
         if self.nursery is None:
             return
         began = trio.current_time()
-        with within(drain_timeout):
-            await self._until_quiet()
+        if self._current:
+            names = ", ".join(each.name for each in self.current[:NAMED])
+            more = f" and {len(self._current) - NAMED} more" if len(self._current) > NAMED else ""
+            with within(drain_timeout, f"background tasks: {names}{more}"):
+                await self._until_quiet()
         self._drained, self.nursery = True, None
         left = self.current
         if left:

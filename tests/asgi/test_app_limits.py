@@ -689,7 +689,7 @@ async def test_a_catcher_has_the_page_for_it(autojump_clock: MockClock) -> None:
 async def test_the_log_has_one_line_for_many(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """A server that has too much to do does not write a line for each; the access log says which they were."""
     caplog.set_level(logging.INFO)
-    site = Site(Limit(1))
+    site = Site(Limit(1, name="sleepers"))
     async with TestClient(site.app) as client, trio.open_nursery() as nursery:
         nursery.start_soon(client.get, "/sleep/1?n=a")
         await trio.testing.wait_all_tasks_blocked()
@@ -697,7 +697,7 @@ async def test_the_log_has_one_line_for_many(autojump_clock: MockClock, caplog: 
             await client.get("/sleep/1?n=b")
     said = [record.getMessage() for record in caplog.records if record.name == "trivet"]
     assert said == [
-        "turned away by <Limit: 1 of 1 running, 0 of 0 waiting, 1 shed>: 1 since the last line, now '/sleep/1'"
+        "turned away by <Limit sleepers: 1 of 1 running, 0 of 0 waiting, 1 shed>: 1 since the last line, now '/sleep/1'"
     ]
     lines = [record.getMessage() for record in caplog.records if record.name == "trivet.access"]
     assert len(lines) == 21

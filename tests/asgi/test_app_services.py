@@ -15,7 +15,9 @@ import trio.testing
 
 from tests.harness.cancelled import kept_cancellation
 from trivet import App, Depends, Request, RequestCancelled, Router
+from trivet._patience import Patience
 from trivet.asgi import EXTENSION
+from trivet.contrib.periodic import every
 from trivet.errors import RegistrationError
 from trivet.testing import LifespanFailed, TestClient
 
@@ -658,6 +660,70 @@ async def test_it_is_told_as_soon_as_the_drain_begins() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert not ready(app)
         assert (await client.get("/")).json() == ["told"]
+
+
+async def test_the_log_says_for_whom_a_stop_waits(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line for the tasks and one for a service, when it is their turn; none for who has ended, or need not wait."""
+    caplog.set_level(logging.INFO)
+    app = App(drain_timeout=3)
+
+    @app.service(drain_timeout=5)
+    async def resend() -> None:
+        await trio.sleep_forever()
+
+    @app.service(drain_timeout=5)
+    async def ends() -> None:
+        await app.draining.wait()
+
+    @app.service
+    async def need_not() -> None:
+        await trio.sleep_forever()
+
+    def waits() -> list[str]:
+        return [message for each in caplog.records if (message := each.getMessage()).startswith("waiting")]
+
+    async with TestClient(app):
+        for number in range(7):
+            app.tasks.start_soon(trio.sleep, 1, name=f"task {number}")
+    tasks = "task 0, task 1, task 2, task 3, task 4 and 2 more"
+    assert waits() == [f"waiting up to 3 s for background tasks: {tasks}", "waiting up to 5 s for the service resend"]
+    caplog.clear()
+    async with TestClient(App()):
+        pass
+    assert waits() == []
+
+
+async def test_who_is_out_of_patience_is_not_told_of_waits(caplog: pytest.LogCaptureFixture) -> None:
+    """There are none."""
+    caplog.set_level(logging.INFO)
+    patience = Patience()
+    patience.lose()
+    with patience.within(5, "somebody"):
+        await trio.sleep_forever()
+    assert caplog.records == []
+
+
+async def test_a_loop_that_ends_with_the_drain_does_not_hold_it_up(autojump_clock: trio.testing.MockClock) -> None:
+    """What it does is finished; the next time is not waited for."""
+    app, done = App(), list[int]()
+
+    @app.service(drain_timeout=50)
+    async def resend() -> None:
+        async for tick in every(60, until=app.draining):
+            await trio.sleep(10)
+            done.append(tick.number)
+
+    async with TestClient(app):
+        await trio.sleep(65)
+        before = trio.current_time()
+    assert done == [1, 2]
+    assert trio.current_time() - before == 5
+    async with TestClient(app):
+        await trio.sleep(30)
+        before = trio.current_time()
+    assert trio.current_time() - before == 0
 
 
 async def test_one_that_waits_to_be_started_again_is_not(autojump_clock: trio.testing.MockClock) -> None:

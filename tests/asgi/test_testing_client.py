@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.harness import Golden
 from trivet import App, EventSink, EventStream, WebSocket
 from trivet.asgi import ASGIApp, Message, Receive, Scope, Send
 from trivet.testing import LifespanFailed, ProtocolViolation, TestClient
@@ -602,6 +605,62 @@ async def test_lifespan_that_ends_early_is_an_error() -> None:
     with pytest.raises(KeyError, match="service"):
         async with TestClient(crashes):
             pass
+
+
+async def test_a_stop_that_waits_for_a_clock_that_stands_says_so(
+    mock_clock: trio.testing.MockClock, golden: Golden
+) -> None:
+    """Nobody would ever move it; it stands again afterwards, and whatever was to be waited for was."""
+    app, ended = App(), list[str]()
+
+    @app.service(drain_timeout=5)
+    async def resend() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append("service")
+
+    async def task() -> None:
+        await trio.sleep(3)
+        ended.append("task")
+
+    with pytest.raises(RuntimeError, match="clock") as caught:
+        async with TestClient(app):
+            app.tasks.start_soon(task)
+    golden("testing/clock_stands", str(caught.value))
+    assert ended == ["task", "service"]
+    assert trio.current_time() == 8
+    assert mock_clock.autojump_threshold == math.inf
+
+
+async def test_a_stop_that_a_standing_clock_does_not_hold_up_is_none_of_its_business(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """Where nothing waits for time, where the test has seen to it, and where a thread is at work."""
+    async with TestClient(App()):
+        pass
+    app = App()
+    async with TestClient(app):
+        app.tasks.start_soon(trio.sleep, 3)
+        mock_clock.autojump_threshold = 0
+    mock_clock.autojump_threshold = math.inf
+    async with TestClient(app):
+        app.tasks.start_soon(trio.to_thread.run_sync, time.sleep, 0.6)
+    assert trio.current_time() == 3
+
+
+async def test_a_failed_test_hears_of_the_clock_besides(mock_clock: trio.testing.MockClock) -> None:
+    """In a note of its own error."""
+    app = App()
+
+    async def failing() -> None:
+        async with TestClient(app):
+            app.tasks.start_soon(trio.sleep, 3)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await failing()
+    assert "mock_clock.autojump_threshold = 0" in caught.value.__notes__[0]
 
 
 async def test_hanging_shutdown_is_an_error(autojump_clock: trio.testing.MockClock) -> None:

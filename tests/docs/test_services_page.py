@@ -63,4 +63,4 @@ def test_the_names_of_periodic() -> None:
         (each.name, each.default)
         for each in inspect.signature(periodic.every).parameters.values()
         if each.name != "random"
-    ] == [("period", inspect.Parameter.empty), ("at_once", True), ("jitter", 0.0)]
+    ] == [("period", inspect.Parameter.empty), ("at_once", True), ("jitter", 0.0), ("until", None)]

@@ -103,6 +103,7 @@ def test_a_second_signal_skips_the_wait_for_tasks_as_well(protocol: str, monkeyp
         eventually(lambda: json.loads(server.get("/open")[1]) == ["task"])
         server.signal()
         server.wait_for("stopping: requests have 50 s")
+        server.wait_for("waiting up to 50 s for background tasks: background")
         server.signal()
         assert server.wait(20) == 0
         left = over(server)

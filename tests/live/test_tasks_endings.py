@@ -77,7 +77,7 @@ async def test_a_request_in_a_queue_is_seen_to_be_turned_away() -> None:
     async def through(request: Request, call_next: Next) -> Response:
         return await call_next(request)
 
-    limit = Limit(1, queue=2, wait=1)
+    limit = Limit(1, queue=2, wait=1, name="desk")
     limit._take(trio.current_time())  # by somebody who never gives it back
 
     @app.get("/work", limit=limit)
@@ -91,7 +91,7 @@ async def test_a_request_in_a_queue_is_seen_to_be_turned_away() -> None:
         for viewer in viewers:
             for name in ("GET /work", "GET /inside"):
                 await viewer.until(lambda viewer, name=name: name in viewer.lines)
-                assert viewer.lines[name]["waits"] == "a place of its limit"
+                assert viewer.lines[name]["waits"] == "a place of its limit desk"
                 assert not viewer.lines[name].get("own")
         for viewer in viewers:
             await viewer.until(lambda viewer: viewer.ended == {"GET /work": "shed", "GET /inside": "shed"})

@@ -37,7 +37,7 @@ GOOD = """
 from trivet import App, Limit, Router
 
 app = App(timeout=5)
-router = Router(on_disconnect="cancel", limit=Limit(20, queue=50))
+router = Router(on_disconnect="cancel", limit=Limit(20, queue=50, name="all"))
 
 @app.get("/")
 async def index() -> str:
@@ -118,7 +118,7 @@ def test_routes_prints_a_table(module: Module, capsys: pytest.CaptureFixture[str
             "DELETE,GET,HEAD", "/items/{id}", "item", "cli_example.py:11", "none", "-",
             "DELETE: finish, GET: cancel, HEAD: cancel", "-",
         ],
-        ["POST", "/api/new", "create", "cli_example.py:14", "2.5 s", "20, queue 50 > adaptive", "cancel", "-"],
+        ["POST", "/api/new", "create", "cli_example.py:14", "2.5 s", "all: 20, queue 50 > adaptive", "cancel", "-"],
         ["*", "/old/...", "other", "cli_example.py:21", *["its own"] * 4],
     ]  # fmt: skip
 

@@ -221,7 +221,7 @@ FIGURES = Figures(
     tasks_ended={"completed": 9, "failed": 1},
     draining=True,
     services=[("refresh", "backing-off", 2)],
-    limits=(20, 5, 4),
+    limits={"": (20, 5, 4), "reports": (2, 1, 0)},
 )
 
 
@@ -316,10 +316,39 @@ async def test_limits_and_background_tasks_are_on_the_page() -> None:
         assert (await client.get("/b")).status_code == 503
         page = samples_of((await client.get("/metrics")).text)
         done.set()
-    assert [page[f"trivet_limits_{name}", ()] for name in ("running", "waiting", "shed_total")] == [1, 0, 1]
+    unnamed = (("limit", ""),)
+    assert [page[f"trivet_limits_{name}", unnamed] for name in ("running", "waiting", "shed_total")] == [1, 0, 1]
     assert page["trivet_background_tasks", ()] == 1
     assert page["trivet_background_tasks_ended_total", (("ending", "completed"),)] == 1
     assert page["trivet_requests_cut_short_total", (("reason", "shed"),)] == 1
+
+
+async def test_limits_are_told_apart_by_their_names() -> None:
+    """Those of one name, as of two applications, are one series, which Prometheus would refuse twice."""
+    app, inner = App(limit=Limit(9, name="all")), App()
+    app.mount("", observe.router("metrics", registry=None))
+    app.mount("/m", inner)
+    done = trio.Event()
+
+    async def waits() -> None:
+        await done.wait()
+
+    app.get("/reports", limit=Limit(1, queue=1, name="reports"))(waits)
+    inner.get("/reports", limit=Limit.adaptive(0.5, initial=1, most=1, name="reports"))(waits)
+    app.get("/other", limit=Limit(1))(waits)
+
+    async with TestClient(app) as client, trio.open_nursery() as nursery:
+        for path in ("/reports", "/reports", "/m/reports"):
+            nursery.start_soon(client.get, path)
+            await wait_all_tasks_blocked()
+        assert (await client.get("/m/reports")).status_code == 503
+        page = samples_of((await client.get("/metrics")).text)
+        done.set()
+    names = ("running", "waiting", "shed_total")
+    assert {
+        limit: [page[f"trivet_limits_{name}", (("limit", limit),)] for name in names]
+        for limit in ("", "all", "reports")
+    } == {"": [0, 0, 0], "all": [2, 0, 0], "reports": [2, 1, 1]}
 
 
 async def test_the_pages_stand_outside_the_limits_of_the_application() -> None:
@@ -373,7 +402,7 @@ async def test_what_mounted_applications_have_is_on_the_page(autojump_clock: Moc
         assert (await client.get("/wait")).status_code == 503
         page = samples_of((await client.get("/metrics")).text)
         done.set()
-    assert [page[f"trivet_limits_{name}", ()] for name in ("running", "shed_total")] == [2, 1]
+    assert [page[f"trivet_limits_{name}", (("limit", ""),)] for name in ("running", "shed_total")] == [2, 1]
     assert page["trivet_background_tasks", ()] == 2
     assert page["trivet_background_tasks_ended_total", (("ending", "completed"),)] == 2
     restarts = {labels for name, labels in page if name == "trivet_service_restarts_total"}

@@ -57,6 +57,51 @@ def test_when_it_is_time(body: list[float], options: Any, begun: list[float], sk
     assert (schedule.ticks, schedule.skipped) == (len(begun), sum(skipped))
 
 
+@pytest.mark.parametrize(
+    ("happens", "options", "begun", "ended"),
+    [
+        (0, {}, [], 0),
+        (5, {}, [0], 5),  # while it waits
+        (21, {}, [0, 10, 20], 23),  # while the body runs, which is not cut off
+        (23, {}, [0, 10, 20], 23),
+        (5, {"at_once": False}, [], 5),
+        (1, {"jitter": 4, "random": lambda: 0.5}, [], 1),
+    ],
+)
+async def test_it_ends_when_something_has_happened(
+    happens: float, options: Any, begun: list[float], ended: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Between two bodies, and without waiting for the next time."""
+    event, start, actual = trio.Event(), trio.current_time(), list[float]()
+
+    async def tell() -> None:
+        await trio.sleep(happens)
+        event.set()
+
+    async with trio.open_nursery() as nursery:
+        if happens:
+            nursery.start_soon(tell)
+        else:
+            event.set()
+        async for _ in every(10, until=event, **options):
+            actual.append(trio.current_time() - start)
+            await trio.sleep(3)
+    assert actual == begun
+    assert trio.current_time() - start == ended
+
+
+async def test_a_time_that_has_come_is_taken_while_nothing_has_happened(autojump_clock: trio.testing.MockClock) -> None:
+    """Also one that is late; a wait that was cancelled is still to come."""
+    schedule, event, start = every(10, until=trio.Event()), trio.Event(), trio.current_time()
+    await anext(schedule)
+    with trio.move_on_after(4):
+        await anext(schedule)
+    await trio.sleep(31)
+    tick = await anext(schedule)
+    assert (trio.current_time() - start, tick.number, tick.skipped) == (40, 2, 3)
+    assert not event.is_set()
+
+
 @given(st.floats(0.001, 1e6), st.lists(st.floats(0, 1e7), min_size=2, max_size=8), st.booleans(), st.floats(0, 0.99))
 def test_all_times_of_the_grid_are_met_or_counted(
     period: float, body: list[float], at_once: bool, jitter: float

@@ -60,7 +60,8 @@ WITHOUT_PLACE = {
     "option_origins_unicode", "option_origins_host", "option_idle_timeout",
     "option_trusted", "option_trusted_anybody", "option_trusted_bits", "option_trusted_name",
     "option_limit", "option_limit_object", "limits_crossed", "limit_concurrent", "limit_queue",
-    "limit_wait", "limit_wait_without_queue", "limit_target", "limit_target_none", "limit_initial", "limit_between",
+    "limit_wait", "limit_wait_without_queue", "limit_name", "limit_target", "limit_target_none",
+    "limit_initial", "limit_between",
 }  # fmt: skip
 
 
@@ -1009,6 +1010,11 @@ def limit_wait() -> None:
 @case
 def limit_wait_without_queue() -> None:
     Limit(20, wait=2)
+
+
+@case
+def limit_name() -> None:
+    Limit(20, name="two\nlines")
 
 
 @case

@@ -82,4 +82,6 @@ def limits(taken: Sequence[Limit]) -> str:
 
 def _limit(limit: Limit) -> str:
     places = str(limit.concurrent) if limit._aimd is None else "adaptive"
-    return f"{places}, queue {limit.queue}" if limit.queue else places
+    if limit.queue:
+        places += f", queue {limit.queue}"
+    return places if limit.name is None else f"{limit.name}: {places}"

@@ -3,7 +3,7 @@ application's.
 
 This file owns what is read from the frames of a task. It is looked for when somebody looks, so that a request that
 nobody looks at pays nothing: no registry is kept, and no name is set. Of a frame it takes the module, the function and
-the line, and of those that it knows the request; never a local variable of the application's.
+the line, and of those that it knows the request and the limit; never a local variable of the application's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from trivet import Request
+from trivet import Limit, Request
 
 OWN: Final = frozenset({"trio", "trivet", "hypercorn", "outcome"})
 """Packages whose tasks are the server's own, unless something of the application's runs in them."""
@@ -183,7 +183,7 @@ def place_of(frames: list[FrameType]) -> Place:
     innermost = foreign if inner is None else inner
     assert innermost is not None
     frame = frames[innermost]
-    waits = None if innermost + 1 == len(frames) else A_PLACE if _queues(frames) else _called(frames[innermost + 1])
+    waits = None if innermost + 1 == len(frames) else _place(frames) or _called(frames[innermost + 1])
     place = f"{_module(frame)}.{_function(frame)}:{frame.f_lineno}"
     return Place(waits, place, own, own and begun.partition(".")[0] in ("trivet", "hypercorn"))
 
@@ -194,16 +194,21 @@ def _is_applications(filename: str) -> bool:
 
 def _waiting_in(frames: list[FrameType]) -> str | None:
     """For tasks of the server's own: what it called of Trio."""
-    if _queues(frames):
-        return A_PLACE
+    if place := _place(frames):
+        return place
     for frame in frames[1:]:
         if _module(frame).startswith("trio."):
             return _called(frame)
     return _called(frames[-1]) if frames else None
 
 
-def _queues(frames: list[FrameType]) -> bool:
-    return any(frame.f_code.co_name == QUEUE[1] and _module(frame) == QUEUE[0] for frame in frames[-3:])
+def _place(frames: list[FrameType]) -> str | None:
+    """The place of a limit that it waits for, if that is what it does."""
+    for frame in frames[-3:]:
+        if frame.f_code.co_name == QUEUE[1] and _module(frame) == QUEUE[0]:
+            limit: object = frame.f_locals.get("limit")
+            return f"{A_PLACE} {limit.name}" if isinstance(limit, Limit) and limit.name else A_PLACE
+    return None
 
 
 def _called(frame: FrameType) -> str:

@@ -15,6 +15,8 @@ from random import random as chance
 
 import trio
 
+from trivet.asgi import Notice
+
 __all__ = ["Tick", "every"]
 
 
@@ -43,6 +45,8 @@ class every:  # noqa: N801 - it is called, and its name reads as a word of the l
         at_once: the first time is now; else it is after the first period.
         jitter: seconds that each time may be late, by chance, so that what many processes do does not come all at once.
             It does not add up.
+        until: there is no time after this has happened, and who waits for the next one waits no more: `app.draining`,
+            for a service that has a `drain_timeout` to finish what it does.
         random: gives a number from 0 to 1, as `random.random` does.
 
     Raises:
@@ -52,7 +56,13 @@ class every:  # noqa: N801 - it is called, and its name reads as a word of the l
     """
 
     def __init__(
-        self, period: float, *, at_once: bool = True, jitter: float = 0.0, random: Callable[[], float] = chance
+        self,
+        period: float,
+        *,
+        at_once: bool = True,
+        jitter: float = 0.0,
+        until: Notice | None = None,
+        random: Callable[[], float] = chance,
     ) -> None:
         if not 0 < period < math.inf:
             raise ValueError(f"every({period!r}) does not say how many seconds are between two times: every(60)")
@@ -67,6 +77,7 @@ class every:  # noqa: N801 - it is called, and its name reads as a word of the l
         self.skipped = 0
         """How many were skipped, of all."""
         self._jitter = jitter
+        self._until = until
         self._chance = random
         self._place = 0 if at_once else 1  # on the grid
         self._start: float | None = None
@@ -75,7 +86,11 @@ class every:  # noqa: N801 - it is called, and its name reads as a word of the l
         return self
 
     async def __anext__(self) -> Tick:
-        """Wait for the next time."""
+        """Wait for the next time.
+
+        Raises:
+            StopAsyncIteration: `until` has happened.
+        """
         now = trio.current_time()
         if self._start is None:
             self._start = now
@@ -83,7 +98,13 @@ class every:  # noqa: N801 - it is called, and its name reads as a word of the l
         late = now - (first + self._place * self.period)
         skipped = math.ceil(late / self.period) if late > 0 else 0
         due = first + (self._place + skipped) * self.period
-        await trio.sleep_until(due)
+        if self._until is None:
+            await trio.sleep_until(due)
+        else:
+            with trio.move_on_at(due):
+                await self._until.wait()
+            if self._until.is_set():
+                raise StopAsyncIteration
         self._place += skipped + 1  # not before: a time whose wait was cancelled is still to come
         self.skipped += skipped
         self.ticks += 1

@@ -19,7 +19,7 @@ from trivet._leaving import without
 from trivet._threads import EXITS
 from trivet.asgi import ASGIApp, Scope
 
-from ._clock import HoldClock
+from ._clock import STANDS, HoldClock
 from ._connection import Connection
 from ._leaks import SERVER_NURSERIES, LeakDetector, Lineage
 from ._lifespan import Lifespan
@@ -58,6 +58,7 @@ class MemoryServer:
         self._lifespan = Lifespan(app, self.state, self.draining, linked=link)
         self._leaks = LeakDetector(self._background)
         self._hold: HoldClock | None = None
+        self._stood = False
         # Those whose call is not over; those that are over but hold something the test has not seen.
         self._live: set[AnyConnection] = set()
         self._unreported: list[AnyConnection] = []
@@ -97,11 +98,18 @@ class MemoryServer:
         is wrong is added to its error as notes.
         """
         failures: list[Exception] = []
+        watch = trio.CancelScope()
+        self.nursery.start_soon(self._watch_clock, watch, name="clock")
         with _behind(error):
             try:
                 failures = await self._stop(failed=error is not None)
             finally:
+                watch.cancel()
                 await self._close()
+                if self._stood and self._hold is not None:
+                    self._hold.stand()
+        if self._stood:
+            failures.append(RuntimeError(STANDS))
         if error is not None:
             for failure in failures:
                 error.add_note(f"Besides, in the application under test: {failure!r}")
@@ -126,6 +134,12 @@ class MemoryServer:
             failures += await self._leaks.all_leaks()
         failure = await self._lifespan.stop()
         return failures if failure is None else [*failures, failure]
+
+    async def _watch_clock(self, scope: trio.CancelScope) -> None:
+        with scope:
+            if self._hold is not None and await self._hold.stands():
+                self._stood = True
+                self._hold.go_on()
 
     async def _close(self) -> None:
         assert self._manager is not None

@@ -45,8 +45,8 @@ class Figures:
     tasks_ended: Mapping[str, int] = field(default_factory=dict[str, int])
     services: Sequence[tuple[str, str, int]] = ()
     """Name, state, restarts."""
-    limits: tuple[int, int, int] | None = None
-    """Running, waiting, shed."""
+    limits: Mapping[str, tuple[int, int, int]] = field(default_factory=dict[str, tuple[int, int, int]])
+    """By name: running, waiting, shed."""
 
 
 def worker_labels() -> Labels:
@@ -140,7 +140,7 @@ def _to_end(figures: Figures) -> Iterable[Value]:
 
 
 def _limit(index: int) -> Callable[[Figures], Iterable[Value]]:
-    return lambda figures: () if figures.limits is None else [({}, figures.limits[index])]
+    return lambda figures: (({"limit": name}, counts[index]) for name, counts in figures.limits.items())
 
 
 ROUTE = ("route", "method")
@@ -175,15 +175,15 @@ FAMILIES: Final = (
     ),
     Family(
         "trivet_limits_running", GaugeMetricFamily,
-        "Requests that hold a place of a limit.", (), _limit(0),
+        "Requests that hold a place of a limit.", ("limit",), _limit(0),
     ),
     Family(
         "trivet_limits_waiting", GaugeMetricFamily,
-        "Requests that wait for a place of a limit.", (), _limit(1),
+        "Requests that wait for a place of a limit.", ("limit",), _limit(1),
     ),
     Family(
         "trivet_limits_shed_total", CounterMetricFamily,
-        "Requests that limits have turned away.", (), _limit(2),
+        "Requests that limits have turned away.", ("limit",), _limit(2),
     ),
     Family(
         "trivet_background_tasks", GaugeMetricFamily,

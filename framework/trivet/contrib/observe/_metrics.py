@@ -7,7 +7,7 @@ should wait.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -15,7 +15,7 @@ import trio
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from trivet import Depends, Header, Request, Response, Router
+from trivet import Depends, Header, Limit, Request, Response, Router
 from trivet.asgi import METER
 
 from ._applications import applications, named
@@ -68,8 +68,6 @@ def add_metrics(router: Router, buckets: Sequence[float], registry: Collector | 
 def _figures(app: Any, lag: LoopLag) -> Figures:
     counts: Counts = app.meter
     apps = list(applications(app))
-    limits = dict.fromkeys(limit for _, each in apps for limit in each.limits)  # they may share one
-    columns = [(each.running, each.waiting, each.shed) for each in limits]
     return Figures(
         routes=counts.snapshot(),
         requests=counts.requests,
@@ -84,7 +82,15 @@ def _figures(app: Any, lag: LoopLag) -> Figures:
             for prefix, each in apps
             for service in each.services
         ],
-        limits=(sum(each[0] for each in columns), sum(each[1] for each in columns), sum(each[2] for each in columns))
-        if columns
-        else None,
+        limits=_by_name(dict.fromkeys(limit for _, each in apps for limit in each.limits)),  # they may share one
     )
+
+
+def _by_name(limits: Iterable[Limit]) -> dict[str, tuple[int, int, int]]:
+    """Those of one name together. Those without have the empty one, which to Prometheus is no label at all."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for each in limits:
+        name = each.name or ""
+        running, waiting, shed = found.get(name, (0, 0, 0))
+        found[name] = running + each.running, waiting + each.waiting, shed + each.shed
+    return found
