@@ -148,7 +148,8 @@ def title_in_one_step(frames: list[FrameType]) -> str | None:
     for frame in frames:
         name, module = frame.f_code.co_name, _module(frame)
         if name == "_http" and (module, name) in HOLDERS:
-            prefix = (frame.f_locals.get("scope") or {}).get(PREFIX, "")
+            scope: Mapping[str, Any] = frame.f_locals.get("scope") or {}
+            prefix = scope.get(PREFIX, "")
         elif name == IN_ONE_STEP[1] and module == IN_ONE_STEP[0]:
             known = frame.f_locals
             return _title(str(known.get("method")), getattr(known.get("ending"), "route", None), prefix)
