@@ -63,7 +63,7 @@ FEW: Final[dict[str, list[tuple[Function, str, str]]]] = {
     "fanout": [(ways.SecondTries.partial, "return", "return"), (ways.SecondTries._once_more, "return", "return")],
     "gateway": [
         (gateway.create_app, "answer = await", "answer = await"),
-        (forward.Forward.send, "with trio.CancelScope", "return response"),
+        (forward.Forward.send, "try:", "raise"),
         (gateway._relayed, "async def feed", "sink.send"),
     ],
     "mini_redis": [(server.Server.serve, "async with trio.open_nursery() as clients", "connection.drain")],
