@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,15 @@ from .processes import cpu_time, pinned
 
 SCRIPT: Final = Path(__file__).with_name("wrk.lua")
 
+LONGER: Final = 10
+"""So many times as long an order is put again that was over before its first answer."""
+
 LOST: Final = 0.001
 """The part of the requests that may fail at the level of sockets: a server may close a connection that is idle."""
+
+
+class NoAnswer(Broken):
+    """The time was over before the first one."""
 
 
 def find() -> str | None:
@@ -27,6 +35,8 @@ def find() -> str | None:
 def drive(program: str, order: Slice, core: int | None, scheme: str = "http") -> Sample:
     """Put one slice of load on a server. Its warm-up counts: connections are made in it, on every server alike.
 
+    One may be over before the handshakes are, on a machine that has more to do: it is put once more, for longer.
+
     Args:
         program: where wrk is.
         order: the load.
@@ -36,6 +46,13 @@ def drive(program: str, order: Slice, core: int | None, scheme: str = "http") ->
     Raises:
         Broken: an answer that is no success, or none.
     """
+    try:
+        return _put(program, order, core, scheme)
+    except NoAnswer:
+        return _put(program, replace(order, seconds=LONGER * order.seconds), core, scheme)
+
+
+def _put(program: str, order: Slice, core: int | None, scheme: str) -> Sample:
     with tempfile.NamedTemporaryFile() as file:
         for request in order.requests:
             file.write(b"%d\n%b" % (len(request), request))
@@ -73,7 +90,7 @@ def read(said: str) -> tuple[int, float]:
         raise Broken(f"wrk failed:\n{said}")
     answers, microseconds, connect, receive, send, status, late = map(int, lines[-1].split()[1:])
     if not answers:
-        raise Broken(f"no answer for {microseconds / 1e6:.1f} seconds")
+        raise NoAnswer(f"no answer for {microseconds / 1e6:.1f} seconds")
     if status:
         raise Broken(f"{status} of {answers} answers were errors")
     if connect + receive + send + late > LOST * answers + 1:

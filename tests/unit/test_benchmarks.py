@@ -19,7 +19,7 @@ from benchmarks.asleep import table as asleep_table
 from benchmarks.cases import GREETING, JSON, STOCK, TYPED, WORK, Case
 from benchmarks.chart import Bar, bars
 from benchmarks.comparison import CROWD, stock_cells, work_cells
-from benchmarks.generator import Broken, Sample, parse_head
+from benchmarks.generator import Broken, Sample, Slice, parse_head
 from benchmarks.peers import ASLEEP_BASE, BASE, PEERS, STOCK_BASE, STOCK_PEERS, Peer
 from benchmarks.processes import cpu_time, family, resident
 from benchmarks.report import rows, table
@@ -186,6 +186,26 @@ def test_what_wrk_counted_in_errors_is_no_figure(said: str) -> None:
     """No answer, an error status, or connections that failed: nothing that may win."""
     with pytest.raises(Broken):
         wrk.read(said)
+
+
+@pytest.mark.parametrize("answers", [1000, 0])
+def test_an_order_that_was_over_before_the_first_answer_is_put_once_more(tmp_path: Path, answers: int) -> None:
+    """And if there is none either, that is no figure."""
+    program = tmp_path / "wrk"
+    program.write_text(
+        f"""#!/bin/sh
+        echo >>{tmp_path}/calls
+        [ $(wc -l <{tmp_path}/calls) = 1 ] && echo RESULT 0 500000 0 0 0 0 0 || echo RESULT {answers} 500000 0 0 0 0 0
+        """
+    )
+    program.chmod(0o755)
+    order = Slice(("127.0.0.1", 1), (), [], connections=1, warmup=1, seconds=1)
+    if answers:
+        assert wrk.drive(str(program), order, None).answers == answers
+    else:
+        with pytest.raises(Broken, match="no answer for 0.5 seconds"):
+            wrk.drive(str(program), order, None)
+    assert (tmp_path / "calls").read_text() == "\n\n"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
