@@ -203,7 +203,7 @@ def test_an_order_that_was_over_before_the_first_answer_is_put_once_more(tmp_pat
     if answers:
         assert wrk.drive(str(program), order, None).answers == answers
     else:
-        with pytest.raises(Broken, match="no answer for 0.5 seconds"):
+        with pytest.raises(Broken, match=r"no answer for 0\.5 seconds"):
             wrk.drive(str(program), order, None)
     assert (tmp_path / "calls").read_text() == "\n\n"
 
