@@ -21,8 +21,9 @@ ROOM = 100 * 1024 * 1024
 
 
 def files_below(root: Path) -> list[str]:
-    """All files of a store but its lock."""
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != "lock")
+    """All files of a store but its lock; directories that go meanwhile have none."""
+    files = (os.path.join(where, name) for where, _, names in os.walk(root) for name in names if name != "lock")
+    return sorted(os.path.relpath(file, root) for file in files)
 
 
 async def put(store: Store, upload_id: str, content: bytes, size: int | None = None) -> None:
