@@ -192,9 +192,8 @@ async def test_what_the_server_answers_for_an_application_has_its_size(caplog: p
         raise KeyError
 
     async with site(handler, limits=LIMITS, fails=True) as served:
-        for method in (b"GET", b"HEAD"):
+        for number, method in enumerate((b"GET", b"HEAD"), 1):
             [answer] = answers(await served.exchange(get(b"/a", method=method)), method.decode())
             assert answer.status == 500
-            assert (await own_lines(caplog, 1))[-1] == (method.decode(), "/a", 500, "failed", len(answer.body))
+            assert (await own_lines(caplog, number))[-1] == (method.decode(), "/a", 500, "failed", len(answer.body))
             assert bool(answer.body) == (method == b"GET")
-            caplog.clear()
