@@ -206,10 +206,12 @@ LENT = {
     "_outage": {f"{PACKAGE.name}._damping"},
     "redis/_redis": {f"{PACKAGE.name}._companions"},
     "redis/_broadcast": {f"{PACKAGE.name}._companions"},
+    "_taskframes": {f"{PACKAGE.name}._access"},
     "_spans": {f"{PACKAGE.name}.{name}" for name in ("_access", "_logline", "_outbound")},
 }
 """What the core lends: an origin is read in one way, whether it is a WebSocket's or a form's page that has it; the log
-is spared in one way; an error passes by what runs beside it in one way; and how a request ended is found in one way."""
+is spared in one way; an error passes by what runs beside it in one way; and how a request ended, and where its
+application is mounted, is found in one way."""
 
 
 @pytest.mark.parametrize("path", CONTRIB, ids=lambda path: str(path.relative_to(PACKAGE)))

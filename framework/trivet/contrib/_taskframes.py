@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from trivet import Limit, Request
+from trivet._access import PREFIX
 
 OWN: Final = frozenset({"trio", "trivet", "hypercorn", "outcome"})
 """Packages whose tasks are the server's own, unless something of the application's runs in them."""
@@ -30,9 +31,6 @@ HOLDERS: Final[Mapping[tuple[str, str], str]] = {
 
 IN_ONE_STEP: Final = ("trivet._instant", "instant")
 """The function that answers a request which never waits: there is no task for it, and as a rule no `Request`."""
-
-PREFIX: Final = "trivet.prefix"
-"""What the scope calls the path that an application is mounted at; the access log has it before the route, too."""
 
 QUEUE: Final = ("trivet._limiting", "_park")
 """The function in which a request waits for a place of a limit, just above Trio's."""
